@@ -1,0 +1,183 @@
+// numa_maps parsed, and the three system calls that say where a thread and its memory may be. Kernel interfaces:
+// Documentation/filesystems/proc.rst, set_mempolicy(2), sched_setaffinity(2), migrate_pages(2).
+#include "topology/page_location.hpp"
+
+#include <fmt/format.h>
+#include <numa.h>
+#include <numaif.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <limits>
+#include <memory>
+
+#include "topology/sysfs.hpp"
+
+namespace topology {
+
+namespace {
+
+constexpr unsigned largest_node = 4095;  // the kernel's MAX_NUMNODES is 1024; bounds hostile input
+
+std::error_code last_error() { return {errno, std::generic_category()}; }
+
+template <typename Number>
+bool read_number(std::string_view text, Number& number, int base = 10) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
+  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+
+// The next word up to one blank, taken off the front of text.
+std::string_view next_word(std::string_view& text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  const auto end = text.find(' ');
+  const auto word = text.substr(0, end);
+  text.remove_prefix(end == text.npos ? text.size() : end);
+  return word;
+}
+
+// The kernel writes blanks, '=' and '\\' of a path as \\ooo, and " (deleted)" behind one that has no name any more.
+std::string plain_path(std::string_view text) {
+  std::string path;
+  const auto octal = [](char c) { return c >= '0' && c <= '7'; };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) && octal(text[i + 3])) {
+      path += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+      i += 3;
+    } else {
+      path += text[i];
+    }
+  }
+  constexpr std::string_view gone = " (deleted)";
+  if (path.ends_with(gone)) path.resize(path.size() - gone.size());
+  return path;
+}
+
+bool read_item(std::string_view word, MappedRange& range) {
+  if (word.starts_with("file=")) {
+    range.file = plain_path(word.substr(5));
+  } else if (word == "huge") {
+    range.huge = true;
+  } else if (word.starts_with("kernelpagesize_kB=")) {
+    std::uint64_t kilobytes = 0;
+    if (!read_number(word.substr(18), kilobytes) || kilobytes > std::uint64_t{1} << 40) return false;
+    range.page = kib(kilobytes);
+  } else if (word.size() >= 2 && word[0] == 'N' && word[1] >= '0' && word[1] <= '9') {
+    const auto equals = word.find('=');
+    unsigned node = 0;
+    std::uint64_t pages = 0;
+    if (equals == word.npos || !read_number(word.substr(1, equals - 1), node) || node > largest_node) return false;
+    if (!read_number(word.substr(equals + 1), pages)) return false;
+    range.pages_on_node[node] += pages;
+  }
+  return true;  // heap, stack, anon=, dirty=, mapped=, active=, ...: of no use here
+}
+
+std::expected<MappedRange, std::string> parse_line(std::string_view line) {
+  const std::string_view whole = line;
+  const auto bad = [whole] {
+    return std::unexpected(fmt::format("not a numa_maps line: \"{}\"", whole.substr(0, 120)));
+  };
+  MappedRange range;
+  if (!read_number(next_word(line), range.start, 16)) return bad();
+  range.policy = next_word(line);
+  if (range.policy.empty()) return bad();
+  if (range.policy == "prefer" && line.starts_with(" (many)"))
+    range.policy.append(" ").append(next_word(line));  // its name
+  while (!line.empty()) {
+    const auto word = next_word(line);
+    if (!read_item(word, range)) return bad();
+  }
+  return range;
+}
+
+using Mask = std::vector<unsigned long>;
+
+Mask mask_of(const std::vector<unsigned>& numbers) {
+  constexpr unsigned width = std::numeric_limits<unsigned long>::digits;
+  Mask mask(1);
+  for (const unsigned number : numbers) {
+    if (number / width >= mask.size()) mask.resize(number / width + 1);
+    mask[number / width] |= 1UL << number % width;
+  }
+  return mask;
+}
+
+struct FreeBitmask {
+  void operator()(bitmask* mask) const { numa_bitmask_free(mask); }
+};
+
+std::unique_ptr<bitmask, FreeBitmask> bitmask_of(const std::vector<unsigned>& nodes) {
+  std::unique_ptr<bitmask, FreeBitmask> mask(numa_allocate_nodemask());
+  for (const unsigned node : nodes) numa_bitmask_setbit(mask.get(), node);
+  return mask;
+}
+
+}  // namespace
+
+std::expected<std::vector<MappedRange>, std::string> parse_numa_maps(std::string_view text) {
+  std::vector<MappedRange> ranges;
+  while (!text.empty()) {
+    const auto end = text.find('\n');
+    const auto line = text.substr(0, end);
+    text.remove_prefix(end == text.npos ? text.size() : end + 1);
+    if (line.empty()) continue;
+    auto range = parse_line(line);
+    if (!range) return std::unexpected(range.error());
+    ranges.push_back(*std::move(range));
+  }
+  return ranges;
+}
+
+std::expected<std::vector<MappedRange>, std::string> read_numa_maps(pid_t pid) {
+  const auto path = fmt::format("/proc/{}/numa_maps", pid);
+  const auto text = Sysfs{}.read(path);
+  if (!text) return std::unexpected(fmt::format("cannot read {}", path));
+  return parse_numa_maps(*text);
+}
+
+std::error_code set_own_memory_policy(MemoryPolicy policy, const std::vector<unsigned>& nodes) {
+  if (nodes.empty()) return set_mempolicy(MPOL_DEFAULT, nullptr, 0) == 0 ? std::error_code{} : last_error();
+  const bool one = policy == MemoryPolicy::preferred;
+  const Mask mask = mask_of(one ? std::vector<unsigned>{nodes.front()} : nodes);
+  const int mode = one ? MPOL_PREFERRED : policy == MemoryPolicy::interleave ? MPOL_INTERLEAVE : MPOL_BIND;
+  // maxnode counts one more than the bits given (set_mempolicy(2), BUGS).
+  const auto size = mask.size() * std::numeric_limits<unsigned long>::digits + 1;
+  return set_mempolicy(mode, mask.data(), size) == 0 ? std::error_code{} : last_error();
+}
+
+std::error_code set_affinity(pid_t tid, const CpuSet& cpus) {
+  const Mask mask = mask_of(cpus.to_vector());
+  const long result = ::syscall(SYS_sched_setaffinity, tid, mask.size() * sizeof(mask[0]), mask.data());
+  return result == 0 ? std::error_code{} : last_error();
+}
+
+std::expected<CpuSet, std::error_code> get_affinity(pid_t tid) {
+  constexpr unsigned width = std::numeric_limits<unsigned long>::digits;
+  Mask mask((CpuSet::max_cpu + 1) / width);
+  const long bytes = ::syscall(SYS_sched_getaffinity, tid, mask.size() * sizeof(mask[0]), mask.data());
+  if (bytes < 0) return std::unexpected(last_error());
+  CpuSet cpus;
+  for (unsigned w = 0; w < static_cast<unsigned long>(bytes) / sizeof(mask[0]); ++w)
+    for (unsigned bit = 0; bit < width; ++bit)
+      if ((mask[w] >> bit & 1) != 0) cpus.add(w * width + bit);
+  return cpus;
+}
+
+std::expected<long, std::error_code> move_pages_of(pid_t pid, const std::vector<unsigned>& from,
+                                                   const std::vector<unsigned>& to) {
+  if (numa_available() < 0) return std::unexpected(std::make_error_code(std::errc::function_not_supported));
+  const int most = numa_num_possible_nodes();
+  for (const auto* nodes : {&from, &to})
+    for (const unsigned node : *nodes)
+      if (node >= static_cast<unsigned>(most))
+        return std::unexpected(std::make_error_code(std::errc::invalid_argument));
+  const int left = numa_migrate_pages(pid, bitmask_of(from).get(), bitmask_of(to).get());
+  if (left < 0) return std::unexpected(last_error());
+  return left;
+}
+
+}  // namespace topology

@@ -1,0 +1,44 @@
+// Where a process's memory really lies, and telling the kernel where it shall. The only file that includes <numa.h>.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <map>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+#include <sys/types.h>
+
+#include "topology/bytes.hpp"
+#include "topology/cpu_set.hpp"
+#include "topology/placement.hpp"
+
+namespace topology {
+
+// One mapping of /proc/PID/numa_maps (kernel: Documentation/filesystems/proc.rst, mm/mempolicy.c show_numa_map).
+struct MappedRange {
+  std::uint64_t start = 0;
+  std::string policy;   // "default", "bind:0", "prefer:1", "interleave:0-1"
+  std::string file;     // "/memfd:memory-backend-memfd", "" for anonymous
+  bool huge = false;    // hugetlb
+  Bytes page;           // kernelpagesize_kB
+  std::map<unsigned, std::uint64_t> pages_on_node;
+  friend bool operator==(const MappedRange&, const MappedRange&) = default;
+};
+
+std::expected<std::vector<MappedRange>, std::string> parse_numa_maps(std::string_view text);
+std::expected<std::vector<MappedRange>, std::string> read_numa_maps(pid_t pid);
+
+// Memory policy of the calling thread, inherited over fork and exec (set_mempolicy): QEMU's own allocations. preferred
+// takes the first node. An empty set of nodes means the default policy.
+std::error_code set_own_memory_policy(MemoryPolicy policy, const std::vector<unsigned>& nodes);
+
+// sched_setaffinity / sched_getaffinity; tid 0 is the caller. Sizes beyond 1024 CPUs are handled.
+std::error_code set_affinity(pid_t tid, const CpuSet& cpus);
+std::expected<CpuSet, std::error_code> get_affinity(pid_t tid);
+
+// Move a running process's pages from some nodes to others (migrate_pages(2)). Returns pages that could not be moved.
+std::expected<long, std::error_code> move_pages_of(pid_t pid, const std::vector<unsigned>& from, const std::vector<unsigned>& to);
+
+}  // namespace topology

@@ -1,0 +1,190 @@
+// The story of a placement: look at the host, refuse what can never be, choose nodes and cores (or take the user's
+// list, or none at all), lay the memory there, and give the other threads their CPUs. The rule: nothing here is random,
+// and nothing looks at the machine.
+#include "topology/place.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "topology/place_parts.hpp"
+
+namespace topology {
+
+namespace {
+
+using namespace parts;
+
+using Result = std::expected<Placement, std::vector<Unplaceable>>;
+
+void append(std::vector<std::string>& notes, std::vector<std::string> more) {
+  notes.insert(notes.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+// The number of equal blocks in a row, each of one key that no other block has; 1 when it is not that regular.
+unsigned even_blocks(const std::vector<unsigned>& keys) {
+  std::set<unsigned> seen;
+  std::vector<std::size_t> sizes;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (i > 0 && keys[i] == keys[i - 1]) {
+      ++sizes.back();
+      continue;
+    }
+    if (!seen.insert(keys[i]).second) return 1;
+    sizes.push_back(1);
+  }
+  for (const auto size : sizes)
+    if (size != sizes.front()) return 1;
+  return std::max(1u, static_cast<unsigned>(sizes.size()));
+}
+
+// Mirrors the host where the vCPUs lie evenly: a socket for each package, a die for each node within it (so that no
+// guest cache spans two guest nodes). What the user says of sockets and cores goes first.
+GuestTopology guest_topology(const View& view, const Seats& seats, const std::vector<VcpuSeat>& vcpus,
+                             std::size_t cells) {
+  const auto& r = view.request;
+  GuestTopology guest{.sockets = 1, .dies = 1, .cores = 1, .threads = seats.threads};
+  if (r.sockets || r.cores) {
+    guest.sockets = r.sockets ? *r.sockets : r.vcpus / (*r.cores * guest.threads);
+    guest.cores = r.vcpus / (guest.sockets * guest.threads);
+    return guest;
+  }
+  std::vector<unsigned> packages, nodes;
+  for (const VcpuSeat& seat : vcpus) {
+    if (seat.cpu) packages.push_back(view.host.pu(*seat.cpu)->package);
+    nodes.push_back(seat.guest_node);
+  }
+  const unsigned per_thread = r.vcpus / guest.threads;
+  const unsigned sockets = even_blocks(packages), in_nodes = even_blocks(nodes);
+  if (per_thread % sockets == 0) guest.sockets = sockets;
+  if (in_nodes == cells && in_nodes % guest.sockets == 0 && per_thread % in_nodes == 0)
+    guest.dies = in_nodes / guest.sockets;
+  guest.cores = per_thread / (guest.sockets * guest.dies);
+  return guest;
+}
+
+// The cell whose memory is the CPU's own, else the nearest.
+unsigned cell_of(const View& view, const Memory& memory, std::optional<unsigned> cpu) {
+  if (!cpu) return 0;
+  const unsigned node = view.host.pu(*cpu)->node;
+  unsigned best = 0, nearest = ~0u;
+  for (unsigned cell = 0; cell < memory.parts.size(); ++cell)
+    for (const unsigned host_node : memory.parts[cell].nodes)
+      if (const unsigned distance = view.host.distance(node, host_node); distance < nearest)
+        nearest = distance, best = cell;
+  return best;
+}
+
+// Everything but the helpers' CPUs.
+Placement assemble(const View& view, const Seats& seats, const Memory& memory) {
+  Placement placement;
+  for (unsigned cell = 0; cell < memory.parts.size(); ++cell)
+    placement.cells.push_back({cell, memory.parts[cell].nodes, memory.parts[cell].size, {}});
+  for (unsigned vcpu = 0; vcpu < view.request.vcpus; ++vcpu) {
+    const unsigned cell = cell_of(view, memory, seats.cpus[vcpu]);
+    placement.vcpus.push_back({vcpu, seats.cpus[vcpu], cell});
+    placement.cells[cell].vcpus.push_back(vcpu);
+  }
+  placement.exclusive = seats.exclusive;
+  placement.page = memory.page.page;
+  placement.policy = view.request.policy;
+  placement.pages = page_needs(view, memory);
+  placement.guest = guest_topology(view, seats, placement.vcpus, memory.parts.size());
+  if (memory.parts.size() > 1)
+    for (const auto& from : memory.parts) {
+      auto& row = placement.distances.emplace_back();
+      for (const auto& to : memory.parts) row.push_back(view.host.distance(from.nodes.front(), to.nodes.front()));
+    }
+  if (auto note = page_note(view, memory); !note.empty()) placement.notes.push_back(std::move(note));
+  append(placement.notes, memory.notes);
+  append(placement.notes, seats.notes);
+  return placement;
+}
+
+void give_helpers(const PlacementRequest& request, Helpers helpers, Placement& placement) {
+  placement.iothreads.assign(request.iothreads, helpers.cpus);
+  if (request.vhost_workers != 0) placement.vhost = helpers.cpus;
+  placement.emulator = std::move(helpers.cpus);
+  append(placement.notes, std::move(helpers.notes));
+}
+
+std::vector<unsigned> nodes_of(const View& view, const Seats& seats) {
+  std::set<unsigned> nodes;
+  for (const auto cpu : seats.cpus) nodes.insert(view.host.pu(*cpu)->node);
+  return {nodes.begin(), nodes.end()};
+}
+
+// ---- the three ways to pin
+
+Result place_chosen(const View& view) {
+  const auto choice = choose_nodes(view);
+  if (!choice) return std::unexpected(why_not(view));
+  const Seats seats = seat_chosen(view, *choice);
+  Placement placement = assemble(view, seats, choice->memory);
+  placement.notes.insert(placement.notes.begin(), choice->notes.begin(), choice->notes.end());
+  give_helpers(view.request, helper_cpus(view, seats, nodes_of(view, seats)), placement);
+  return placement;
+}
+
+Result place_listed(const View& view) {
+  const auto seats = seat_listed(view);
+  if (!seats) return std::unexpected(seats.error());
+  const auto cpu_nodes = nodes_of(view, *seats);
+  const bool own_nodes = !view.request.nodes.empty();
+  const auto nodes = own_nodes ? memory_nodes(view) : cpu_nodes;
+  std::vector<std::uint64_t> weights(nodes.size());
+  for (const auto cpu : seats->cpus)
+    if (const auto at = std::find(nodes.begin(), nodes.end(), view.host.pu(*cpu)->node); at != nodes.end())
+      ++weights[static_cast<std::size_t>(at - nodes.begin())];
+  std::optional<Memory> memory;
+  if (view.request.policy == MemoryPolicy::interleave)
+    memory = memory_together(view, memory_nodes(view));
+  else
+    memory = own_nodes ? memory_over(view, nodes) : memory_by_weight(view, nodes, weights);
+  if (!memory && view.request.policy == MemoryPolicy::preferred) memory = memory_preferred(view, nodes);
+  if (!memory) return std::unexpected(why_no_memory(view, nodes));
+  Placement placement = assemble(view, *seats, *memory);
+  if (cpu_nodes.size() > 1)
+    placement.notes.push_back(
+        fmt::format("the VM crosses nodes {}: so do the CPUs that cpu.pin names", numbers(cpu_nodes)));
+  if (own_nodes && nodes != cpu_nodes)
+    placement.notes.push_back(fmt::format("the memory lies on nodes {}, the CPUs that cpu.pin names on {}",
+                                          numbers(nodes), numbers(cpu_nodes)));
+  give_helpers(view.request, helper_cpus(view, *seats, cpu_nodes), placement);
+  return placement;
+}
+
+Result place_unpinned(const View& view) {
+  auto choice = choose_unpinned(view);
+  if (!choice) return std::unexpected(choice.error());
+  const Seats seats{.cpus = std::vector<std::optional<unsigned>>(view.request.vcpus),
+                    .threads = choice->threads,
+                    .exclusive = {},
+                    .notes = {}};
+  Placement placement = assemble(view, seats, choice->memory);
+  append(placement.notes, std::move(choice->notes));
+  give_helpers(view.request, {view.request.emulator.value_or(choice->cpus), {}}, placement);
+  return placement;
+}
+
+}  // namespace
+
+Result place(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
+             const Reservations& taken) {
+  const View view = view_of(request, host, policy, taken);
+  if (auto problems = check(view); !problems.empty()) return std::unexpected(std::move(problems));
+  switch (request.pinning) {
+    case Pinning::automatic:
+      return place_chosen(view);
+    case Pinning::listed:
+      return place_listed(view);
+    case Pinning::off:
+      return place_unpinned(view);
+  }
+  std::unreachable();
+}
+
+}  // namespace topology

@@ -1,0 +1,169 @@
+// What can be told from the request and the machine alone: the shape of the guest, sizes, names of CPUs and nodes. All
+// of it together, before any search.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "topology/place_parts.hpp"
+
+namespace topology::parts {
+
+namespace {
+
+constexpr unsigned most_vcpus = 65536;
+
+void check_vcpus(const View& view, Problems& problems) {
+  const auto& r = view.request;
+  if (r.vcpus == 0 || r.vcpus > most_vcpus)
+    problems.push_back({"cpu.count", fmt::format("{} vCPUs; wanted 1 to {}", r.vcpus, most_vcpus), {}, ""});
+  if (!r.threads) return;
+  if (*r.threads == 0 || r.vcpus % *r.threads != 0)
+    problems.push_back(
+        {"cpu.threads",
+         fmt::format("{} vCPUs cannot be divided into cores of {} threads", r.vcpus, *r.threads),
+         {},
+         fmt::format("make cpu.count a multiple of {}, or set threads = \"auto\"", std::max(1u, *r.threads))});
+  else if (r.pinning != Pinning::off && *r.threads > view.threads_per_core)
+    problems.push_back(
+        {"cpu.threads",
+         fmt::format("{} threads per core asked, this host's cores have {}", *r.threads, view.threads_per_core),
+         {},
+         fmt::format("set threads = {} or \"auto\"", view.threads_per_core)});
+}
+
+// sockets x cores x threads against the vCPUs; says the product it found.
+void check_shape(const View& view, Problems& problems) {
+  const auto& r = view.request;
+  if (!r.sockets && !r.cores) return;
+  const char* key = r.cores ? "cpu.cores" : "cpu.sockets";
+  if (r.sockets == 0u || r.cores == 0u) {
+    problems.push_back({r.cores == 0u ? "cpu.cores" : "cpu.sockets", "0; wanted 1 or more", {}, ""});
+    return;
+  }
+  std::vector<unsigned> tries;
+  if (r.threads)
+    tries = {*r.threads};
+  else
+    for (unsigned t = 1; t <= view.threads_per_core; ++t) tries.push_back(t);
+  if (std::any_of(tries.begin(), tries.end(), [&r](unsigned t) { return shape_fits(r, t); })) return;
+  std::string product;
+  const auto factor = [&product](std::optional<unsigned> n, const char* what) {
+    if (n) product += fmt::format("{}{} {}", product.empty() ? "" : " x ", *n, what);
+  };
+  factor(r.sockets, "sockets");
+  factor(r.cores, "cores");
+  factor(r.threads, "threads");
+  const std::uint64_t value = std::uint64_t{r.sockets.value_or(1)} * r.cores.value_or(1) * r.threads.value_or(1);
+  const bool whole = r.sockets && r.cores;
+  problems.push_back({key,
+                      whole ? fmt::format("{} = {}, but there are {} vCPUs", product, value, r.vcpus)
+                            : fmt::format("{} vCPUs cannot be divided by {} = {}", r.vcpus, product, value),
+                      {},
+                      "sockets x cores x threads must give cpu.count"});
+}
+
+void check_memory(const View& view, Problems& problems) {
+  const auto& r = view.request;
+  const Bytes base = view.host.base_page;
+  if (r.memory.count == 0) {
+    problems.push_back({"memory.size", "no memory; wanted more than 0", {}, ""});
+    return;
+  }
+  std::set<std::uint64_t> sizes = {base.count};
+  for (const Node& node : view.host.nodes)
+    for (const HugePagePool& pool : node.pools) sizes.insert(pool.page.count);
+  if (r.page && !sizes.contains(r.page->count)) {
+    std::string known;
+    for (const auto size : sizes) known += (known.empty() ? "" : ", ") + page_name(Bytes{size});
+    problems.push_back(
+        {"memory.page", fmt::format("this host has no pages of {}; it has {}", page_name(*r.page), known), {}, ""});
+    return;
+  }
+  const Bytes page = r.page.value_or(base);
+  if (r.memory.count % page.count == 0) return;
+  const auto down = r.memory.count / page.count * page.count;
+  problems.push_back(
+      {"memory.size",
+       fmt::format("{} is not a multiple of the page, {}", to_string(r.memory), page_name(page)),
+       {},
+       down > 0 ? fmt::format("{} or {} would be", to_string(Bytes{down}), to_string(Bytes{down + page.count}))
+                : fmt::format("at least {}, or a smaller page", to_string(page))});
+}
+
+void check_nodes(const View& view, Problems& problems) {
+  std::vector<unsigned> known;
+  for (const Node& node : view.host.nodes) known.push_back(node.id);
+  std::set<unsigned> seen;
+  for (const unsigned id : view.request.nodes) {
+    if (view.host.node(id) == nullptr)
+      problems.push_back(
+          {"memory.nodes", fmt::format("this host has no node {}; it has {}", id, numbers(known)), {}, ""});
+    else if (!seen.insert(id).second)
+      problems.push_back({"memory.nodes", fmt::format("node {} is named twice", id), {}, ""});
+  }
+}
+
+void check_listed(const View& view, Problems& problems) {
+  const auto& r = view.request;
+  if (r.pinning != Pinning::listed) return;
+  if (r.listed.size() != r.vcpus)
+    problems.push_back({"cpu.pin",
+                        fmt::format("names {} CPUs for {} vCPUs", r.listed.size(), r.vcpus),
+                        {},
+                        "name one CPU for each vCPU, in their order"});
+  std::set<unsigned> seen;
+  for (const unsigned cpu : r.listed) {
+    if (view.host.pu(cpu) == nullptr)
+      problems.push_back({"cpu.pin",
+                          fmt::format("this host has no CPU {}; it has {}", cpu, view.host.all_cpus().to_string()),
+                          {},
+                          ""});
+    else if (!seen.insert(cpu).second)
+      problems.push_back(
+          {"cpu.pin", fmt::format("CPU {} is named twice", cpu), {}, "each vCPU needs a CPU of its own"});
+    else if (const auto owner = view.taken.owner_of(cpu))
+      problems.push_back({"cpu.pin", fmt::format("CPU {} belongs to the VM {}", cpu, *owner), {}, ""});
+  }
+}
+
+void check_emulator(const View& view, Problems& problems) {
+  if (!view.request.emulator) return;
+  const CpuSet& asked = *view.request.emulator;
+  if (asked.empty()) problems.push_back({"cpu.emulator", "no CPU; wanted at least one, or \"auto\"", {}, ""});
+  const CpuSet unknown = asked - view.host.all_cpus();
+  if (!unknown.empty())
+    problems.push_back(
+        {"cpu.emulator",
+         fmt::format("this host has no CPU {}; it has {}", unknown.to_string(), view.host.all_cpus().to_string()),
+         {},
+         ""});
+  for (const Reservation& vm : view.taken.vms)
+    if (vm.cpus.intersects(asked))
+      problems.push_back({"cpu.emulator",
+                          fmt::format("CPU {} belongs to the VM {}", (vm.cpus & asked).to_string(), vm.owner),
+                          {},
+                          ""});
+}
+
+}  // namespace
+
+bool shape_fits(const PlacementRequest& r, unsigned threads) {
+  const std::uint64_t product = std::uint64_t{r.sockets.value_or(1)} * r.cores.value_or(1);
+  if (threads == 0 || product == 0 || product > r.vcpus) return false;
+  if (r.sockets && r.cores) return product * threads == r.vcpus;
+  return r.vcpus % (product * threads) == 0;
+}
+
+Problems check(const View& view) {
+  Problems problems;
+  check_vcpus(view, problems);
+  if (problems.empty()) check_shape(view, problems);
+  check_memory(view, problems);
+  check_nodes(view, problems);
+  check_listed(view, problems);
+  check_emulator(view, problems);
+  return problems;
+}
+
+}  // namespace topology::parts

@@ -1,0 +1,174 @@
+// Cores: the host's free whole ones, what a guest needs of them, and which of a node's to take.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "topology/place_parts.hpp"
+
+namespace topology::parts {
+
+namespace {
+
+// Whole cores with nobody on any of their PUs. `usable` has the free CPUs.
+std::vector<Core> whole_free_cores(const HostTopology& host, const CpuSet& usable) {
+  std::vector<const Pu*> by_core;
+  by_core.reserve(host.pus.size());
+  for (const Pu& pu : host.pus) by_core.push_back(&pu);
+  std::sort(by_core.begin(), by_core.end(),
+            [](const Pu* a, const Pu* b) { return a->core != b->core ? a->core < b->core : a->cpu < b->cpu; });
+  std::vector<Core> cores;
+  for (std::size_t at = 0; at < by_core.size();) {
+    std::size_t end = at;
+    bool free = true;
+    for (; end < by_core.size() && by_core[end]->core == by_core[at]->core; ++end)
+      free = free && usable.contains(by_core[end]->cpu);
+    if (free) {
+      const Pu& first = *by_core[at];
+      Core& core = cores.emplace_back(Core{first.core, first.node, first.l3, first.package, first.kind, {}});
+      for (; at < end; ++at) core.cpus.push_back(by_core[at]->cpu);
+    }
+    at = end;
+  }
+  return cores;
+}
+
+std::map<unsigned, Room> rooms_of(const HostTopology& host, const HostPolicy& policy, const Reservations& taken) {
+  std::map<unsigned, Room> rooms;
+  for (const Node& node : host.nodes) {
+    const Bytes free = free_memory(host, node.id, taken);
+    Room& room = rooms[node.id];
+    room.free = free > policy.keep_free ? free - policy.keep_free : Bytes{};
+    for (const HugePagePool& pool : node.pools)
+      room.in_pool[pool.page.count] = free_pages(host, node.id, pool.page, taken);
+  }
+  return rooms;
+}
+
+// The most threads that a core of this kind (of any kind) has; the least of those over the kinds when they may be
+// mixed.
+unsigned threads_of_kind(const HostTopology& host, std::optional<unsigned> kind) {
+  std::map<unsigned, unsigned> per_core, most;
+  for (const Pu& pu : host.pus) {
+    if (kind && pu.kind != *kind) continue;
+    auto& of_kind = most[pu.kind];
+    of_kind = std::max(of_kind, ++per_core[pu.core]);
+  }
+  unsigned least = 0;
+  for (const auto& [ignored, threads] : most) least = least == 0 ? threads : std::min(least, threads);
+  return std::max(1u, least);
+}
+
+std::vector<std::optional<unsigned>> kinds_to_try(const View& view) {
+  if (view.kinds.size() == 1) return {std::nullopt};
+  switch (view.request.kind) {
+    case CpuKindChoice::any:
+      return {std::nullopt};
+    case CpuKindChoice::fastest:
+      return {view.kinds.front()};
+    case CpuKindChoice::efficient:
+      return {view.kinds.back()};
+    case CpuKindChoice::automatic:
+      break;
+  }
+  return {view.kinds.begin(), view.kinds.end()};
+}
+
+using Group = std::vector<const Core*>;  // of one L3
+
+// The group that holds count with the least left over; end() when none does. Ties: the first.
+std::vector<Group>::iterator tightest(std::vector<Group>& groups, std::size_t count) {
+  auto best = groups.end();
+  for (auto group = groups.begin(); group != groups.end(); ++group)
+    if (group->size() >= count && (best == groups.end() || group->size() < best->size())) best = group;
+  return best;
+}
+
+}  // namespace
+
+View view_of(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
+             const Reservations& taken) {
+  View view{.request = request,
+            .host = host,
+            .policy = policy,
+            .taken = taken,
+            .housekeeping = policy.housekeeping ? *policy.housekeeping : default_housekeeping(host),
+            .held = taken.cpus(),
+            .threads_per_core = host.threads_per_core(),
+            .kinds = {},
+            .cores = {},
+            .rooms = rooms_of(host, policy, taken),
+            .cpu_nodes = {}};
+  CpuSet usable = host.all_cpus() - view.housekeeping - view.held;
+  if (request.emulator) usable -= *request.emulator;
+  view.cores = whole_free_cores(host, usable);
+  for (const Pu& pu : host.pus) {
+    if (std::find(view.kinds.begin(), view.kinds.end(), pu.kind) == view.kinds.end()) view.kinds.push_back(pu.kind);
+    if (std::find(view.cpu_nodes.begin(), view.cpu_nodes.end(), pu.node) == view.cpu_nodes.end())
+      view.cpu_nodes.push_back(pu.node);
+  }
+  std::sort(view.kinds.rbegin(), view.kinds.rend());
+  std::sort(view.cpu_nodes.begin(), view.cpu_nodes.end());
+  return view;
+}
+
+std::vector<CoreNeed> core_needs(const View& view) {
+  const auto& r = view.request;
+  std::vector<CoreNeed> needs;
+  const auto add = [&](unsigned threads, std::optional<unsigned> kind) {
+    const CoreNeed need{r.vcpus / threads, threads, kind};
+    if (r.vcpus % threads == 0 && shape_fits(r, threads) && std::find(needs.begin(), needs.end(), need) == needs.end())
+      needs.push_back(need);
+  };
+  for (const auto kind : kinds_to_try(view)) {
+    if (r.threads) {
+      add(*r.threads, kind);
+      continue;
+    }
+    add(threads_of_kind(view.host, kind), kind);
+    add(1, kind);
+    if (!kind) add(view.threads_per_core, kind);
+  }
+  // A shape of the user's own may leave only a number of threads between one and the host's.
+  for (unsigned t = view.threads_per_core; needs.empty() && t > 1; --t)
+    for (const auto kind : kinds_to_try(view)) add(t, kind);
+  return needs;
+}
+
+bool serves(const Core& core, const CoreNeed& need) {
+  return core.cpus.size() >= need.threads && (!need.kind || core.kind == *need.kind);
+}
+
+std::map<unsigned, unsigned> cores_by_node(const View& view, const CoreNeed& need) {
+  std::map<unsigned, unsigned> counts;
+  for (const Core& core : view.cores)
+    if (serves(core, need)) ++counts[core.node];
+  return counts;
+}
+
+std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsigned node, unsigned count) {
+  std::map<unsigned, Group> by_l3;
+  for (const Core& core : view.cores)
+    if (core.node == node && serves(core, need)) by_l3[core.l3].push_back(&core);
+  std::vector<Group> groups;
+  for (auto& [l3, group] : by_l3) {
+    std::sort(group.begin(), group.end(),
+              [](const Core* a, const Core* b) { return a->kind != b->kind ? a->kind > b->kind : a->core < b->core; });
+    groups.push_back(std::move(group));
+  }
+  std::vector<const Core*> picked;
+  while (picked.size() < count && !groups.empty()) {
+    const std::size_t missing = count - picked.size();
+    auto from = tightest(groups, missing);
+    if (from == groups.end())  // none holds the rest: empty the fullest
+      from = std::max_element(groups.begin(), groups.end(),
+                              [](const Group& a, const Group& b) { return a.size() < b.size(); });
+    from->resize(std::min(from->size(), missing));
+    picked.insert(picked.end(), from->begin(), from->end());
+    groups.erase(from);
+  }
+  std::sort(picked.begin(), picked.end(),
+            [](const Core* a, const Core* b) { return a->l3 != b->l3 ? a->l3 < b->l3 : a->core < b->core; });
+  return picked;
+}
+
+}  // namespace topology::parts

@@ -1,0 +1,254 @@
+// Which nodes: one if any one has the cores and the memory, else the fewest and nearest together.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <tuple>
+
+#include "topology/place_parts.hpp"
+
+namespace topology::parts {
+
+namespace {
+
+constexpr std::size_t few_nodes = 8;  // up to here every combination is tried
+
+// Is memory tied to the nodes of the vCPUs, so that they must be chosen together?
+bool bound(const View& view) { return view.request.policy != MemoryPolicy::interleave; }
+
+bool is_device_node(const View& view, unsigned node) {
+  const auto& of = view.request.device_nodes;
+  return std::find(of.begin(), of.end(), node) != of.end();
+}
+
+std::uint64_t all_free_bytes(const View& view, unsigned node) {
+  const Room& room = view.rooms.at(node);
+  std::uint64_t bytes = room.free.count;
+  for (const auto& [page, pages] : room.in_pool) bytes += page * pages;
+  return bytes;
+}
+
+// Nodes the vCPUs may sit on: those asked for, or all; where those asked for have no CPUs, the nearest that have.
+std::vector<unsigned> candidates(const View& view) {
+  if (view.request.nodes.empty()) return view.cpu_nodes;
+  std::vector<unsigned> nodes;
+  for (const unsigned node : memory_nodes(view))
+    if (std::binary_search(view.cpu_nodes.begin(), view.cpu_nodes.end(), node)) nodes.push_back(node);
+  return nodes;
+}
+
+// ---- one node
+
+std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
+                                  bool with_memory) {
+  // devices here, page size, free memory, free cores; the first node among equals
+  using Rank = std::tuple<bool, std::uint64_t, std::uint64_t, unsigned>;
+  const auto free_cores = cores_by_node(view, need);
+  std::optional<Rank> best_rank;
+  std::optional<Choice> best;
+  for (const unsigned node : nodes) {
+    const auto count = free_cores.find(node);
+    if (count == free_cores.end() || count->second < need.cores) continue;
+    const auto memory = with_memory ? memory_over(view, {node}) : Memory{};
+    if (!memory) continue;
+    const std::uint64_t room =
+        with_memory ? room_in_pages(view, node, memory->page) * memory->page.page.count : all_free_bytes(view, node);
+    const Rank rank{is_device_node(view, node), memory->page.page.count, room, count->second};
+    if (best_rank && rank <= *best_rank) continue;
+    best_rank = rank;
+    best = Choice{need, {{node, need.cores}}, *memory, {}};
+  }
+  return best;
+}
+
+// ---- several
+
+std::uint64_t total_distance(const View& view, const std::vector<unsigned>& nodes) {
+  std::uint64_t sum = 0;
+  for (const unsigned a : nodes)
+    for (const unsigned b : nodes) sum += view.host.distance(a, b);
+  return sum;
+}
+
+// These nodes and all of them, the cores spread evenly as far as they go.
+std::optional<Choice> on_all_of(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
+                                bool with_memory) {
+  const auto free_cores = cores_by_node(view, need);
+  std::vector<std::uint64_t> caps;
+  for (const unsigned node : nodes) {
+    const auto count = free_cores.find(node);
+    caps.push_back(count != free_cores.end() ? count->second : 0);
+  }
+  const auto shares = spread(need.cores, caps);
+  if (!shares) return std::nullopt;
+  auto memory = with_memory ? memory_over(view, nodes) : Memory{};
+  if (!memory) return std::nullopt;
+  Choice choice{need, {}, *std::move(memory), {}};
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    choice.shares.push_back({nodes[i], static_cast<unsigned>((*shares)[i])});
+  return choice;
+}
+
+bool every_node_used(const Choice& choice) {
+  return std::all_of(choice.shares.begin(), choice.shares.end(), [](const Share& share) { return share.cores != 0; });
+}
+
+// 0 when all parts are alike, else by how much the largest exceeds the smallest.
+std::uint64_t unevenness(const Choice& choice) {
+  const auto [least, most] = std::minmax_element(choice.shares.begin(), choice.shares.end(),
+                                                 [](const Share& a, const Share& b) { return a.cores < b.cores; });
+  return most->cores - least->cores;
+}
+
+std::vector<std::vector<unsigned>> combinations(const View& view, const std::vector<unsigned>& nodes, unsigned size) {
+  std::vector<std::vector<unsigned>> sets;
+  if (nodes.size() <= few_nodes) {
+    for (unsigned mask = 0; mask < 1u << nodes.size(); ++mask) {
+      if (std::popcount(mask) != static_cast<int>(size)) continue;
+      auto& set = sets.emplace_back();
+      for (unsigned i = 0; i < nodes.size(); ++i)
+        if ((mask >> i & 1) != 0) set.push_back(nodes[i]);
+    }
+  } else {  // from each node, its nearest neighbours
+    for (const unsigned start : nodes) {
+      auto set = by_distance(view, {start}, nodes);
+      set.resize(std::min<std::size_t>(size, set.size()));
+      std::sort(set.begin(), set.end());
+      sets.push_back(std::move(set));
+    }
+  }
+  return sets;
+}
+
+std::optional<Choice> on_fewest_nodes(const View& view, const CoreNeed& need, const std::vector<unsigned>& all,
+                                      bool with_memory) {
+  using Rank = std::tuple<std::uint64_t, std::uint64_t, long, std::vector<unsigned>>;
+  std::vector<unsigned> nodes;  // a node without a free core is of no use
+  const auto free_cores = cores_by_node(view, need);
+  for (const unsigned node : all)
+    if (free_cores.contains(node)) nodes.push_back(node);
+  for (unsigned size = 2; size <= nodes.size(); ++size) {
+    std::optional<Rank> best_rank;
+    std::optional<Choice> best;
+    for (const auto& set : combinations(view, nodes, size)) {
+      auto choice = on_all_of(view, need, set, with_memory);
+      if (!choice || !every_node_used(*choice)) continue;
+      const long devices =
+          std::count_if(set.begin(), set.end(), [&view](unsigned node) { return is_device_node(view, node); });
+      Rank rank{total_distance(view, set), unevenness(*choice), -devices, set};
+      if (best_rank && rank >= *best_rank) continue;
+      best_rank = std::move(rank);
+      best = std::move(choice);
+    }
+    if (best) return best;
+  }
+  return std::nullopt;
+}
+
+std::string why_several(const View& view, const Choice& choice, bool with_memory) {
+  unsigned most_cores = 0, on = choice.shares.front().node;
+  const auto free_cores = cores_by_node(view, choice.need);
+  for (const auto& [node, count] : free_cores)
+    if (count > most_cores) most_cores = count, on = node;
+  std::vector<unsigned> nodes;
+  std::string split;
+  for (const Share& share : choice.shares) {
+    nodes.push_back(share.node);
+    split += fmt::format("{}{}", split.empty() ? "" : "+", share.cores * choice.need.threads);
+  }
+  if (most_cores < choice.need.cores || !with_memory)
+    return fmt::format("the VM crosses nodes {} ({} vCPUs): no node has {} whole free cores (most: node {} with {})",
+                       numbers(nodes), split, choice.need.cores, on, most_cores);
+  return fmt::format("the VM crosses nodes {} ({} vCPUs): no node with {} whole free cores has {} of free memory too",
+                     numbers(nodes), split, choice.need.cores, to_string(view.request.memory));
+}
+
+std::string why_slower(const View& view, const CoreNeed& need) {
+  const auto free_cores = cores_by_node(view, {need.cores, 1, view.kinds.front()});
+  unsigned free = 0;
+  for (const auto& [ignored, count] : free_cores) free += count;
+  return fmt::format(
+      "the vCPUs get cores of kind {}, not of the fastest kind {}: of those only {} whole cores are free", *need.kind,
+      view.kinds.front(), free);
+}
+
+// All nodes the user listed: the memory on every one of them, the vCPUs on those that have CPUs.
+std::optional<Choice> on_listed_nodes(const View& view, const CoreNeed& need, bool with_memory) {
+  const auto wanted = memory_nodes(view);
+  const auto with_cpus = candidates(view);
+  auto choice = with_cpus.empty() ? std::nullopt : on_all_of(view, need, with_cpus, false);
+  if (with_cpus.empty())  // memory-only nodes: the nearest CPUs serve them
+    for (const unsigned node : by_distance(view, wanted, view.cpu_nodes))
+      if ((choice = on_one_node(view, need, {node}, false))) break;
+  if (!choice) return std::nullopt;
+  if (with_memory) {
+    auto memory = memory_over(view, wanted);
+    if (!memory) return std::nullopt;
+    choice->memory = *std::move(memory);
+  }
+  if (wanted.size() > 1)
+    choice->notes.push_back(fmt::format(
+        "memory.nodes = {}: the memory is spread over exactly these, and so are the vCPUs", numbers(wanted)));
+  if (with_cpus.size() != wanted.size())
+    choice->notes.push_back(fmt::format("of the nodes {} only {} have CPUs; the vCPUs sit on node {}", numbers(wanted),
+                                        with_cpus.empty() ? "none" : numbers(with_cpus), choice->shares.front().node));
+  return choice;
+}
+
+std::optional<Choice> search(const View& view, bool with_memory) {
+  const auto needs = core_needs(view);
+  const bool listed = !view.request.nodes.empty() && bound(view);
+  const auto nodes = candidates(view).empty() ? view.cpu_nodes : candidates(view);
+  std::optional<Choice> choice;
+  for (const CoreNeed& need : needs) {
+    if (choice) break;
+    choice = listed ? on_listed_nodes(view, need, with_memory) : on_one_node(view, need, nodes, with_memory);
+  }
+  for (const CoreNeed& need : needs) {
+    if (choice || listed) break;
+    if ((choice = on_fewest_nodes(view, need, nodes, with_memory)))
+      choice->notes.push_back(why_several(view, *choice, with_memory));
+  }
+  if (choice && choice->need.kind && view.request.kind == CpuKindChoice::automatic &&
+      *choice->need.kind != view.kinds.front())
+    choice->notes.push_back(why_slower(view, choice->need));
+  return choice;
+}
+
+std::vector<unsigned> nodes_of(const Choice& choice) {
+  std::vector<unsigned> nodes;
+  for (const Share& share : choice.shares) nodes.push_back(share.node);
+  return nodes;
+}
+
+}  // namespace
+
+std::vector<unsigned> by_distance(const View& view, const std::vector<unsigned>& from, std::vector<unsigned> nodes) {
+  const auto nearest = [&](unsigned node) {
+    unsigned least = std::numeric_limits<unsigned>::max();
+    for (const unsigned start : from) least = std::min(least, view.host.distance(start, node));
+    return least;
+  };
+  std::sort(nodes.begin(), nodes.end(), [&](unsigned a, unsigned b) {
+    const unsigned to_a = nearest(a), to_b = nearest(b);
+    return to_a != to_b ? to_a < to_b : a < b;
+  });
+  return nodes;
+}
+
+std::optional<Choice> choose_nodes(const View& view) {
+  if (bound(view))
+    if (auto choice = search(view, true)) return choice;
+  if (view.request.policy == MemoryPolicy::strict) return std::nullopt;
+  auto choice = search(view, false);
+  if (!choice) return std::nullopt;
+  auto memory = bound(view)
+                    ? memory_preferred(view, view.request.nodes.empty() ? nodes_of(*choice) : memory_nodes(view))
+                    : memory_together(view, memory_nodes(view));
+  if (!memory) return std::nullopt;
+  choice->memory = *std::move(memory);
+  return choice;
+}
+
+}  // namespace topology::parts

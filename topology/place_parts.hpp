@@ -1,0 +1,153 @@
+// The parts place() is made of; for place*.cpp alone. The rule: each part is a pure function of the View and what the
+// parts before it decided.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "topology/host_topology.hpp"
+#include "topology/placement.hpp"
+#include "topology/reservations.hpp"
+
+namespace topology::parts {
+
+using Problems = std::vector<Unplaceable>;
+
+// ---- the host as place() sees it
+
+struct Core {  // all of whose PUs are free
+  unsigned core = 0, node = 0, l3 = 0, package = 0, kind = 0;
+  std::vector<unsigned> cpus;  // ascending
+};
+
+struct Room {                                      // memory of one node that may be given
+  Bytes free;                                      // outside the pools, less what the host keeps
+  std::map<std::uint64_t, std::uint64_t> in_pool;  // page size in bytes -> pages
+};
+
+struct View {
+  const PlacementRequest& request;
+  const HostTopology& host;
+  const HostPolicy& policy;
+  const Reservations& taken;
+  CpuSet housekeeping;
+  CpuSet held;                      // by other VMs
+  unsigned threads_per_core = 1;    // of the host, the most
+  std::vector<unsigned> kinds;      // of the host, fastest first
+  std::vector<Core> cores;          // whole free cores, in order of number
+  std::map<unsigned, Room> rooms;   // by node number
+  std::vector<unsigned> cpu_nodes;  // nodes that have CPUs, ascending
+};
+View view_of(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
+             const Reservations& taken);
+
+// ---- is the request possible on this host at all, whoever else is there (place_check.cpp)
+
+Problems check(const View& view);
+// Can sockets, cores and this many threads make up the vCPUs?
+bool shape_fits(const PlacementRequest& request, unsigned threads);
+
+// ---- cores (place_cpus.cpp)
+
+struct CoreNeed {
+  unsigned cores = 0;
+  unsigned threads = 1;          // guest threads per core
+  std::optional<unsigned> kind;  // nullopt: any
+  friend bool operator==(const CoreNeed&, const CoreNeed&) = default;
+};
+std::vector<CoreNeed> core_needs(const View& view);  // what would do, best first; not empty after check()
+bool serves(const Core& core, const CoreNeed& need);
+std::map<unsigned, unsigned> cores_by_node(const View& view, const CoreNeed& need);
+std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsigned node, unsigned count);
+
+// ---- memory (place_memory.cpp)
+
+struct PageKind {
+  Bytes page;
+  bool may_raise = false;  // the pool may grow for it
+};
+std::vector<PageKind> page_kinds(const View& view);     // what would do, best first; not empty after check()
+Bytes granule(const View& view, const PageKind& kind);  // cells are multiples of this
+std::uint64_t room_in_pages(const View& view, unsigned node, const PageKind& kind);
+// total over places that hold at most caps: as even as the caps let it be, the rest to the first. nullopt: too much.
+std::optional<std::vector<std::uint64_t>> spread(std::uint64_t total, const std::vector<std::uint64_t>& caps);
+
+struct Memory {  // one part per cell; a part's size lies on its nodes
+  struct Part {
+    std::vector<unsigned> nodes;
+    Bytes size;
+  };
+  std::vector<Part> parts;
+  PageKind page;
+  std::map<unsigned, std::uint64_t> pages;  // by node; all of the memory
+  std::vector<std::string> notes;
+};
+// Sizes over these nodes: spread evenly as far as they have room. nullopt: no kind of page fits.
+std::optional<Memory> memory_over(const View& view, const std::vector<unsigned>& nodes);
+// Shares of the memory in proportion to weights (vCPUs per node), node by node.
+std::optional<Memory> memory_by_weight(const View& view, const std::vector<unsigned>& nodes,
+                                       const std::vector<std::uint64_t>& weights);
+// One part that lies on all these nodes together.
+std::optional<Memory> memory_together(const View& view, const std::vector<unsigned>& nodes);
+// policy preferred: half the nodes wanted, the rest wherever it is nearest.
+std::optional<Memory> memory_preferred(const View& view, const std::vector<unsigned>& nodes);
+std::vector<unsigned> memory_nodes(const View& view);  // asked for, or all that have memory
+std::vector<PageNeed> page_needs(const View& view, const Memory& memory);
+std::string page_note(const View& view, const Memory& memory);  // what "auto" became and why; may be empty
+
+// ---- nodes (place_nodes.cpp)
+
+struct Share {
+  unsigned node = 0;
+  unsigned cores = 0;
+};
+struct Choice {
+  CoreNeed need;
+  std::vector<Share> shares;  // ascending node
+  Memory memory;
+  std::vector<std::string> notes;
+};
+std::optional<Choice> choose_nodes(const View& view);
+std::vector<unsigned> by_distance(const View& view, const std::vector<unsigned>& from, std::vector<unsigned> nodes);
+
+// ---- no pinning (place_unpinned.cpp)
+
+struct Unpinned {
+  Memory memory;  // one part
+  CpuSet cpus;    // where all threads may run
+  unsigned threads = 1;
+  std::vector<std::string> notes;
+};
+std::expected<Unpinned, Problems> choose_unpinned(const View& view);
+
+// ---- who sits where (place_seats.cpp)
+
+struct Seats {
+  std::vector<std::optional<unsigned>> cpus;  // by vCPU
+  unsigned threads = 1;
+  CpuSet exclusive;
+  std::vector<std::string> notes;
+};
+Seats seat_chosen(const View& view, const Choice& choice);
+std::expected<Seats, Problems> seat_listed(const View& view);
+
+struct Helpers {  // CPUs for all that is not a vCPU
+  CpuSet cpus;
+  std::vector<std::string> notes;
+};
+Helpers helper_cpus(const View& view, const Seats& seats, const std::vector<unsigned>& nodes);
+
+// ---- why not (place_why.cpp)
+
+Problems why_not(const View& view);  // no cores, no memory, or not both together
+Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes);
+std::string who_holds_cpus(const View& view, unsigned node);
+
+std::string numbers(const std::vector<unsigned>& sorted);  // "0,2,5"
+std::string page_name(Bytes page);                         // "2M"
+
+}  // namespace topology::parts

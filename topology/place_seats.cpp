@@ -1,0 +1,177 @@
+// Seats: which CPU each vCPU gets, what the VM then owns, and the CPUs of all its other threads.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "topology/place_parts.hpp"
+
+namespace topology::parts {
+
+namespace {
+
+std::string thread_note(const View& view, const CoreNeed& need) {
+  const auto& r = view.request;
+  if (view.threads_per_core == 1 || r.threads) return "";
+  if (need.threads > 1)
+    return fmt::format(
+        "cpu.threads = \"auto\" became {}, as on the host: every {} vCPUs are the threads of one whole core",
+        need.threads, need.threads);
+  if (r.vcpus % view.threads_per_core != 0)
+    return fmt::format("cpu.threads = \"auto\" became 1: {} vCPUs are no multiple of the host's {} threads per core",
+                       r.vcpus, view.threads_per_core);
+  return "cpu.threads = \"auto\" became 1: each vCPU gets a core of its own";
+}
+
+CpuSet as_set(const std::vector<std::optional<unsigned>>& cpus) {
+  CpuSet set;
+  for (const auto cpu : cpus)
+    if (cpu) set.add(*cpu);
+  return set;
+}
+
+// ---- a list of the user's
+
+// The refusals: siblings that other VMs own. (CPUs that others own are refused by check().)
+Problems split_cores(const View& view, const CpuSet& listed) {
+  Problems problems;
+  for (const Pu& pu : view.host.pus) {
+    if (listed.contains(pu.cpu) || !view.held.contains(pu.cpu)) continue;
+    const CpuSet mine = view.host.cpus_of_core(pu.core) & listed;
+    if (mine.empty()) continue;
+    problems.push_back({"cpu.pin",
+                        fmt::format("CPU {} shares a core with CPU {}, which belongs to the VM {}", mine.to_string(),
+                                    pu.cpu, view.taken.owner_of(pu.cpu).value_or("?")),
+                        {},
+                        "name CPUs of whole free cores"});
+  }
+  return problems;
+}
+
+// Do each `threads` vCPUs in a row sit on one core, and each row on another?
+bool mirrors(const View& view, unsigned threads) {
+  const auto& listed = view.request.listed;
+  std::vector<unsigned> cores;
+  for (std::size_t i = 0; i < listed.size(); ++i) {
+    const unsigned core = view.host.pu(listed[i])->core;
+    if (i % threads == 0 ? std::find(cores.begin(), cores.end(), core) != cores.end() : cores.back() != core)
+      return false;
+    if (i % threads == 0) cores.push_back(core);
+  }
+  return true;
+}
+
+unsigned threads_for_list(const View& view, std::vector<std::string>& notes) {
+  const auto& r = view.request;
+  if (r.threads) {
+    if (!mirrors(view, *r.threads))
+      notes.push_back(fmt::format("cpu.threads = {}, but the listed CPUs are not in rows of {} on one core each",
+                                  *r.threads, *r.threads));
+    return *r.threads;
+  }
+  for (unsigned threads = view.threads_per_core; threads >= 1; --threads)
+    if (r.vcpus % threads == 0 && shape_fits(r, threads) && mirrors(view, threads)) {
+      if (view.threads_per_core > 1)
+        notes.push_back(fmt::format("cpu.threads = \"auto\" became {}, as the listed CPUs lie", threads));
+      return threads;
+    }
+  unsigned threads = 1;
+  while (threads < view.threads_per_core && !shape_fits(r, threads)) ++threads;
+  notes.push_back(
+      fmt::format("cpu.threads = \"auto\" became {}: the listed CPUs share cores in no regular order", threads));
+  return threads;
+}
+
+// ---- helpers
+
+// With no housekeeping CPU anywhere: the last free core that is not the VM's, nearest first.
+CpuSet left_over_core(const View& view, const CpuSet& own, const std::vector<unsigned>& nearest) {
+  for (const unsigned node : nearest)
+    for (auto core = view.cores.rbegin(); core != view.cores.rend(); ++core) {
+      CpuSet cpus;
+      for (const unsigned cpu : core->cpus) cpus.add(cpu);
+      if (core->node == node && !cpus.intersects(own)) return cpus;
+    }
+  return {};
+}
+
+}  // namespace
+
+Seats seat_chosen(const View& view, const Choice& choice) {
+  Seats seats{.cpus = {}, .threads = choice.need.threads, .exclusive = {}, .notes = {}};
+  for (const Share& share : choice.shares) {
+    std::vector<unsigned> caches;
+    for (const Core* core : pick_cores(view, choice.need, share.node, share.cores)) {
+      for (unsigned i = 0; i < choice.need.threads; ++i) seats.cpus.push_back(core->cpus[i]);
+      for (const unsigned cpu : core->cpus) seats.exclusive.add(cpu);
+      if (caches.empty() || caches.back() != core->l3) caches.push_back(core->l3);
+    }
+    if (caches.size() > 1)
+      seats.notes.push_back(
+          fmt::format("on node {} the vCPUs span {} last-level caches ({}): none has {} whole free cores", share.node,
+                      caches.size(), numbers(caches), share.cores));
+  }
+  if (auto note = thread_note(view, choice.need); !note.empty()) seats.notes.push_back(std::move(note));
+  const CpuSet idle = seats.exclusive - as_set(seats.cpus);
+  if (!idle.empty())
+    seats.notes.push_back(fmt::format("CPUs {} stay idle: siblings of vCPUs' CPUs, owned by the VM", idle.to_string()));
+  return seats;
+}
+
+std::expected<Seats, Problems> seat_listed(const View& view) {
+  const auto& r = view.request;
+  Seats seats{.cpus = {r.listed.begin(), r.listed.end()}, .threads = 1, .exclusive = {}, .notes = {}};
+  const CpuSet listed = as_set(seats.cpus);
+  if (auto problems = split_cores(view, listed); !problems.empty()) return std::unexpected(std::move(problems));
+  seats.threads = threads_for_list(view, seats.notes);
+  CpuSet siblings;
+  std::vector<unsigned> kinds;
+  for (const unsigned cpu : r.listed) {
+    const Pu& pu = *view.host.pu(cpu);
+    if (view.threads_per_core > 1) siblings |= view.host.cpus_of_core(pu.core);
+    if (std::find(kinds.begin(), kinds.end(), pu.kind) == kinds.end()) kinds.push_back(pu.kind);
+  }
+  siblings -= listed;
+  const CpuSet kept = listed & view.housekeeping;
+  if (!kept.empty())
+    seats.notes.push_back(
+        fmt::format("cpu.pin names CPUs {} that the host keeps for itself (housekeeping)", kept.to_string()));
+  if (siblings.intersects(view.housekeeping))
+    seats.notes.push_back(fmt::format("CPUs {} share cores with the VM's but stay the host's (housekeeping)",
+                                      (siblings & view.housekeeping).to_string()));
+  siblings -= view.housekeeping;
+  if (!siblings.empty())
+    seats.notes.push_back(
+        fmt::format("CPUs {} stay idle: siblings of vCPUs' CPUs, owned by the VM", siblings.to_string()));
+  if (kinds.size() > 1) seats.notes.push_back("cpu.pin mixes faster and slower kinds of cores");
+  seats.exclusive = listed | siblings;
+  return seats;
+}
+
+Helpers helper_cpus(const View& view, const Seats& seats, const std::vector<unsigned>& nodes) {
+  const CpuSet own = as_set(seats.cpus);
+  if (view.request.emulator) {
+    Helpers helpers{*view.request.emulator, {}};
+    if (helpers.cpus.intersects(own))
+      helpers.notes.push_back(fmt::format("cpu.emulator shares CPUs {} with vCPUs", (helpers.cpus & own).to_string()));
+    return helpers;
+  }
+  const auto nearest = by_distance(view, nodes, view.cpu_nodes);
+  const CpuSet keepers = view.housekeeping - view.held - seats.exclusive;
+  CpuSet here;
+  for (const unsigned node : nodes) here |= keepers & view.host.cpus_of_node(node);
+  if (!here.empty()) return {here, {}};
+  for (const unsigned node : nearest)
+    if (const CpuSet there = keepers & view.host.cpus_of_node(node); !there.empty())
+      return {there,
+              {fmt::format("cpu.emulator = \"auto\" became {} on node {}: node {} has no housekeeping CPU",
+                           there.to_string(), node, numbers(nodes))}};
+  if (const CpuSet spare = left_over_core(view, seats.exclusive, nearest); !spare.empty())
+    return {spare,
+            {fmt::format("cpu.emulator = \"auto\" became {}: no housekeeping CPU; these are not exclusive",
+                         spare.to_string())}};
+  return {own,
+          {fmt::format("cpu.emulator = \"auto\" became {}: no CPU is left over, so the emulator shares the vCPUs' CPUs",
+                       own.to_string())}};
+}
+
+}  // namespace topology::parts

@@ -1,0 +1,155 @@
+// Why a request has no place: what is lacking on each node, in numbers, and who has it.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "topology/place_parts.hpp"
+
+namespace topology::parts {
+
+namespace {
+
+std::vector<unsigned> asked_nodes(const View& view) {
+  return view.request.nodes.empty() ? view.cpu_nodes : memory_nodes(view);
+}
+
+unsigned count_on(const std::map<unsigned, unsigned>& counts, unsigned node) {
+  const auto found = counts.find(node);
+  return found != counts.end() ? found->second : 0;
+}
+
+// The need that comes nearest to being met: the one with the most free cores per core needed.
+CoreNeed nearest_need(const View& view) {
+  const auto needs = core_needs(view);
+  const auto lacking = [&view](const CoreNeed& need) {
+    unsigned have = 0;
+    for (const auto& [node, count] : cores_by_node(view, need)) have += count;
+    return static_cast<long>(need.cores * need.threads) - static_cast<long>(std::min(have, need.cores) * need.threads);
+  };
+  return *std::min_element(needs.begin(), needs.end(),
+                           [&](const CoreNeed& a, const CoreNeed& b) { return lacking(a) < lacking(b); });
+}
+
+std::optional<Unplaceable> too_few_cores(const View& view) {
+  const CoreNeed need = nearest_need(view);
+  const auto counts = cores_by_node(view, need);
+  const auto nodes = asked_nodes(view);
+  unsigned have = 0;
+  for (const unsigned node : nodes) have += count_on(counts, node);
+  const bool no_cpus = std::none_of(nodes.begin(), nodes.end(), [&](unsigned node) {
+    return std::binary_search(view.cpu_nodes.begin(), view.cpu_nodes.end(), node);
+  });
+  if (have >= need.cores || no_cpus) return std::nullopt;
+  const std::string of_kind = need.kind ? fmt::format(" of kind {}", *need.kind) : "";
+  Unplaceable problem{
+      "cpu.count",
+      fmt::format("{} vCPUs need {} whole free cores{} ({} thread{} each); {} {} free{}", view.request.vcpus,
+                  need.cores, of_kind, need.threads, need.threads == 1 ? "" : "s", have, have == 1 ? "is" : "are",
+                  view.request.nodes.empty() ? "" : fmt::format(" on node {}", numbers(nodes))),
+      {},
+      ""};
+  for (const unsigned node : nodes)
+    problem.nodes.push_back({node, "free cores", fmt::to_string(count_on(counts, node)), fmt::to_string(need.cores),
+                             who_holds_cpus(view, node)});
+  const unsigned possible = have * need.threads;
+  problem.help = possible > 0
+                     ? fmt::format("set count = {} or less, stop a VM, or set pin = \"off\" to share CPUs", possible)
+                     : "stop a VM, or set pin = \"off\" to share CPUs";
+  if (need.threads == 1 && view.threads_per_core > 1 && view.request.vcpus % view.threads_per_core != 0 &&
+      !view.request.threads)
+    problem.help += fmt::format("; a multiple of {} needs fewer cores", view.threads_per_core);
+  return problem;
+}
+
+std::string who_holds_pages(const View& view, unsigned node, Bytes page) {
+  std::string text;
+  for (const Reservation& vm : view.taken.vms) {
+    std::uint64_t pages = 0;
+    for (const PageClaim& claim : vm.pages)
+      if (claim.node == node && claim.page == page) pages += claim.pages;
+    if (pages != 0) text += fmt::format("{}{} ({})", text.empty() ? "held by " : ", ", vm.owner, pages);
+  }
+  return text;
+}
+
+// The kind of page the complaint is about: the one asked for, or the last resort of "auto".
+PageKind blamed_page(const View& view) { return page_kinds(view).back(); }
+
+Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nodes, std::string what) {
+  const PageKind kind = blamed_page(view);
+  const bool huge = kind.page != view.host.base_page;
+  const std::uint64_t need = view.request.memory.count / kind.page.count;
+  Unplaceable problem{huge ? "memory.page" : "memory.size", std::move(what), {}, ""};
+  std::uint64_t most = 0;
+  for (const unsigned node : nodes) {
+    const std::uint64_t have = room_in_pages(view, node, kind);
+    most = std::max(most, have);
+    problem.nodes.push_back(
+        {node,
+         huge ? fmt::format("{} {} pages", kind.may_raise ? "free or addable" : "free", page_name(kind.page))
+              : "memory",
+         huge ? fmt::to_string(have) : to_string(mib((kind.page * have).count >> 20)),
+         huge ? fmt::to_string(need) : to_string(view.request.memory), who_holds_pages(view, node, kind.page)});
+  }
+  if (huge && kind.page >= gib(1))
+    problem.help = fmt::format("reserve more at boot (hugepagesz={} hugepages={}), or set page = \"2M\"",
+                               page_name(kind.page), need);
+  else if (huge && !kind.may_raise)
+    problem.help = "run as root so that pages can be added, or set page = \"auto\"";
+  else
+    problem.help =
+        fmt::format("set size = \"{}\" or less, or free some memory", to_string(mib((kind.page * most).count >> 20)));
+  return problem;
+}
+
+}  // namespace
+
+std::string numbers(const std::vector<unsigned>& sorted) { return fmt::format("{}", fmt::join(sorted, ",")); }
+
+std::string who_holds_cpus(const View& view, unsigned node) {
+  const CpuSet here = view.host.cpus_of_node(node);
+  std::string text;
+  for (const Reservation& vm : view.taken.vms)
+    if (const CpuSet cpus = vm.cpus & here; !cpus.empty())
+      text += fmt::format("{}{} ({})", text.empty() ? "held by " : ", ", vm.owner, cpus.to_string());
+  if (const CpuSet kept = view.housekeeping & here; !kept.empty())
+    text += fmt::format("{}housekeeping {}", text.empty() ? "" : ", ", kept.to_string());
+  return text;
+}
+
+Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes) {
+  const PageKind kind = blamed_page(view);
+  std::uint64_t have = 0;
+  for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
+  return {
+      too_little_memory(view, nodes,
+                        fmt::format("{} of memory in pages of {} do not fit on node{} {}: {} can be had there",
+                                    to_string(view.request.memory), page_name(kind.page), nodes.size() == 1 ? "" : "s",
+                                    numbers(nodes), to_string(mib((kind.page * have).count >> 20))))};
+}
+
+Problems why_not(const View& view) {
+  Problems problems;
+  if (auto cores = too_few_cores(view)) problems.push_back(*std::move(cores));
+  const auto nodes = view.request.nodes.empty() ? memory_nodes(view) : asked_nodes(view);
+  const PageKind kind = blamed_page(view);
+  std::uint64_t have = 0;
+  for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
+  if (have < view.request.memory.count / kind.page.count) {
+    problems.push_back(why_no_memory(view, nodes).front());
+  } else if (problems.empty()) {
+    auto both = too_little_memory(
+        view, nodes,
+        fmt::format("no node, nor several together, have both the cores for {} vCPUs and {} of memory in pages of {}",
+                    view.request.vcpus, to_string(view.request.memory), page_name(kind.page)));
+    const CoreNeed need = nearest_need(view);
+    const auto counts = cores_by_node(view, need);
+    for (const unsigned node : asked_nodes(view))
+      both.nodes.push_back({node, "free cores", fmt::to_string(count_on(counts, node)), fmt::to_string(need.cores),
+                            who_holds_cpus(view, node)});
+    problems.push_back(std::move(both));
+  }
+  return problems;
+}
+
+}  // namespace topology::parts

@@ -1,0 +1,31 @@
+// A machine -> HostTopology. The only file that includes <hwloc.h>. The rule: read-only, and cheap (no PCI scan unless
+// a caller wants devices), since every warm start pays for it.
+#pragma once
+
+#include <expected>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "topology/host_topology.hpp"
+#include "topology/sysfs.hpp"
+
+namespace topology {
+
+enum class Devices { skip, read };
+
+// This machine: hwloc for the CPUs and nodes, sysfs for pools, free memory, distances and isolcpus.
+std::expected<HostTopology, std::string> read_this_host(Devices devices, const Sysfs& sysfs = Sysfs{});
+
+// An hwloc XML export (`lstopo --of xml`). Pools and free memory are taken from it where present: free = total.
+std::expected<HostTopology, std::string> read_hwloc_xml(const std::filesystem::path& file);
+
+// hwloc's synthetic description: "pack:2 [numa] l3:1 core:4 pu:2". Nodes without a size get 64G, all free; every node
+// has an empty 2M and 1G pool.
+std::expected<HostTopology, std::string> read_synthetic(std::string_view description);
+
+// What `--host ARG` means: "synthetic:DESC", an XML file (first non-blank byte is '<'), or our JSON.
+// JSON may be a HostTopology or an object whose member "host" is one.
+std::expected<HostTopology, std::string> read_host_argument(std::string_view argument);
+
+}  // namespace topology
