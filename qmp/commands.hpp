@@ -1,0 +1,50 @@
+// The typed QMP commands vmrun uses, and nothing else of QMP's names anywhere. Each throws qmp::Error; a reply of an
+// unexpected shape is Error(protocol).
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/json/value.hpp>
+#include <sys/types.h>
+
+#include "qmp/client.hpp"
+
+namespace qmp {
+
+struct Vcpu {
+  unsigned index = 0;      // cpu-index: what to key on, never the list position
+  pid_t thread = 0;
+  std::string qom_path;
+};
+struct Iothread {
+  std::string id;
+  pid_t thread = 0;
+};
+
+std::vector<Vcpu> query_cpus_fast(Client& client, std::chrono::milliseconds deadline);
+std::vector<Iothread> query_iothreads(Client& client, std::chrono::milliseconds deadline);
+std::string query_status(Client& client, std::chrono::milliseconds deadline);  // "prelaunch", "running", "paused", ...
+bool query_kvm(Client& client, std::chrono::milliseconds deadline);            // enabled
+void cont(Client& client, std::chrono::milliseconds deadline);
+void stop(Client& client, std::chrono::milliseconds deadline);
+void system_powerdown(Client& client, std::chrono::milliseconds deadline);
+void system_reset(Client& client, std::chrono::milliseconds deadline);
+void quit(Client& client, std::chrono::milliseconds deadline);  // EOF before the reply also counts as done
+
+// For the feature probe.
+struct MachineType {
+  std::string name;
+  std::string alias;      // "q35" on the versioned one
+  bool deprecated = false;
+  unsigned cpu_max = 0;
+};
+std::vector<MachineType> query_machines(Client& client, std::chrono::milliseconds deadline);
+boost::json::value query_qmp_schema(Client& client, std::chrono::milliseconds deadline);
+// Property names of a device or object type; nullopt: this QEMU has no such type.
+std::optional<std::vector<std::string>> device_list_properties(Client& client, const std::string& type, std::chrono::milliseconds deadline);
+std::optional<std::vector<std::string>> qom_list_properties(Client& client, const std::string& type, std::chrono::milliseconds deadline);
+
+}  // namespace qmp

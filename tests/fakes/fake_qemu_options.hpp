@@ -1,0 +1,45 @@
+// What a fake QEMU was started with: the part of QEMU's command line that vmrun writes, and how it is to misbehave.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace fake_qemu {
+
+struct Monitor {
+  int fd = -1;
+  bool listening = false;  // server=on: clients come by accept(2)
+};
+
+struct Options {
+  std::vector<Monitor> monitors;  // of -mon mode=control over a -chardev socket,fd=
+  std::vector<int> fds;           // of -add-fd and -chardev: must be open, as for QEMU
+  unsigned vcpus = 1;
+  std::vector<std::string> iothreads;        // ids
+  std::vector<std::string> thread_contexts;  // ids
+  std::string name;
+  bool paused = false;  // -S
+  bool kvm = false;
+  bool version = false;  // --version
+  int powerdown_ms = 0;  // --powerdown-ms: how long the guest takes to power down
+};
+
+// Throws std::runtime_error with what QEMU would print after its name.
+Options read_options(const std::vector<std::string>& arguments);
+
+// FAKE_QEMU=word[=value],...
+//   garbage half-line huge-line silence          instead of the greeting (half-line then closes the connection)
+//   early-exit                                   exit 1 with a message on stderr before anything else
+//   exit-after-greeting                          the same after the greeting: what QEMU does about a bad -device
+//   wrong-id[=COMMAND]                           all replies, or those to COMMAND
+//   die-after=COMMAND                            exit 1 after its reply
+//   event-flood[=N|forever]                      N events (1000000) before the first reply after the handshake
+//   slow=MS                                      before every reply
+//   missing-vcpu shuffle-vcpus                   in query-cpus-fast: the last is missing; in reverse
+//   ignore-powerdown ignore-quit ignore-term     answered (or received), but not done
+//   powerdown-ms=MS                              as --powerdown-ms
+using Behaviour = std::map<std::string, std::string>;
+Behaviour read_behaviour(const char* environment);  // nullptr: none. Throws std::runtime_error on an unknown word
+
+}  // namespace fake_qemu
