@@ -1,0 +1,26 @@
+// The console's keys, and what it becomes on the command line. The rule: one console per VM, always COM1.
+#include "launcher/devices/console.hpp"
+
+#include "launcher/toml_reader.hpp"
+
+namespace launcher {
+
+Console Console::read(TableReader& table) {
+  Console console;
+  console.mode = static_cast<Mode>(table.choice("mode", {"stdio", "socket", "none"}, 0));
+  return console;
+}
+
+DeviceNeeds needs(const Console&) { return {}; }
+
+void plan_device(const Console& console, DeviceContext& context) {
+  if (console.mode == Console::Mode::none) return;
+  const int fd = context.fds.take("console socket");
+  const std::string why = console.mode == Console::Mode::stdio ? "`vmrun run` connects its terminal here" : "for `vmrun console`";
+  context.steps.push_back({Listen{context.run_dir + "/console.sock", fd}, why, context.origin("mode")});
+  context.args.add("-chardev", Opts("socket").set("id", "console").set("fd", fd).set("server", true).set("wait", false), why,
+                   context.origin("mode"));
+  context.args.add("-device", Opts("isa-serial").set("id", "serial0").set("chardev", "console"), "the guest's COM1", context.origin("mode"));
+}
+
+}  // namespace launcher

@@ -1,0 +1,22 @@
+// The guest's serial console (COM1, and virtio where asked). Its far end is a socket in the VM's run directory, or
+// vmrun's own stdin and stdout while `vmrun run` is in the foreground.
+#pragma once
+
+#include "launcher/device_context.hpp"
+
+namespace launcher {
+
+class TableReader;
+
+struct Console {
+  enum class Mode { stdio, socket, none };
+  Mode mode = Mode::stdio;   // console.mode; stdio: `run` attaches its terminal, `start` leaves it to `vmrun console`
+
+  static Console read(TableReader& table);
+  friend bool operator==(const Console&, const Console&) = default;
+};
+
+DeviceNeeds needs(const Console& console);
+void plan_device(const Console& console, DeviceContext& context);
+
+}  // namespace launcher

@@ -1,0 +1,35 @@
+// A network card: virtio-net over a tap (with vhost) or user networking. Owns PCI slots 0x10-0x17.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "launcher/device_context.hpp"
+#include "launcher/problem.hpp"
+
+namespace launcher {
+
+class TableReader;
+
+struct Nic {
+  enum class Mode { user, tap };
+
+  Mode mode = Mode::user;             // net.mode: "user" | "tap"; default: tap when bridge or tap is given
+  std::string bridge;                 // net.bridge: the tap vmrun makes joins it; only with mode tap
+  std::string tap;                    // net.tap: an existing tap to use; "": vmrun makes one for the VM's life
+  std::optional<bool> vhost;          // net.vhost; auto: on for a tap where /dev/vhost-net is
+  std::optional<unsigned> queues;     // net.queues; auto: one per vCPU, at most 8, for a tap; 1 for user
+  std::optional<bool> packed;         // net.packed; auto: on without vhost (kernel vhost has no packed ring)
+  std::string mac;                    // net.mac: "52:54:00:12:34:56"; "": derived from VM name and index
+  std::optional<unsigned> mtu;        // net.mtu, 68..65535; auto: what the bridge has, unset for user
+
+  static Nic read(TableReader& table);
+  friend bool operator==(const Nic&, const Nic&) = default;
+};
+
+// Kernel vhost threads this card will bring, one per queue pair; 0 without vhost. Known before there is a placement.
+unsigned vhost_workers(const Nic& nic, const DeviceFacts& facts, unsigned vcpus);
+DeviceNeeds needs(const Nic& nic);
+void plan_device(const Nic& nic, DeviceContext& context);
+
+}  // namespace launcher

@@ -1,0 +1,39 @@
+// What has to be looked up before a plan can be made: who we are, whether KVM is usable, what the spec's files are. The
+// rule: read-only (a plan opens nothing for writing), and everything the plan depends on that is not the host's topology.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/device_context.hpp"
+#include "launcher/host_config.hpp"
+#include "launcher/problem.hpp"
+#include "launcher/spec.hpp"
+#include "topology/host_topology.hpp"
+
+namespace launcher {
+
+struct Facts {
+  bool root = false;
+  unsigned uid = 0;                 // ours
+  std::string run_base;             // "/run/vmrun"
+  bool kvm = false;                 // /dev/kvm opens
+  std::string kvm_module;           // "kvm_intel" | "kvm_amd" | "" (something else serves /dev/kvm, or nothing)
+  std::string kvm_why;              // when it is not usable, or not one of the two
+  bool kvm_open_to_all = false;     // mode lets any uid open it
+  std::optional<std::uint64_t> memlock;  // our RLIMIT_MEMLOCK; nullopt: unlimited
+  std::vector<DeviceFacts> devices;  // beside Spec::devices
+  std::vector<topology::PageClaim> raised;  // by other VMs' journals: what a pool's size owes to them
+  std::optional<unsigned> user_uid;  // of host.toml's user
+  std::string user_problem;          // when there is no such user
+  bool kernel_readable = true, initrd_readable = true, firmware_readable = true;
+};
+
+// Looks at this machine.
+Facts gather_facts(const Spec& spec, const HostConfig& config);
+
+// For `--host FILE`: another machine, whose files nobody can look at: root, KVM by CPU vendor, every image there and fit.
+Facts assumed_facts(const Spec& spec, const topology::HostTopology& host);
+
+}  // namespace launcher

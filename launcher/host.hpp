@@ -1,0 +1,69 @@
+// The verbs by which vmrun changes a machine. The rule: the one seam for fakes and the only virtual class; a verb does
+// one thing, throws std::system_error (or runtime_error with what the kernel granted) and leaves nothing half done.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+#include <sys/types.h>
+
+#include "launcher/process.hpp"
+#include "topology/bytes.hpp"
+#include "topology/cpu_set.hpp"
+
+namespace launcher {
+
+class Host {
+ public:
+  virtual ~Host() = default;
+
+  // Huge-page pools: nr_hugepages of one node. set_pool returns what the kernel granted (read back).
+  virtual std::uint64_t pool_total(unsigned node, topology::Bytes page) = 0;
+  virtual std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) = 0;
+  virtual void compact_memory(unsigned node) = 0;
+
+  // Taps. Fds come back open and close-on-exec, one per queue. make_tap: it must not exist yet.
+  virtual std::vector<int> make_tap(const std::string& name, std::size_t queues) = 0;
+  virtual std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) = 0;
+  virtual void set_mtu(const std::string& interface, unsigned mtu) = 0;
+  virtual void join_bridge(const std::string& interface, const std::string& bridge) = 0;
+  virtual void set_up(const std::string& interface) = 0;
+  virtual void drop_tap(const std::string& name) = 0;   // gone already: fine
+
+  virtual int open_file(const std::string& path, bool writable) = 0;
+  virtual int readable_copy(int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
+  virtual int listen(const std::string& path) = 0;
+  virtual void remove_file(const std::string& path) = 0;               // gone already: fine
+
+  virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds, const std::function<void(const ProcessId&)>& written_down) = 0;
+  virtual void end_process(const ProcessId& process) = 0;              // gone already: fine
+
+  virtual void pin(pid_t thread, const topology::CpuSet& cpus) = 0;
+  virtual topology::CpuSet pinned(pid_t thread) = 0;
+};
+
+// This machine.
+class LinuxHost final : public Host {
+ public:
+  std::uint64_t pool_total(unsigned node, topology::Bytes page) override;
+  std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) override;
+  void compact_memory(unsigned node) override;
+  std::vector<int> make_tap(const std::string& name, std::size_t queues) override;
+  std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
+  void set_mtu(const std::string& interface, unsigned mtu) override;
+  void join_bridge(const std::string& interface, const std::string& bridge) override;
+  void set_up(const std::string& interface) override;
+  void drop_tap(const std::string& name) override;
+  int open_file(const std::string& path, bool writable) override;
+  int readable_copy(int fd, std::optional<unsigned> uid) override;
+  int listen(const std::string& path) override;
+  void remove_file(const std::string& path) override;
+  ProcessId spawn(const ChildSpec& child, const FdLayout& fds, const std::function<void(const ProcessId&)>& written_down) override;
+  void end_process(const ProcessId& process) override;
+  void pin(pid_t thread, const topology::CpuSet& cpus) override;
+  topology::CpuSet pinned(pid_t thread) override;
+};
+
+}  // namespace launcher

@@ -1,0 +1,27 @@
+// Host-wide settings of /etc/vmrun/host.toml; every one has a default, the file may be absent.
+#pragma once
+
+#include <expected>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "launcher/problem.hpp"
+#include "topology/reservations.hpp"
+
+namespace launcher {
+
+class TomlDocument;
+
+struct HostConfig {
+  topology::HostPolicy policy;             // housekeeping = "0-1" | "auto"; keep_free = "512M" (per node)
+  std::string qemu = "qemu-system-x86_64";  // qemu: a path, or a name looked up in PATH
+  std::optional<std::string> user;         // user = "auto" (a uid of its own per VM) | "name" of an existing user
+  friend bool operator==(const HostConfig&, const HostConfig&) = default;
+};
+
+struct HostConfigErrors;
+// file == "" reads /etc/vmrun/host.toml if it exists. Problems name keys of that file; rendered text on error.
+std::expected<HostConfig, std::string> read_host_config(const std::filesystem::path& file = {});
+
+}  // namespace launcher

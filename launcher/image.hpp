@@ -1,0 +1,22 @@
+// What kind of disk image a file is, by its own header, and what it stands on. The rule: read-only, and nothing is run.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "launcher/device_context.hpp"
+
+namespace launcher {
+
+struct ImageInfo {
+  std::string format;         // "raw" | "qcow2"
+  std::vector<Image> chain;   // backing files, nearest first
+};
+
+// qcow2's header: QEMU docs/interop/qcow2.txt. Errors: a backing file that is missing or loops, an encrypted image or one
+// with external data (QEMU's user could not open them), another format vmrun does not run (vmdk, vdi, vhdx, qed).
+std::expected<ImageInfo, std::string> read_image(const std::string& path);
+
+}  // namespace launcher

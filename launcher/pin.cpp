@@ -1,0 +1,130 @@
+#include "launcher/pin.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "qmp/commands.hpp"
+#include "topology/page_location.hpp"
+
+namespace launcher {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::chrono::seconds patience{30};
+
+std::vector<pid_t> numbers_in(const fs::path& directory) {
+  std::vector<pid_t> numbers;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    pid_t number = 0;
+    const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (failure == std::errc{} && end == name.data() + name.size()) numbers.push_back(number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
+std::string comm_of(const fs::path& task) {
+  std::ifstream file(task / "comm");
+  std::string name;
+  std::getline(file, name);
+  return name;
+}
+
+// Thread id -> what the plan wants for it.
+std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Client& monitor) {
+  std::map<pid_t, ThreadRecord> wanted;
+  std::map<unsigned, pid_t> vcpus;
+  for (const qmp::Vcpu& vcpu : qmp::query_cpus_fast(monitor, patience)) vcpus[vcpu.index] = vcpu.thread;
+  for (const topology::VcpuSeat& seat : plan.placement.vcpus) {
+    const auto found = vcpus.find(seat.vcpu);
+    if (found == vcpus.end()) throw std::runtime_error(fmt::format("QEMU has no thread for vCPU {}", seat.vcpu));
+    const topology::CpuSet cpus = seat.cpu ? topology::CpuSet{*seat.cpu} : plan.placement.emulator;
+    wanted[found->second] = {found->second, fmt::format("vcpu {}", seat.vcpu), cpus};
+  }
+  if (plan.iothreads.empty()) return wanted;
+  std::map<std::string, pid_t> iothreads;
+  for (const qmp::Iothread& iothread : qmp::query_iothreads(monitor, patience)) iothreads[iothread.id] = iothread.thread;
+  for (const IothreadPin& pin : plan.iothreads) {
+    const auto found = iothreads.find(pin.id);
+    if (found == iothreads.end()) throw std::runtime_error(fmt::format("QEMU has no iothread {}", pin.id));
+    wanted[found->second] = {found->second, "iothread " + pin.id, pin.cpus};
+  }
+  return wanted;
+}
+
+}  // namespace
+
+std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known, bool look_for_kernel_threads) {
+  std::map<pid_t, std::string> roles;
+  for (const ThreadRecord& record : known) roles[record.tid] = record.role;
+  const auto role_of = [&](pid_t tid, const std::string& name) {
+    if (const auto found = roles.find(tid); found != roles.end()) return found->second;
+    return std::string(name.starts_with("vhost-") ? "vhost" : "emulator");
+  };
+  std::vector<Thread> threads;
+  const fs::path tasks = fmt::format("/proc/{}/task", qemu.pid);
+  for (pid_t tid : numbers_in(tasks)) {
+    const std::string name = comm_of(tasks / std::to_string(tid));
+    threads.push_back({tid, name, role_of(tid, name), true});
+  }
+  if (!look_for_kernel_threads) return threads;
+  // before Linux 6.4 (and with vhost.fork_from_owner_default=0) vhost workers are kernel threads named after their owner
+  const std::string vhost = fmt::format("vhost-{}", qemu.pid);
+  for (pid_t pid : numbers_in("/proc")) {
+    if (comm_of(fs::path("/proc") / std::to_string(pid)) == vhost) threads.push_back({pid, vhost, "vhost", false});
+  }
+  return threads;
+}
+
+std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu, Host& host) {
+  std::map<pid_t, ThreadRecord> wanted = planned_threads(plan, monitor);
+  unsigned vhost_workers = 0;
+  for (const Thread& thread : threads_of(qemu, {}, plan.vhost_workers > 0)) {
+    if (wanted.contains(thread.tid)) continue;
+    const bool vhost = thread.role == "vhost";
+    vhost_workers += vhost ? 1 : 0;
+    wanted[thread.tid] = {thread.tid, thread.role, vhost ? plan.placement.vhost : plan.placement.emulator};
+  }
+  if (vhost_workers < plan.vhost_workers) {
+    throw std::runtime_error(fmt::format("the kernel made {} vhost workers, the plan has {}", vhost_workers, plan.vhost_workers));
+  }
+  std::vector<ThreadRecord> records;
+  for (auto& [tid, record] : wanted) {
+    if (record.cpus.empty()) continue;
+    if (host.pinned(tid) != record.cpus) host.pin(tid, record.cpus);
+    const topology::CpuSet actual = host.pinned(tid);
+    if (actual != record.cpus) {
+      throw std::runtime_error(fmt::format("{} (thread {}) is allowed on CPUs {} after it was pinned to {}; a cpuset of this host forbids the rest",
+                                           record.role, tid, actual.to_string(), record.cpus.to_string()));
+    }
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+void check_memory(const LaunchPlan& plan, const ProcessId& qemu) {
+  if (plan.placement.policy != topology::MemoryPolicy::strict || plan.reservation.pages.empty()) return;
+  const auto ranges = topology::read_numa_maps(qemu.pid);
+  if (!ranges) throw std::runtime_error("cannot read where the guest's memory lies: " + ranges.error());
+  std::map<unsigned, std::uint64_t> pages;
+  for (const topology::MappedRange& range : *ranges) {
+    if (!range.huge || range.page != plan.placement.page) continue;
+    for (const auto& [node, count] : range.pages_on_node) pages[node] += count;
+  }
+  for (const topology::PageClaim& claim : plan.reservation.pages) {
+    if (pages[claim.node] < claim.pages)
+      throw std::runtime_error(fmt::format("node {} holds {} of the guest's {} pages of {}", claim.node, pages[claim.node], claim.pages, to_string(claim.page)));
+  }
+}
+
+}  // namespace launcher

@@ -1,0 +1,29 @@
+// Puts every thread of a paused QEMU where the plan says, and reads every mask back. The rules: vCPUs are keyed by
+// cpu-index, never by list position; a thread nobody planned for goes to the emulator's CPUs.
+#pragma once
+
+#include <vector>
+
+#include "launcher/host.hpp"
+#include "launcher/plan.hpp"
+#include "launcher/run_dir.hpp"
+#include "qmp/client.hpp"
+
+namespace launcher {
+
+// Throws std::runtime_error when a planned thread is missing or a mask does not read back as set.
+std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu, Host& host);
+
+// The threads a VM has now, with their roles: those recorded, and late ones (workers, vhost) by where they are found.
+struct Thread {
+  pid_t tid = 0;
+  std::string name;     // comm
+  std::string role;
+  bool in_qemu = true;  // false: a kernel thread that works for it
+};
+std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known, bool look_for_kernel_threads);
+
+// Guest memory that is preallocated and strictly bound must lie where the plan says (numa_maps). Throws with numbers.
+void check_memory(const LaunchPlan& plan, const ProcessId& qemu);
+
+}  // namespace launcher

@@ -1,0 +1,16 @@
+// How a plan is described for JSON. Its steps are written by step.cpp.
+#pragma once
+
+#include "launcher/plan.hpp"
+#include "launcher/step_json.hpp"
+
+namespace launcher {
+
+BOOST_DESCRIBE_STRUCT(Arg, (), (option, value, why, origin))
+BOOST_DESCRIBE_STRUCT(IothreadPin, (), (id, cpus))
+BOOST_DESCRIBE_STRUCT(LaunchPlan, (), (name, uuid, accel, qemu, qemu_version, uid, placement, reservation, iothreads, pinned, vhost_workers,
+                                       run_dir, console_socket, console_on_stdio, args, notes))
+
+boost::json::value plan_json(const LaunchPlan& plan);
+
+}  // namespace launcher

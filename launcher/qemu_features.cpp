@@ -1,0 +1,241 @@
+#include "launcher/qemu_features.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include "launcher/process.hpp"
+#include "qmp/commands.hpp"
+#include "topology/json.hpp"
+
+namespace launcher {
+
+namespace fs = std::filesystem;
+
+BOOST_DESCRIBE_STRUCT(QemuFeatures, (), (binary, version, q35, machines, deprecated_machines, known))
+
+namespace {
+
+constexpr std::chrono::seconds patience{30};
+
+// What is asked of a QEMU: raise `generation` when this list changes, so that old caches are asked again.
+constexpr int generation = 2;
+constexpr std::array probed_devices = {"virtio-blk-pci", "virtio-net-pci", "isa-serial"};
+constexpr std::array probed_objects = {"memory-backend-memfd", "memory-backend-ram", "thread-context", "iothread"};
+constexpr std::array probed_accels = {"kvm", "tcg"};
+
+// Same path, inode, size and time of change: the same binary.
+std::string identity_of(const std::string& binary) {
+  struct stat info{};
+  if (stat(binary.c_str(), &info) < 0) return {};
+  return fmt::format("{}:{}:{}:{}:{}.{:09}", generation, binary, info.st_dev, info.st_ino, info.st_mtim.tv_sec, info.st_mtim.tv_nsec) +
+         fmt::format(":{}", info.st_size);
+}
+
+fs::path cache_directory() {
+  if (const char* given = std::getenv("VMRUN_CACHE_DIR"); given != nullptr && *given != '\0') return given;
+  if (geteuid() == 0) return "/var/cache/vmrun";
+  if (const char* given = std::getenv("XDG_CACHE_HOME"); given != nullptr && *given != '\0') return fs::path(given) / "vmrun";
+  if (const char* home = std::getenv("HOME"); home != nullptr) return fs::path(home) / ".cache/vmrun";
+  return {};
+}
+
+// An ordinary user also profits from what root has found out.
+std::vector<fs::path> cache_files(const std::string& identity) {
+  const std::string name = fmt::format("qemu-{:016x}.json", std::hash<std::string>{}(identity));
+  std::vector<fs::path> files{cache_directory() / name};
+  if (std::getenv("VMRUN_CACHE_DIR") == nullptr && geteuid() != 0) files.push_back(fs::path("/var/cache/vmrun") / name);
+  return files;
+}
+
+std::optional<QemuFeatures> read_cache(const std::string& identity) {
+  for (const fs::path& file : cache_files(identity)) {
+    std::ifstream in(file, std::ios::binary);
+    std::string first;
+    std::string rest;
+    if (!std::getline(in, first) || first != identity || !std::getline(in, rest)) continue;
+    if (auto features = features_from_json(rest)) return *features;
+  }
+  return std::nullopt;
+}
+
+// A cache that cannot be written costs the next start 0.3 s, no more: no error.
+void write_cache(const std::string& identity, const QemuFeatures& features) {
+  const fs::path file = cache_files(identity).front();
+  std::error_code error;
+  fs::create_directories(file.parent_path(), error);
+  const fs::path next = fmt::format("{}.{}", file.string(), getpid());
+  {
+    std::ofstream out(next, std::ios::binary);
+    out << identity << '\n' << to_json(features) << '\n';
+    if (!out.flush()) return;
+  }
+  fs::rename(next, file, error);
+}
+
+class Probe {
+ public:
+  explicit Probe(const std::string& binary) {
+    std::array<int, 2> pair{};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0) throw std::system_error(errno, std::generic_category(), "socketpair");
+    std::array<int, 2> words{};
+    if (pipe2(words.data(), O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe");
+    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ChildSpec child;
+    child.argv = {binary, "-M", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
+                  "-chardev", "socket,id=control,fd=10", "-mon", "chardev=control,mode=control"};
+    words_ = words[0];
+    client_.emplace(pair[0]);
+    const auto close_ours = [&] {
+      for (int fd : {pair[1], words[1], null}) close(fd);
+    };
+    try {
+      process_ = spawn(child, {{0, null}, {1, words[1]}, {2, words[1]}, {10, pair[1]}}, [](const ProcessId&) {});
+    } catch (...) {
+      close_ours();
+      throw;
+    }
+    close_ours();
+  }
+  ~Probe() {
+    client_.reset();
+    if (process_) {
+      end_process(*process_);
+      reap(process_->pid);
+    }
+    if (words_ >= 0) close(words_);
+  }
+  Probe(const Probe&) = delete;
+  Probe& operator=(const Probe&) = delete;
+
+  QemuFeatures ask(const std::string& binary) {
+    QemuFeatures features;
+    const qmp::Greeting greeting = client_->handshake(patience);
+    features.binary = binary;
+    features.version = fmt::format("{}.{}.{}", greeting.major, greeting.minor, greeting.micro);
+    ask_machines(features);
+    for (const char* device : probed_devices) note(features, device, qmp::device_list_properties(*client_, device, patience));
+    for (const char* object : probed_objects) note(features, object, qmp::qom_list_properties(*client_, object, patience));
+    if (!features.q35.empty()) note(features, "machine", qmp::qom_list_properties(*client_, features.q35 + "-machine", patience));
+    for (const char* accel : probed_accels) {
+      const auto properties = qmp::qom_list_properties(*client_, std::string(accel) + "-accel", patience);
+      if (properties) features.known.insert(std::string("accel.") + accel);
+      note(features, accel, properties);
+    }
+    ask_schema(features);
+    try {
+      qmp::quit(*client_, patience);
+    } catch (const qmp::Error&) {
+      // it is ended in any case
+    }
+    return features;
+  }
+
+  // What QEMU printed before it gave up.
+  std::string words() const {
+    std::string text(4096, '\0');
+    fcntl(words_, F_SETFL, O_NONBLOCK);
+    const ssize_t got = read(words_, text.data(), text.size());
+    text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+  }
+
+ private:
+  static void note(QemuFeatures& features, const std::string& type, const std::optional<std::vector<std::string>>& properties) {
+    if (!properties) return;
+    features.known.insert(type);
+    for (const std::string& property : *properties) features.known.insert(type + "." + property);
+  }
+
+  void ask_machines(QemuFeatures& features) {
+    for (const qmp::MachineType& machine : qmp::query_machines(*client_, patience)) {
+      if (machine.alias == "q35") features.q35 = machine.name;
+      if (!machine.name.starts_with("pc-q35-")) continue;
+      features.machines.insert(machine.name);
+      if (machine.deprecated) features.deprecated_machines.insert(machine.name);
+    }
+  }
+
+  // Enumerations of the schema; its type names are numbers, so they are found by what they hold.
+  void ask_schema(QemuFeatures& features) {
+    const boost::json::value schema = qmp::query_qmp_schema(*client_, patience);
+    for (const boost::json::value& entry : schema.as_array()) {
+      const boost::json::object& type = entry.as_object();
+      if (type.at("meta-type").as_string() != "enum") continue;
+      std::set<std::string> values;
+      for (const boost::json::value& value : type.at("values").as_array()) values.insert(std::string(value.as_string()));
+      if (values.contains("threads") && values.contains("native")) note_values(features, "aio", values);
+      if (values.contains("tap") && values.contains("vhost-user")) note_values(features, "netdev", values);
+    }
+  }
+
+  static void note_values(QemuFeatures& features, const std::string& what, const std::set<std::string>& values) {
+    for (const std::string& value : values) features.known.insert(what + "." + value);
+  }
+
+  std::optional<qmp::Client> client_;
+  std::optional<ProcessId> process_;
+  int words_ = -1;
+};
+
+}  // namespace
+
+std::expected<std::string, std::string> find_qemu(const std::string& name) {
+  if (name.find('/') != std::string::npos) {
+    if (access(name.c_str(), X_OK) == 0) return fs::canonical(name);
+    return std::unexpected(fmt::format("QEMU: '{}' cannot be executed; set qemu in /etc/vmrun/host.toml to a binary that can", name));
+  }
+  const char* path = std::getenv("PATH");
+  std::stringstream folders(path != nullptr ? path : "/usr/bin:/bin");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const fs::path candidate = fs::path(folder) / name;
+    if (!folder.empty() && access(candidate.c_str(), X_OK) == 0) return fs::canonical(candidate);
+  }
+  return std::unexpected(fmt::format("QEMU: no '{}' in PATH; install it (Debian: apt install qemu-system-x86), or set qemu in /etc/vmrun/host.toml", name));
+}
+
+std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary, Cache cache) {
+  const std::string identity = identity_of(binary);
+  if (auto cached = read_cache(identity)) return *cached;
+  std::optional<Probe> probe;
+  try {
+    probe.emplace(binary);
+    QemuFeatures features = probe->ask(binary);
+    if (features.q35.empty()) return std::unexpected(fmt::format("QEMU: '{}' has no q35 machine; is it qemu-system-x86_64?", binary));
+    if (cache == Cache::store) write_cache(identity, features);
+    return features;
+  } catch (const std::exception& error) {
+    const std::string words = probe ? probe->words() : "";
+    return std::unexpected(fmt::format("QEMU: '{}' does not answer: {}{}{}", binary, error.what(), words.empty() ? "" : "\n", words));
+  }
+}
+
+std::string to_json(const QemuFeatures& features) { return boost::json::serialize(topology::json::write(features)); }
+
+std::expected<QemuFeatures, std::string> features_from_json(std::string_view json) {
+  boost::system::error_code error;
+  const boost::json::value value = boost::json::parse(json, error);
+  if (error) return std::unexpected("no JSON: " + error.message());
+  try {
+    return topology::json::read<QemuFeatures>(value, "qemu");
+  } catch (const std::invalid_argument& wrong) {
+    return std::unexpected(wrong.what());
+  }
+}
+
+}  // namespace launcher

@@ -1,0 +1,107 @@
+// The spec's keys, table by table. The rule: what is read here is what may be written; there is no second list.
+#include "launcher/read_spec.hpp"
+
+#include <fmt/format.h>
+
+#include "launcher/printable.hpp"
+#include "launcher/spec_rules.hpp"
+
+namespace launcher {
+
+using topology::gib;
+using topology::kib;
+using topology::mib;
+
+namespace {
+
+constexpr topology::Bytes most_memory = {std::uint64_t{1} << 52};  // x86-64's physical address space
+
+CpuSpec read_cpu(TableReader& table) {
+  CpuSpec cpu;
+  cpu.count = static_cast<unsigned>(table.integer("count", 1, 1, 4096));
+  if (!table.is_text("model", "auto")) {
+    cpu.model = table.text("model", "");
+    if (cpu.model->empty()) cpu.model.reset();
+  }
+  cpu.threads = table.integer_or_auto("threads", 1, 2);
+  cpu.sockets = table.integer_or_auto("sockets", 1, 4096);
+  cpu.cores = table.integer_or_auto("cores", 1, 4096);
+  const bool pin_off = table.is_text("pin", "off");
+  if (pin_off) cpu.pin = topology::Pinning::off;
+  if (std::optional<std::vector<unsigned>> list = table.numbers_or_auto("pin")) {
+    cpu.pin = topology::Pinning::listed;
+    cpu.pin_list = std::move(*list);
+  }
+  cpu.emulator = table.cpus_or_auto("emulator");
+  cpu.kind = static_cast<topology::CpuKindChoice>(table.choice("kind", {"auto", "performance", "efficiency", "any"}, 0));
+  return cpu;
+}
+
+MemorySpec read_memory(TableReader& table) {
+  MemorySpec memory;
+  memory.size = table.required_size("size", mib(1), most_memory);
+  memory.page = table.size_or_auto("page", {kib(4), mib(2), gib(1)});
+  memory.nodes = table.numbers_or_auto("nodes");
+  memory.policy = static_cast<topology::MemoryPolicy>(table.choice("policy", {"strict", "preferred", "interleave"}, 0));
+  memory.prealloc = table.flag_or_auto("prealloc");
+  memory.lock = table.flag("lock", false);
+  return memory;
+}
+
+BootSpec read_boot(TableReader& table) {
+  BootSpec boot;
+  boot.kernel = table.path("kernel", false);
+  boot.initrd = table.path("initrd", false);
+  boot.cmdline = table.text("cmdline", "");
+  boot.firmware = table.path("firmware", false);
+  return boot;
+}
+
+Spec read_root(TableReader& root) {
+  Spec spec;
+  spec.name = root.text("name", "");
+  spec.machine = root.text("machine", "q35");
+  const std::size_t accel = root.choice("accel", {"auto", "kvm", "tcg"}, 0);
+  if (accel > 0) spec.accel = static_cast<Accel>(accel - 1);
+  root.texts("include");
+  spec.extra_args = root.texts("extra_args");
+  root.table("cpu", [&](TableReader& table) { spec.cpu = read_cpu(table); });
+  root.table("memory", [&](TableReader& table) { spec.memory = read_memory(table); });
+  root.tables("disk", [&](TableReader& table) { spec.devices.emplace_back(Disk::read(table)); });
+  root.tables("net", [&](TableReader& table) { spec.devices.emplace_back(Nic::read(table)); });
+  root.table("console", [&](TableReader& table) { spec.devices.emplace_back(Console::read(table)); });
+  root.table("boot", [&](TableReader& table) { spec.boot = read_boot(table); });
+  root.finish();
+  return spec;
+}
+
+}  // namespace
+
+std::vector<KeyInfo> spec_keys() {
+  const std::expected<TomlDocument, TomlErrors> nothing = TomlDocument::parse("", "");
+  std::vector<KeyInfo> keys;
+  Problems ignored;
+  TableReader root(*nothing, ignored, &keys);
+  read_root(root);
+  return keys;
+}
+
+Spec read_document(const TomlDocument& document, Problems& problems) {
+  const std::vector<KeyInfo> known = spec_keys();
+  TableReader root(document, problems, nullptr, &known);
+  Spec spec = read_root(root);
+  if (!root.has("name")) spec.name = std::filesystem::path(document.file()).stem().string();
+  for (Problem& problem : broken_rules(spec, problems)) problems.push_back(std::move(problem));
+  return spec;
+}
+
+std::expected<SpecFile, SpecErrors> read_spec(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  std::expected<TomlDocument, TomlErrors> document = TomlDocument::load(file, overrides);
+  if (!document) return std::unexpected(SpecErrors{std::move(document.error().problems), std::move(document.error().document)});
+  Problems problems;
+  Spec spec = read_document(*document, problems);
+  if (!problems.empty()) return std::unexpected(SpecErrors{std::move(problems), std::move(*document)});
+  return SpecFile{std::move(spec), std::move(*document)};
+}
+
+}  // namespace launcher

@@ -1,0 +1,110 @@
+// A plan for a person, and for a program.
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "launcher/plan.hpp"
+#include "launcher/plan_json.hpp"
+
+namespace launcher {
+
+namespace {
+
+using Lines = std::string;
+
+std::string joined(const std::vector<unsigned>& numbers) { return fmt::format("{}", fmt::join(numbers, ",")); }
+
+void show_head(Lines& out, const LaunchPlan& plan) {
+  const topology::GuestTopology& guest = plan.placement.guest;
+  out += fmt::format("VM {}  ({})\n", plan.name, plan.uuid);
+  out += fmt::format("  QEMU      {} {}, {}{}\n", plan.qemu, plan.qemu_version, plan.accel == "kvm" ? "KVM" : "TCG (emulation)",
+                     plan.uid ? fmt::format(", as uid {}", *plan.uid) : std::string());
+  out += fmt::format("  vCPUs     {}: {} socket{} x {} die{} x {} core{} x {} thread{}\n", plan.placement.vcpus.size(), guest.sockets,
+                     guest.sockets == 1 ? "" : "s", guest.dies, guest.dies == 1 ? "" : "s", guest.cores, guest.cores == 1 ? "" : "s",
+                     guest.threads, guest.threads == 1 ? "" : "s");
+}
+
+void show_seats(Lines& out, const LaunchPlan& plan, const topology::HostTopology& host) {
+  for (const topology::VcpuSeat& seat : plan.placement.vcpus) {
+    const topology::Pu* pu = seat.cpu ? host.pu(*seat.cpu) : nullptr;
+    if (pu == nullptr) {
+      out += fmt::format("    vCPU {:<3} not pinned\n", seat.vcpu);
+      continue;
+    }
+    out += fmt::format("    vCPU {:<3} CPU {:<4} core {:<4} L3 {:<3} node {}\n", seat.vcpu, pu->cpu, pu->core, pu->l3, pu->node);
+  }
+  if (!plan.placement.emulator.empty()) out += fmt::format("  emulator  CPUs {}\n", plan.placement.emulator.to_string());
+  for (const IothreadPin& pin : plan.iothreads) out += fmt::format("  iothread  {} on CPUs {}\n", pin.id, pin.cpus.to_string());
+  if (plan.vhost_workers > 0) out += fmt::format("  vhost     {} worker{} on CPUs {}\n", plan.vhost_workers, plan.vhost_workers == 1 ? "" : "s", plan.placement.vhost.to_string());
+  if (!plan.placement.exclusive.empty()) out += fmt::format("  owns      CPUs {}, for itself alone\n", plan.placement.exclusive.to_string());
+}
+
+void show_memory(Lines& out, const LaunchPlan& plan) {
+  static constexpr const char* policies[] = {"strictly on", "preferably on", "interleaved over"};
+  for (const topology::MemoryCell& cell : plan.placement.cells) {
+    out += fmt::format("  memory    {} in {} pages, {} node {} (guest node {}, vCPUs {})\n", to_string(cell.size), to_string(plan.placement.page),
+                       policies[static_cast<int>(plan.placement.policy)], joined(cell.host_nodes), cell.guest_node, joined(cell.vcpus));
+  }
+  for (const topology::PageNeed& need : plan.placement.pages) {
+    if (need.deficit > 0) out += fmt::format("            node {} needs {} pages of {}, its pool is raised by {}\n", need.node, need.pages, to_string(need.page), need.deficit);
+  }
+}
+
+void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
+  out += "\nsteps, and what undoes each\n";
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const PlannedStep& planned = plan.steps[i];
+    std::string undo;
+    for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + describe(step);
+    if (std::holds_alternative<StartQemu>(planned.step)) undo = "end QEMU, " + undo;
+    out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, describe(planned.step), undo.empty() ? "its fd closes by itself" : undo);
+    if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);
+  }
+}
+
+void show_args(Lines& out, const LaunchPlan& plan, bool explain) {
+  if (!explain) {
+    out += "\ncommand line\n" + shell_line(argv_of(plan.qemu, plan.args));
+    return;
+  }
+  out += "\narguments\n";
+  for (const Arg& arg : plan.args) {
+    out += fmt::format("  {}{}{}\n      {} [{}]\n", arg.option, arg.value.empty() ? "" : " ", arg.value, arg.why, arg.origin);
+  }
+}
+
+}  // namespace
+
+std::string to_text(const LaunchPlan& plan, const topology::HostTopology& host, bool explain) {
+  Lines out;
+  show_head(out, plan);
+  show_seats(out, plan, host);
+  show_memory(out, plan);
+  if (!plan.notes.empty()) out += "\nnotes\n";
+  for (const std::string& note : plan.notes) out += "  - " + note + "\n";
+  show_steps(out, plan, explain);
+  show_args(out, plan, explain);
+  if (std::any_of(plan.args.begin(), plan.args.end(), [](const Arg& arg) { return arg.origin == "extra_args"; }))
+    out += explain ? "" : "(the last arguments are the spec's extra_args, passed on unchecked)\n";
+  return out;
+}
+
+std::string to_json(const LaunchPlan& plan) { return boost::json::serialize(plan_json(plan)); }
+
+boost::json::value plan_json(const LaunchPlan& plan) {
+  boost::json::object out = topology::json::write(plan).as_object();
+  boost::json::array steps;
+  for (const PlannedStep& planned : plan.steps) {
+    boost::json::array undo;
+    for (const Step& step : inverse_of(planned.step)) undo.push_back(to_json(step));
+    steps.push_back({{"step", to_json(planned.step)}, {"undo", undo}, {"text", describe(planned.step)}, {"why", planned.why}, {"origin", planned.origin}});
+  }
+  out["steps"] = steps;
+  boost::json::array argv;
+  for (const std::string& word : argv_of(plan.qemu, plan.args)) argv.push_back(boost::json::string(word));
+  out["argv"] = argv;
+  return out;
+}
+
+}  // namespace launcher

@@ -1,0 +1,204 @@
+// describe, inverse_of, perform and JSON of every step.
+#include "launcher/step.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <stdexcept>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "launcher/host.hpp"
+#include "launcher/qemu_args.hpp"
+#include "launcher/step_json.hpp"
+
+namespace launcher {
+
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+
+std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::format("{} queues", count); }
+
+// The journal's word for each kind, in the variant's order.
+constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
+    "raise_pool", "trim_pool", "make_tap",    "open_tap",   "drop_tap",    "open_vhost",
+    "open_file",  "listen",    "remove_file", "start_qemu", "end_process"};
+
+void perform_raise(const RaisePool& raise, Host& host) {
+  const std::uint64_t before = host.pool_total(raise.node, raise.page);
+  const std::uint64_t wanted = before + raise.pages;
+  std::uint64_t granted = host.set_pool(raise.node, raise.page, wanted);
+  for (int attempt = 0; granted < wanted && attempt < 3; ++attempt) {  // fragmented: compact, ask again
+    host.compact_memory(raise.node);
+    granted = host.set_pool(raise.node, raise.page, wanted);
+  }
+  if (granted < wanted) {
+    throw std::runtime_error(fmt::format(
+        "node {} has no room for {} more {} pages: the kernel granted {} (memory is short or fragmented; reserve at boot, "
+        "or use smaller pages)",
+        raise.node, raise.pages, to_string(raise.page), granted > before ? granted - before : 0));
+  }
+}
+
+void perform_trim(const TrimPool& trim, Host& host, const OtherRaises& other_raises) {
+  const std::uint64_t total = host.pool_total(trim.node, trim.page);
+  const std::uint64_t others_need = trim.floor + other_raises(trim.node, trim.page);
+  const std::uint64_t without_ours = total > trim.pages ? total - trim.pages : 0;
+  const std::uint64_t target = std::max(others_need, without_ours);
+  if (target < total) host.set_pool(trim.node, trim.page, target);
+}
+
+void hand_over(const std::vector<int>& numbers, const std::vector<int>& opened, Opened& all) {
+  for (std::size_t i = 0; i < numbers.size(); ++i) all.fds[numbers[i]] = opened.at(i);
+}
+
+void perform_make_tap(const MakeTap& tap, PerformContext& context) {
+  hand_over(tap.fds, context.host.make_tap(tap.name, tap.fds.size()), context.opened);
+  if (tap.mtu) context.host.set_mtu(tap.name, *tap.mtu);
+  if (!tap.bridge.empty()) context.host.join_bridge(tap.name, tap.bridge);
+  context.host.set_up(tap.name);
+}
+
+void perform_open_file(const OpenFile& file, PerformContext& context, std::optional<unsigned> uid) {
+  const int fd = context.host.open_file(file.path, file.writable);
+  context.opened.fds[file.fd] = file.reopened ? context.host.readable_copy(fd, uid) : fd;
+}
+
+void perform_start(const StartQemu& start, PerformContext& context) {
+  std::array<int, 2> pair{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0) {
+    throw std::system_error(errno, std::generic_category(), "socketpair");
+  }
+  const auto [ours, theirs] = pair;
+  context.opened.monitor = ours;
+  FdLayout fds = context.opened.fds;
+  fds[start.monitor_fd] = theirs;
+  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const int log = open(start.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  fds[0] = null;
+  fds[1] = fds[2] = log;
+  const auto close_ours = [&] {
+    for (int fd : {theirs, null, log}) close(fd);
+    for (const auto& [number, fd] : context.opened.fds) close(fd);  // QEMU has its own copies
+    context.opened.fds.clear();
+  };
+  try {
+    if (null < 0 || log < 0) throw std::system_error(errno, std::generic_category(), "open " + start.log);
+    context.opened.qemu = context.host.spawn(start.child, fds, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
+  } catch (...) {
+    close_ours();
+    throw;
+  }
+  close_ours();
+}
+
+}  // namespace
+
+Opened::~Opened() {
+  for (const auto& [number, fd] : fds) close(fd);
+  if (monitor >= 0) close(monitor);
+}
+
+std::string describe(const Step& step) {
+  return std::visit(
+      Overloaded{
+          [](const RaisePool& s) { return fmt::format("raise node {}'s pool of {} pages by {}", s.node, to_string(s.page), s.pages); },
+          [](const TrimPool& s) {
+            return fmt::format("trim node {}'s pool of {} pages by {}, not below {}", s.node, to_string(s.page), s.pages, s.floor);
+          },
+          [](const MakeTap& s) {
+            std::string text = fmt::format("make tap {} with {}", s.name, queues(s.fds.size()));
+            if (s.mtu) text += fmt::format(", MTU {}", *s.mtu);
+            if (!s.bridge.empty()) text += fmt::format(", on bridge {}", s.bridge);
+            return text;
+          },
+          [](const OpenTap& s) { return fmt::format("open tap {} with {}", s.name, queues(s.fds.size())); },
+          [](const DropTap& s) { return fmt::format("tap {} goes with its last fd", s.name); },
+          [](const OpenVhost& s) { return fmt::format("open /dev/vhost-net {}", s.fds.size() == 1 ? "once" : fmt::format("{} times", s.fds.size())); },
+          [](const OpenFile& s) { return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only"); },
+          [](const Listen& s) { return fmt::format("listen on {}", s.path); },
+          [](const RemoveFile& s) { return fmt::format("remove {}", s.path); },
+          [](const StartQemu& s) {
+            std::string text = "start QEMU paused";
+            if (s.child.uid) text += fmt::format(" as uid {}", *s.child.uid);
+            if (!s.child.affinity.empty()) text += fmt::format(" on CPUs {}", s.child.affinity.to_string());
+            return text;
+          },
+          [](const EndProcess& s) {
+            return s.process.pid == 0 ? std::string("end QEMU") : fmt::format("end process {}", s.process.pid);
+          },
+      },
+      step);
+}
+
+std::vector<Step> inverse_of(const Step& step) {
+  return std::visit(Overloaded{
+                        [](const RaisePool& s) { return std::vector<Step>{TrimPool{s.node, s.page, s.pages, s.floor}}; },
+                        [](const MakeTap& s) { return std::vector<Step>{DropTap{s.name}}; },
+                        [](const Listen& s) { return std::vector<Step>{RemoveFile{s.path}}; },
+                        // EndProcess{pid} is journalled by perform(), between fork and exec
+                        [](const StartQemu& s) { return std::vector<Step>{RemoveFile{s.log}}; },
+                        // undo steps, and opens that end with their fds
+                        [](const TrimPool&) { return std::vector<Step>{}; },
+                        [](const OpenTap&) { return std::vector<Step>{}; },
+                        [](const DropTap&) { return std::vector<Step>{}; },
+                        [](const OpenVhost&) { return std::vector<Step>{}; },
+                        [](const OpenFile&) { return std::vector<Step>{}; },
+                        [](const RemoveFile&) { return std::vector<Step>{}; },
+                        [](const EndProcess&) { return std::vector<Step>{}; },
+                    },
+                    step);
+}
+
+void perform(const Step& step, PerformContext& context) {
+  std::visit(Overloaded{
+                 [&](const RaisePool& s) { perform_raise(s, context.host); },
+                 [&](const TrimPool& s) { perform_trim(s, context.host, context.other_raises); },
+                 [&](const MakeTap& s) { perform_make_tap(s, context); },
+                 [&](const OpenTap& s) { hand_over(s.fds, context.host.open_tap(s.name, s.fds.size(), s.multi_queue), context.opened); },
+                 [&](const DropTap& s) { context.host.drop_tap(s.name); },
+                 [&](const OpenVhost& s) {
+                   for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true);
+                 },
+                 [&](const OpenFile& s) { perform_open_file(s, context, context.uid); },
+                 [&](const Listen& s) { context.opened.fds[s.fd] = context.host.listen(s.path); },
+                 [&](const RemoveFile& s) { context.host.remove_file(s.path); },
+                 [&](const StartQemu& s) { perform_start(s, context); },
+                 [&](const EndProcess& s) { context.host.end_process(s.process); },
+             },
+             step);
+}
+
+boost::json::value to_json(const Step& step) {
+  boost::json::object out;
+  std::visit([&](const auto& s) { out[kind_names[step.index()]] = topology::json::write(s); }, step);
+  return out;
+}
+
+std::expected<Step, std::string> step_from_json(const boost::json::value& json) {
+  const boost::json::object* object = json.if_object();
+  if (object == nullptr || object->size() != 1) return std::unexpected("a step is an object of one member");
+  const std::string_view kind = object->begin()->key();
+  const boost::json::value& body = object->begin()->value();
+  std::expected<Step, std::string> result = std::unexpected(fmt::format("unknown step '{}'", kind));
+  boost::mp11::mp_for_each<boost::mp11::mp_iota_c<std::variant_size_v<Step>>>([&](auto index) {
+    if (kind != kind_names[index]) return;
+    try {
+      result = Step{topology::json::read<std::variant_alternative_t<index, Step>>(body, std::string(kind))};
+    } catch (const std::invalid_argument& wrong) {
+      result = std::unexpected(wrong.what());
+    }
+  });
+  return result;
+}
+
+}  // namespace launcher

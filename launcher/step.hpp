@@ -1,0 +1,131 @@
+// One change to the machine, as data. The rule: before a step is done its undo is in the journal, and an undo is a step;
+// no inverse restores an absolute value of something other VMs share. Adding a kind: one variant line, and the compiler
+// asks for describe, inverse_of, perform and JSON.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <boost/json/value.hpp>
+
+#include "launcher/process.hpp"
+#include "topology/bytes.hpp"
+
+namespace launcher {
+
+// Grow a node's huge-page pool by `pages` (the deficit). floor: the pool's size without any VM's raise.
+struct RaisePool {
+  unsigned node = 0;
+  topology::Bytes page;
+  std::uint64_t pages = 0;
+  std::uint64_t floor = 0;
+  friend bool operator==(const RaisePool&, const RaisePool&) = default;
+};
+// Shrink it again: by at most `pages`, and never below floor + what other live VMs raised.
+struct TrimPool {
+  unsigned node = 0;
+  topology::Bytes page;
+  std::uint64_t pages = 0;
+  std::uint64_t floor = 0;
+  friend bool operator==(const TrimPool&, const TrimPool&) = default;
+};
+// A multiqueue tap that lives as long as its fds (not persistent: the kernel removes it with its last fd).
+struct MakeTap {
+  std::string name;
+  std::string bridge;               // "": none
+  std::optional<unsigned> mtu;
+  std::vector<int> fds;             // child's numbers, one per queue
+  friend bool operator==(const MakeTap&, const MakeTap&) = default;
+};
+struct OpenTap {                    // somebody else's persistent tap: opened, never changed
+  std::string name;
+  bool multi_queue = false;
+  std::vector<int> fds;
+  friend bool operator==(const OpenTap&, const OpenTap&) = default;
+};
+struct DropTap {
+  std::string name;
+  friend bool operator==(const DropTap&, const DropTap&) = default;
+};
+struct OpenVhost {                  // /dev/vhost-net, one fd per queue
+  std::vector<int> fds;
+  friend bool operator==(const OpenVhost&, const OpenVhost&) = default;
+};
+struct OpenFile {                   // images (fdset), kernel, initrd, firmware, /dev/kvm
+  std::string path;
+  bool writable = false;
+  bool reopened = false;            // QEMU opens /proc/self/fd/N again: the inode must be readable for its uid,
+                                    // else a sealed copy in memory is handed over
+  int fd = -1;
+  friend bool operator==(const OpenFile&, const OpenFile&) = default;
+};
+struct Listen {                     // a unix socket bound and listening before QEMU exists
+  std::string path;
+  int fd = -1;
+  friend bool operator==(const Listen&, const Listen&) = default;
+};
+struct RemoveFile {
+  std::string path;
+  friend bool operator==(const RemoveFile&, const RemoveFile&) = default;
+};
+struct StartQemu {
+  ChildSpec child;
+  int monitor_fd = -1;              // child's end of our private QMP socketpair
+  std::string log;                  // QEMU's stdout and stderr
+  friend bool operator==(const StartQemu&, const StartQemu&) = default;
+};
+struct EndProcess {
+  ProcessId process;
+  friend bool operator==(const EndProcess&, const EndProcess&) = default;
+};
+
+using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen, RemoveFile,
+                          StartQemu, EndProcess>;
+
+// A step of a plan, with the reason `vmrun plan --explain` gives.
+struct PlannedStep {
+  Step step;
+  std::string why;
+  std::string origin;               // as in Arg
+  friend bool operator==(const PlannedStep&, const PlannedStep&) = default;
+};
+
+std::string describe(const Step& step);                // for a person: "raise node 0's 2M pool by 256 pages"
+std::vector<Step> inverse_of(const Step& step);        // empty: nothing stays behind (fds close by themselves)
+
+boost::json::value to_json(const Step& step);
+std::expected<Step, std::string> step_from_json(const boost::json::value& json);
+
+class Host;
+
+// What performing steps leaves in our hands; closes what nobody took.
+struct Opened {
+  Opened() = default;
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+  ~Opened();
+  FdLayout fds;                     // child fd -> ours
+  int monitor = -1;                 // our end of the private QMP socketpair; whoever takes it sets it to -1
+  std::optional<ProcessId> qemu;
+};
+
+// How much other live VMs raised a pool; asked only under the lock.
+using OtherRaises = std::function<std::uint64_t(unsigned node, topology::Bytes page)>;
+
+// Does it. Throws std::exception derivates with what the machine said. `journal` is called with further undo steps that
+// were not known before (the pid of StartQemu) at the moment they become true.
+struct PerformContext {
+  Host& host;
+  Opened& opened;
+  const OtherRaises& other_raises;
+  const std::function<void(const Step& undo)>& journal;
+  std::optional<unsigned> uid;      // QEMU's, where it is not ours: files it opens again must be readable for it
+};
+void perform(const Step& step, PerformContext& context);
+
+}  // namespace launcher

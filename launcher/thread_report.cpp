@@ -1,0 +1,75 @@
+#include "launcher/thread_report.hpp"
+
+#include <map>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+
+#include "launcher/pin.hpp"
+#include "launcher/step_json.hpp"
+#include "topology/page_location.hpp"
+
+namespace launcher {
+
+namespace {
+
+// Where a thread that came after the pinning should be: with the others of its role.
+topology::CpuSet wanted_for(const Thread& thread, const State& state, const boost::json::value& plan) {
+  for (const ThreadRecord& record : state.threads) {
+    if (record.tid == thread.tid) return record.cpus;
+  }
+  try {
+    const auto placement = topology::json::read<topology::Placement>(plan.at("placement"));
+    return thread.role == "vhost" ? placement.vhost : placement.emulator;
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
+}  // namespace
+
+std::vector<ThreadReport> report_threads(const VmDir& dir) {
+  std::vector<ThreadReport> report;
+  const State state = dir.read_state();
+  if (!state.qemu || !is_alive(*state.qemu)) return report;
+  const boost::json::value plan = dir.read_plan().value_or(nullptr);
+  for (const Thread& thread : threads_of(*state.qemu, state.threads, true)) {
+    const auto actual = topology::get_affinity(thread.tid);
+    if (!actual) continue;  // it ended meanwhile
+    report.push_back({thread.tid, thread.name, thread.role, wanted_for(thread, state, plan), *actual});
+  }
+  return report;
+}
+
+std::vector<MemoryReport> report_memory(const VmDir& dir) {
+  const State state = dir.read_state();
+  std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> sums;
+  if (!state.qemu) return {};
+  const auto ranges = topology::read_numa_maps(state.qemu->pid);
+  if (!ranges) return {};
+  for (const topology::MappedRange& range : *ranges) {
+    for (const auto& [node, pages] : range.pages_on_node) sums[{node, range.page.count}] += pages;
+  }
+  std::vector<MemoryReport> report;
+  for (const auto& [key, pages] : sums) report.push_back({key.first, topology::Bytes{key.second}, pages});
+  return report;
+}
+
+boost::json::value thread_report_json(const VmDir& dir) {
+  boost::json::array out;
+  for (const ThreadReport& thread : report_threads(dir)) {
+    out.push_back({{"tid", thread.tid}, {"name", thread.name}, {"role", thread.role}, {"wanted", thread.wanted.to_string()},
+                   {"actual", thread.actual.to_string()}, {"as_wanted", thread.as_wanted()}});
+  }
+  return out;
+}
+
+boost::json::value memory_report_json(const VmDir& dir) {
+  boost::json::array out;
+  for (const MemoryReport& part : report_memory(dir)) {
+    out.push_back({{"node", part.node}, {"page", to_string(part.page)}, {"pages", part.pages}, {"bytes", part.page.count * part.pages}});
+  }
+  return out;
+}
+
+}  // namespace launcher

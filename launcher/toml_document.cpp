@@ -1,0 +1,356 @@
+// Files, includes and --set -> one merged document that knows where every key stands.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <set>
+
+#include "launcher/printable.hpp"
+#include "launcher/toml_node.hpp"
+
+namespace launcher {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t deepest_include = 16;
+constexpr std::size_t most_files = 256;
+constexpr std::streamsize longest_file = (1 << 20) + 1;  // parse_toml() refuses more than 1 MiB
+constexpr std::string_view set_option = "--set ";
+
+using Kind = TomlNode::Kind;
+
+fs::path absolute_path(const fs::path& path) {
+  std::error_code ignored;
+  const fs::path whole = fs::absolute(path, ignored);
+  return ignored ? fs::path("/") / path : whole;
+}
+
+// What `over` says wins; tables are merged, arrays of tables appended to.
+void merge(TomlNode& base, TomlNode&& over) {
+  base.value_place = over.value_place;
+  base.name_place = over.name_place;
+  for (TomlNode& child : over.children) {
+    TomlNode* mine = base.member(child.name);
+    if (!mine) {
+      base.children.push_back(std::move(child));
+    } else if (mine->kind == Kind::table && child.kind == Kind::table) {
+      merge(*mine, std::move(child));
+    } else if (mine->of_tables && child.of_tables) {
+      for (TomlNode& item : child.children) mine->children.push_back(std::move(item));
+      mine->value_place = child.value_place;
+      mine->name_place = child.name_place;
+    } else {
+      *mine = std::move(child);
+    }
+  }
+}
+
+std::expected<std::string, std::string> read_text(const fs::path& file) {
+  std::error_code error;
+  if (fs::is_directory(file, error)) return std::unexpected("it is a directory");
+  errno = 0;
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(static_cast<std::size_t>(longest_file), '\0');
+  if (!stream) return std::unexpected(std::strerror(errno ? errno : EIO));
+  stream.read(text.data(), longest_file);
+  if (stream.bad()) return std::unexpected(std::strerror(errno ? errno : EIO));
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  return text;
+}
+
+class Loader {
+ public:
+  void load_main(const fs::path& file);
+  void parse_main(std::string_view text, const std::string& file_name);
+  void apply(const std::string& override_text);
+
+  std::unique_ptr<TomlDocument::Impl> impl = std::make_unique<TomlDocument::Impl>();
+
+ private:
+  void fail(Problem problem, TomlPlace place) { impl->broken.emplace_back(std::move(problem), place); }
+  TomlNode read_source(std::string_view text, const std::string& name, const fs::path& file);
+  void include(TomlNode& into, const TomlNode& entry, const std::string& key);
+  void set(TomlNode value, const std::vector<TomlStep>& steps, unsigned source);
+  TomlNode* step_into(TomlNode& parent, const TomlStep& step, bool to_list, const TomlPlace& place, const std::string& key);
+
+  std::vector<fs::path> open_;  // canonical: the main file and the includes that lead to the current one
+  std::set<fs::path> seen_;
+};
+
+void Loader::load_main(const fs::path& file) {
+  std::expected<std::string, std::string> text = read_text(file);
+  if (text) {
+    parse_main(*text, file.string());
+    return;
+  }
+  impl->sources.push_back({file.string(), "", absolute_path(file).parent_path(), {}});
+  fail({"", fmt::format("cannot read the file: {}; wanted a TOML file", text.error()), "check the path, and that you may read it"}, {0, {}});
+}
+
+void Loader::parse_main(std::string_view text, const std::string& file_name) {
+  const fs::path file = absolute_path(file_name);
+  std::error_code ignored;
+  const fs::path canonical = fs::weakly_canonical(file, ignored);
+  seen_.insert(canonical);
+  open_.push_back(canonical);
+  impl->root = read_source(text, file_name, file);
+  open_.pop_back();
+}
+
+// The file with everything it includes.
+TomlNode Loader::read_source(std::string_view text, const std::string& name, const fs::path& file) {
+  const unsigned source = static_cast<unsigned>(impl->sources.size());
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  impl->sources.push_back({name, "", file.parent_path(), split_lines(text)});
+  std::expected<TomlNode, TomlSyntaxError> own = parse_toml(text, source);
+  if (!own) {
+    fail(std::move(own.error().problem), {source, own.error().span});
+    return {};
+  }
+  const TomlNode* includes = own->member("include");
+  if (!includes) return std::move(*own);
+  if (includes->kind != Kind::list) {
+    const bool text_given = includes->kind == Kind::text;
+    fail({"include", found(*includes) + "; wanted a list of file names",
+          fmt::format("write include = [{}]", text_given ? shown(includes->text) : "\"base.toml\"")}, includes->value_place);
+    return std::move(*own);
+  }
+  TomlNode all;
+  for (std::size_t i = 0; i < includes->children.size(); ++i) include(all, includes->children[i], fmt::format("include[{}]", i));
+  merge(all, std::move(*own));
+  return all;
+}
+
+void Loader::include(TomlNode& into, const TomlNode& entry, const std::string& key) {
+  if (entry.kind != Kind::text || entry.text.empty() || entry.text.find('\0') != entry.text.npos)
+    return fail({key, (entry.kind == Kind::text ? shown(entry.text) + " names no file" : found(entry)) + "; wanted a file name",
+                 "for example include = [\"base.toml\"]"}, entry.value_place);
+  const TomlSource& from = impl->sources[entry.value_place.source];
+  const std::string named = (fs::path(from.file).parent_path() / entry.text).lexically_normal().string();
+  std::error_code error;
+  const fs::path file = fs::canonical(from.directory / entry.text, error);
+  if (std::find(open_.begin(), open_.end(), file) != open_.end()) {
+    std::string circle;
+    for (auto at = std::find(open_.begin(), open_.end(), file); at != open_.end(); ++at) circle += at->filename().string() + " -> ";
+    return fail({key, fmt::format("the files include each other in a circle ({}{}); wanted an end", printable(circle), printable(file.filename().string())),
+                 "remove this include"}, entry.value_place);
+  }
+  if (seen_.contains(file)) return;
+  if (open_.size() > deepest_include || seen_.size() >= most_files)
+    return fail({key, fmt::format("the includes go more than {} files deep, or are more than {}; wanted fewer", deepest_include, most_files),
+                 "include the common parts directly"}, entry.value_place);
+  const bool regular = !error && fs::is_regular_file(file, error);
+  std::expected<std::string, std::string> text = std::unexpected(error ? error.message() : "it is not a regular file");
+  if (regular) text = read_text(file);
+  if (!text)
+    return fail({key, fmt::format("cannot read {}: {}; wanted a TOML file", shown(named), text.error()),
+                 "the path is relative to the directory of the file that includes it"}, entry.value_place);
+  seen_.insert(file);
+  open_.push_back(file);
+  TomlNode included = read_source(*text, named, file);
+  open_.pop_back();
+  std::erase_if(included.children, [](const TomlNode& child) { return child.name == "include"; });
+  merge(into, std::move(included));
+}
+
+void move_to(TomlNode& node, unsigned source, unsigned shift) {
+  for (TomlPlace* place : {&node.value_place, &node.name_place}) {
+    place->source = source;
+    place->span.column += shift;
+    place->span.end_column += shift;
+  }
+  for (TomlNode& child : node.children) move_to(child, source, shift);
+}
+
+// The value after the '=' of a --set, at `column` of its origin: TOML, or else a bare string.
+TomlNode override_value(std::string_view text, unsigned source, unsigned column) {
+  constexpr std::string_view before = "v = ";
+  const unsigned length = static_cast<unsigned>(count_code_points(text));
+  std::expected<TomlNode, TomlSyntaxError> parsed = parse_toml(fmt::format("{}{}", before, text), source);
+  if (parsed && text.find('\n') == text.npos && parsed->children.size() == 1) {
+    TomlNode value = std::move(parsed->children[0]);
+    const bool whole = value.value_place.span.end_column == before.size() + length + 1;
+    move_to(value, source, column - static_cast<unsigned>(before.size()) - 1);
+    if (whole && value.kind != Kind::date) return value;
+  }
+  TomlNode bare;
+  bare.kind = Kind::text;
+  bare.text = text;
+  bare.value_place = {source, {1, column, 1, column + length}};
+  return bare;
+}
+
+void Loader::apply(const std::string& override_text) {
+  const unsigned source = static_cast<unsigned>(impl->sources.size());
+  const std::string origin = std::string(set_option) + override_text;
+  std::error_code ignored;
+  fs::path here = fs::current_path(ignored);
+  impl->sources.push_back({"", origin, here.empty() ? fs::path("/") : here, {origin}});
+  const unsigned start = static_cast<unsigned>(set_option.size()) + 1;
+  const auto span = [&](std::size_t from, std::size_t to) {
+    const auto column = [&](std::size_t at) { return start + static_cast<unsigned>(count_code_points(std::string_view(override_text).substr(0, at))); };
+    return TomlPlace{source, {1, column(from), 1, column(to)}};
+  };
+  const std::size_t equals = override_text.find('=');
+  if (equals == override_text.npos)
+    return fail({"", fmt::format("{} has no '='; wanted key=value", shown(override_text)), "for example --set cpu.count=4"}, span(0, override_text.size()));
+  const std::string_view path = std::string_view(override_text).substr(0, equals);
+  const std::expected<std::vector<TomlStep>, std::string> steps = split_key_path(path);
+  if (!steps) return fail({"", fmt::format("{} is no key: {}", shown(path), steps.error()), "for example --set cpu.count=4"}, span(0, equals));
+  if (steps->front().name == "include")
+    return fail({"include", "given by --set; wanted in a file: when a --set is looked at, all files are merged", "put it into the spec"}, span(0, equals));
+  std::vector<TomlStep> placed = *steps;
+  for (TomlStep& step : placed) step.column += start - 1, step.end_column += start - 1;
+  set(override_value(std::string_view(override_text).substr(equals + 1), source, span(equals + 1, equals + 1).span.column), placed, source);
+}
+
+// The child that a --set goes through, made where there is none; nullptr, with a problem, where there cannot be one.
+TomlNode* Loader::step_into(TomlNode& parent, const TomlStep& step, bool to_list, const TomlPlace& place, const std::string& key) {
+  const bool of_list = parent.kind == Kind::list;
+  if (of_list ? !step.index : parent.kind != Kind::table) {
+    if (of_list) fail({key, fmt::format("a list has no \"{}\"; wanted an index first", step.name), fmt::format("name one: {}.0.{}=...", key, step.name)}, place);
+    else fail({key, found(parent) + ", which has no keys; wanted a table", fmt::format("to replace it: --set {}=...", key)}, place);
+    return nullptr;
+  }
+  if (of_list && *step.index > parent.children.size()) {
+    fail({fmt::format("{}[{}]", key, *step.index), fmt::format("there {} {} of these; wanted an index from 0 to {}", parent.children.size() == 1 ? "is" : "are",
+          parent.children.size(), parent.children.size()), fmt::format("--set {}.{}... adds one", key, parent.children.size())}, place);
+    return nullptr;
+  }
+  TomlNode* child = of_list ? (*step.index < parent.children.size() ? &parent.children[*step.index] : nullptr) : parent.member(step.name);
+  if (child) return child;
+  TomlNode made;
+  made.kind = to_list ? Kind::list : Kind::table;
+  if (!of_list) made.name = step.name;
+  made.of_tables = to_list;
+  made.value_place = made.name_place = place;
+  parent.children.push_back(std::move(made));
+  return &parent.children.back();
+}
+
+void Loader::set(TomlNode value, const std::vector<TomlStep>& steps, unsigned source) {
+  TomlNode* at = &impl->root;
+  std::string key;
+  TomlPlace place;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const TomlStep& step = steps[i];
+    place = {source, {1, step.column, 1, step.end_column}};
+    const bool to_list = i + 1 < steps.size() && steps[i + 1].index.has_value();
+    TomlNode* next = step_into(*at, step, to_list, place, key);
+    if (!next) return;
+    key += at->kind == Kind::list ? fmt::format("[{}]", step.name) : (key.empty() ? "" : ".") + step.name;
+    at = next;
+  }
+  value.name = at->name;
+  value.name_place = place;
+  *at = std::move(value);
+}
+
+}  // namespace
+
+const TomlNode* TomlDocument::Impl::find(std::string_view key) const {
+  if (key.empty()) return &root;
+  const std::expected<std::vector<TomlStep>, std::string> steps = split_key_path(key);
+  const TomlNode* at = &root;
+  for (std::size_t i = 0; steps && at && i < steps->size(); ++i) {
+    const TomlStep& step = (*steps)[i];
+    if (at->kind == Kind::list) at = step.index && *step.index < at->children.size() ? &at->children[*step.index] : nullptr;
+    else at = at->member(step.name);
+  }
+  return steps ? at : nullptr;
+}
+
+TomlDocument::TomlDocument(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TomlDocument::TomlDocument(TomlDocument&&) noexcept = default;
+TomlDocument& TomlDocument::operator=(TomlDocument&&) noexcept = default;
+TomlDocument::~TomlDocument() = default;
+
+namespace {
+
+Position to_position(const TomlDocument::Impl& impl, const TomlPlace& place) {
+  const TomlSource& source = impl.sources[place.source];
+  Position position{source.file, place.span.line, place.span.column, place.span.end_column, source.origin, place.source};
+  if (!source.origin.empty()) position.line = 0;
+  if (place.span.end_line != place.span.line && place.span.line > 0) {  // what goes on over several lines is marked on its first
+    std::string_view line = source.lines.size() >= place.span.line ? std::string_view(source.lines[place.span.line - 1]) : "";
+    while (line.ends_with(' ') || line.ends_with('\t')) line.remove_suffix(1);
+    position.end_column = 1 + static_cast<unsigned>(count_code_points(line));
+  }
+  position.end_column = std::max(position.end_column, position.column + 1);
+  return position;
+}
+
+// The key's node or the nearest parent that exists; nullptr for the document itself.
+const TomlNode* nearest(const TomlDocument::Impl& impl, std::string_view key) {
+  for (std::string_view path = key; !path.empty(); path = path.substr(0, path.find_last_of(".[") == path.npos ? 0 : path.find_last_of(".[")))
+    if (const TomlNode* node = impl.find(path)) return node;
+  return nullptr;
+}
+
+}  // namespace
+
+Position TomlDocument::position_of(std::string_view key) const {
+  const TomlNode* node = nearest(*impl_, key);
+  if (node) return to_position(*impl_, node->value_place);
+  return {file(), 0, 0, 0, "", 0};
+}
+
+Position TomlDocument::position_of(const Problem& problem) const {
+  for (const auto& [broken, place] : impl_->broken)
+    if (broken == problem) return to_position(*impl_, place);
+  const TomlNode* node = problem.on_name ? impl_->find(problem.key) : nullptr;
+  return node ? to_position(*impl_, node->name_place) : position_of(std::string_view(problem.key));
+}
+
+std::string TomlDocument::source_line(const Position& position) const {
+  if (position.rank >= impl_->sources.size()) return {};
+  const TomlSource& source = impl_->sources[position.rank];
+  if (!position.origin.empty()) return source.origin;
+  return position.line > 0 && position.line <= source.lines.size() ? source.lines[position.line - 1] : std::string();
+}
+
+fs::path TomlDocument::directory_of(std::string_view key) const {
+  const TomlNode* node = nearest(*impl_, key);
+  return impl_->sources[node ? node->value_place.source : 0].directory;
+}
+
+std::string TomlDocument::file() const { return impl_->sources.front().file; }
+
+namespace {
+
+Problems problems_of(const TomlDocument::Impl& impl) {
+  Problems problems;
+  for (const auto& [problem, place] : impl.broken) problems.push_back(problem);
+  return problems;
+}
+
+}  // namespace
+
+std::expected<TomlDocument, TomlErrors> TomlDocument::load(const fs::path& file, const std::vector<std::string>& overrides) {
+  Loader loader;
+  loader.load_main(file);
+  if (loader.impl->broken.empty())
+    for (const std::string& override_text : overrides) loader.apply(override_text);
+  Problems problems = problems_of(*loader.impl);
+  TomlDocument document(std::move(loader.impl));
+  if (!problems.empty()) return std::unexpected(TomlErrors{std::move(problems), std::move(document)});
+  return document;
+}
+
+std::expected<TomlDocument, TomlErrors> TomlDocument::parse(std::string_view text, const std::string& file_name,
+                                                            const std::vector<std::string>& overrides) {
+  Loader loader;
+  loader.parse_main(text, file_name);
+  if (loader.impl->broken.empty())
+    for (const std::string& override_text : overrides) loader.apply(override_text);
+  Problems problems = problems_of(*loader.impl);
+  TomlDocument document(std::move(loader.impl));
+  if (!problems.empty()) return std::unexpected(TomlErrors{std::move(problems), std::move(document)});
+  return document;
+}
+
+}  // namespace launcher
