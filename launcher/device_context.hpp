@@ -1,6 +1,7 @@
 // What a device kind is told when it plans itself, and where it puts its arguments and steps.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,6 @@ namespace launcher {
 // What the kind wants of place(), before there is a placement.
 struct DeviceNeeds {
   bool iothread = false;            // an iothread of its own
-  std::string host_device;          // PCI address or kernel name ("nvme0n1") whose node is preferred; "" for none
 };
 
 struct Image {
@@ -25,6 +25,7 @@ struct Image {
 
 // What the machine answered about one device's files; found out before the plan, so that planning itself does no I/O.
 struct DeviceFacts {
+  std::optional<unsigned> node;     // of the PCI device behind it, where the firmware says; guide 001 "IRQ Affinity"
   // Disk
   bool exists = false, readable = false, is_block = false;
   std::string format;               // "raw" | "qcow2", by magic

@@ -4,12 +4,15 @@
 #include <pwd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <filesystem>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -24,12 +27,29 @@ namespace {
 
 bool may(const std::string& path, int mode) { return access(path.c_str(), mode) == 0; }
 
+// The node of the PCI device that a sysfs device hangs on: the nearest numa_node upwards (an NVMe disk has none itself,
+// its controller does).
+std::optional<unsigned> node_of(const std::string& sysfs_device) {
+  std::error_code error;
+  std::filesystem::path device = std::filesystem::canonical(sysfs_device, error);
+  const topology::Sysfs sysfs;
+  for (; !error && device.string().starts_with("/sys/devices/"); device = device.parent_path()) {
+    const auto text = sysfs.read((device / "numa_node").string());
+    if (!text) continue;
+    if (text->starts_with('-')) return std::nullopt;  // the firmware does not say
+    return static_cast<unsigned>(std::strtoul(text->c_str(), nullptr, 10));
+  }
+  return std::nullopt;
+}
+
 DeviceFacts look_at(const Disk& disk) {
   DeviceFacts facts;
   struct stat info{};
   facts.exists = stat(disk.path.c_str(), &info) == 0 && (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode));
   if (!facts.exists) return facts;
   facts.is_block = S_ISBLK(info.st_mode);
+  const dev_t disk_device = facts.is_block ? info.st_rdev : info.st_dev;  // an image's file system stands on a disk
+  facts.node = node_of(fmt::format("/sys/dev/block/{}:{}", major(disk_device), minor(disk_device)));
   facts.readable = may(disk.path, disk.read_only ? R_OK : R_OK | W_OK);
   if (!facts.readable) return facts;
   const auto image = read_image(disk.path);
@@ -49,6 +69,9 @@ DeviceFacts look_at(const Nic& nic) {
   const auto net = [](const std::string& name, const char* file) { return "/sys/class/net/" + name + "/" + file; };
   if (!nic.bridge.empty()) {
     facts.bridge_exists = sysfs.exists(net(nic.bridge, "bridge"));
+    for (const std::string& port : sysfs.list(net(nic.bridge, "brif"))) {
+      if (!facts.node) facts.node = node_of(net(port, "device"));
+    }
     facts.bridge_mtu = static_cast<unsigned>(sysfs.read_number(net(nic.bridge, "mtu")).value_or(0));
   }
   if (!nic.tap.empty()) {

@@ -1,7 +1,10 @@
 #include "launcher/keep.hpp"
 
+#include <link.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -10,6 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -225,6 +229,22 @@ Ended keep(RunningVm& vm, Host& host, const std::filesystem::path& base, const K
   Ended ended = Keeper(vm, options).wait();
   ended.left = finish(host, vm.dir, base);
   return ended;
+}
+
+void slim_down() {
+  malloc_trim(0);
+  const auto drop_text = [](dl_phdr_info* object, std::size_t, void*) {
+    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    for (int i = 0; i < object->dlpi_phnum; ++i) {
+      const auto& segment = object->dlpi_phdr[i];
+      if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;  // never written: nothing can be lost
+      const std::uintptr_t begin = (object->dlpi_addr + segment.p_vaddr) / page * page;
+      const std::uintptr_t end = (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) / page * page;
+      if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // NOLINT: an address range
+    }
+    return 0;
+  };
+  dl_iterate_phdr(drop_text, nullptr);
 }
 
 void notify_systemd(const std::string& message) {

@@ -41,6 +41,10 @@ class Signals {
   int fd_ = -1;
 };
 
+// Gives back what the launch needed and waiting does not: free heap, and the program text that was mapped in (the page
+// cache still has it). A waiting vmrun then weighs about a megabyte.
+void slim_down();
+
 // sd_notify(3)'s protocol, as far as we need it: a datagram to $NOTIFY_SOCKET. No socket: nothing happens.
 void notify_systemd(const std::string& message);
 

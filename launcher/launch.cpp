@@ -20,9 +20,6 @@ namespace launcher {
 
 namespace {
 
-constexpr std::chrono::seconds patience{30};
-constexpr std::chrono::hours start_patience{1};  // preallocating a terabyte takes minutes; the user sees progress and can leave
-
 std::string last_lines(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
@@ -48,9 +45,9 @@ std::uint64_t planned_bytes(const LaunchPlan& plan) {
   return bytes;
 }
 
-std::uint64_t touched_bytes(pid_t pid) {
+std::uint64_t touched_bytes(pid_t pid, const MemoryOf& memory_of) {
   std::uint64_t bytes = 0;
-  const auto ranges = topology::read_numa_maps(pid);
+  const auto ranges = memory_of(pid);
   if (!ranges) return 0;
   for (const topology::MappedRange& range : *ranges) {
     if (!range.huge) continue;
@@ -152,10 +149,10 @@ class Launch {
     const std::uint64_t whole = planned_bytes(*plan_);
     monitor.on_idle([&] {
       check_cancelled();
-      if (whole > 0) progress(fmt::format("preallocating {} of {}", to_string(topology::Bytes{touched_bytes(qemu_.pid) >> 20 << 20}), to_string(topology::Bytes{whole})));
+      if (whole > 0) progress(fmt::format("preallocating {} of {}", to_string(topology::Bytes{touched_bytes(qemu_.pid, world_.memory_of) >> 20 << 20}), to_string(topology::Bytes{whole})));
     });
     try {
-      monitor.handshake(start_patience);
+      monitor.handshake(world_.start_patience);
     } catch (const qmp::Error& error) {
       progress("");
       if (error.kind == qmp::Error::Kind::disconnected) explain_end(*plan_, qemu_);
@@ -170,8 +167,8 @@ class Launch {
   State pin(qmp::Client& monitor) {
     State state;
     state.qemu = qemu_;
-    state.threads = pin_threads(*plan_, monitor, qemu_, world_.host);
-    check_memory(*plan_, qemu_);
+    state.threads = pin_threads(*plan_, monitor, qemu_, world_.host, world_.patience);
+    check_memory(*plan_, qemu_, world_.memory_of);
     state.pages_held = true;
     timings_.mark("pin");
     return state;
@@ -179,7 +176,8 @@ class Launch {
 
   RunningVm resume(qmp::Client monitor, State state) {
     check_cancelled();
-    qmp::cont(monitor, patience);
+    qmp::cont(monitor, world_.patience);
+    pin_late_threads(*plan_, qemu_, world_.host, state.threads);
     state.phase = Phase::running;
     state.since = std::time(nullptr);
     dir_->write_state(state);
@@ -194,6 +192,7 @@ class Launch {
       std::rethrow_exception(failure);
     } catch (const std::exception& error) {
       if (!lock_) lock_.emplace(world_.base);
+      transaction_.reset();  // its fds keep a tap alive
       const std::vector<std::string> left = unwind(world_.host, *dir_, world_.base);
       if (!left.empty()) throw NotUndone(whole_story(error), left);
     }  // whatever is no std::exception is a dead stop: nothing is undone, recover will

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "launcher/host.hpp"
+#include "launcher/pin.hpp"
 #include "launcher/plan.hpp"
 #include "launcher/run_dir.hpp"
 #include "qmp/client.hpp"
@@ -24,6 +25,9 @@ struct World {
   std::function<Facts(const Spec&)> facts;                                   // images are looked at before the lock
   std::function<std::expected<QemuFeatures, std::string>()> features;
   HostConfig config;
+  MemoryOf memory_of = topology::read_numa_maps;                             // where a process's pages lie
+  std::chrono::milliseconds patience{30'000};                                // for one QMP command
+  std::chrono::milliseconds start_patience{std::chrono::hours(1)};           // preallocating a terabyte takes minutes; the user sees progress and can leave
 };
 World this_world(Host& host, const HostConfig& config);
 

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <map>
 #include <stdexcept>
+#include <system_error>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -17,8 +19,6 @@ namespace launcher {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr std::chrono::seconds patience{30};
 
 std::vector<pid_t> numbers_in(const fs::path& directory) {
   std::vector<pid_t> numbers;
@@ -41,7 +41,7 @@ std::string comm_of(const fs::path& task) {
 }
 
 // Thread id -> what the plan wants for it.
-std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Client& monitor) {
+std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Client& monitor, std::chrono::milliseconds patience) {
   std::map<pid_t, ThreadRecord> wanted;
   std::map<unsigned, pid_t> vcpus;
   for (const qmp::Vcpu& vcpu : qmp::query_cpus_fast(monitor, patience)) vcpus[vcpu.index] = vcpu.thread;
@@ -78,16 +78,42 @@ std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRe
     threads.push_back({tid, name, role_of(tid, name), true});
   }
   if (!look_for_kernel_threads) return threads;
-  // before Linux 6.4 (and with vhost.fork_from_owner_default=0) vhost workers are kernel threads named after their owner
-  const std::string vhost = fmt::format("vhost-{}", qemu.pid);
+  // Kernel threads named after the process they work for: vhost workers (before Linux 6.4, and with
+  // vhost.fork_from_owner_default=0), KVM's huge-page recovery (before 6.12), kvm-pit where a machine has one.
+  const std::string owner = std::to_string(qemu.pid);
   for (pid_t pid : numbers_in("/proc")) {
-    if (comm_of(fs::path("/proc") / std::to_string(pid)) == vhost) threads.push_back({pid, vhost, "vhost", false});
+    const std::string name = comm_of(fs::path("/proc") / std::to_string(pid));
+    if (name == "vhost-" + owner) threads.push_back({pid, name, "vhost", false});
+    else if (name.starts_with("kvm-") && (name.ends_with("-" + owner) || name.ends_with("/" + owner))) threads.push_back({pid, name, "kvm", false});
   }
   return threads;
 }
 
-std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu, Host& host) {
-  std::map<pid_t, ThreadRecord> wanted = planned_threads(plan, monitor);
+void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records) {
+  if (!plan.pinned || plan.placement.emulator.empty()) return;
+  const auto is_recovery = [](const Thread& thread) { return thread.name.starts_with("kvm-nx-lpage-re"); };
+  std::vector<Thread> threads;
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    threads = threads_of(qemu, records, plan.accel == "kvm" && attempt == 4);
+    if (plan.accel != "kvm" || std::any_of(threads.begin(), threads.end(), is_recovery)) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  for (const Thread& thread : threads) {
+    const bool known = std::any_of(records.begin(), records.end(), [&](const ThreadRecord& record) { return record.tid == thread.tid; });
+    if (known) continue;
+    const topology::CpuSet& cpus = thread.role == "vhost" ? plan.placement.vhost : plan.placement.emulator;
+    try {
+      host.pin(thread.tid, cpus);
+      records.push_back({thread.tid, thread.role, cpus});
+    } catch (const std::system_error&) {
+      // a worker that ended meanwhile
+    }
+  }
+}
+
+std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu, Host& host,
+                                      std::chrono::milliseconds patience) {
+  std::map<pid_t, ThreadRecord> wanted = planned_threads(plan, monitor, patience);
   unsigned vhost_workers = 0;
   for (const Thread& thread : threads_of(qemu, {}, plan.vhost_workers > 0)) {
     if (wanted.contains(thread.tid)) continue;
@@ -112,9 +138,9 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
   return records;
 }
 
-void check_memory(const LaunchPlan& plan, const ProcessId& qemu) {
+void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of) {
   if (plan.placement.policy != topology::MemoryPolicy::strict || plan.reservation.pages.empty()) return;
-  const auto ranges = topology::read_numa_maps(qemu.pid);
+  const auto ranges = memory_of(qemu.pid);
   if (!ranges) throw std::runtime_error("cannot read where the guest's memory lies: " + ranges.error());
   std::map<unsigned, std::uint64_t> pages;
   for (const topology::MappedRange& range : *ranges) {

@@ -2,17 +2,25 @@
 // cpu-index, never by list position; a thread nobody planned for goes to the emulator's CPUs.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <vector>
 
 #include "launcher/host.hpp"
 #include "launcher/plan.hpp"
 #include "launcher/run_dir.hpp"
 #include "qmp/client.hpp"
+#include "topology/page_location.hpp"
 
 namespace launcher {
 
 // Throws std::runtime_error when a planned thread is missing or a mask does not read back as set.
-std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu, Host& host);
+std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu, Host& host,
+                                      std::chrono::milliseconds patience);
+
+// Threads that come with the first run of a vCPU (kvm-nx-lpage-recovery takes that vCPU's CPU with it): sent to the
+// emulator's CPUs, with what KVM runs for this VM outside of QEMU. Waits a few milliseconds for them under KVM.
+void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records);
 
 // The threads a VM has now, with their roles: those recorded, and late ones (workers, vhost) by where they are found.
 struct Thread {
@@ -24,6 +32,7 @@ struct Thread {
 std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known, bool look_for_kernel_threads);
 
 // Guest memory that is preallocated and strictly bound must lie where the plan says (numa_maps). Throws with numbers.
-void check_memory(const LaunchPlan& plan, const ProcessId& qemu);
+using MemoryOf = std::function<std::expected<std::vector<topology::MappedRange>, std::string>(pid_t)>;
+void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of);
 
 }  // namespace launcher

@@ -82,7 +82,7 @@ class Planner {
   }
 
   void place_guest() {
-    auto placed = topology::place(placement_request(spec_, host_, facts_), host_, config_.policy, taken_);
+    auto placed = topology::place(placement_request(spec_, facts_), host_, config_.policy, taken_);
     if (!placed) {
       for (const topology::Unplaceable& why : placed.error()) {
         std::string what = why.what;
@@ -155,7 +155,6 @@ class Planner {
     const std::string model = spec_.cpu.model.value_or(kvm() ? "host" : "max");
     Opts cpu(model);
     std::string why = kvm() && model == "host" ? "every feature of this CPU" : "the CPU the guest sees";
-    if (kvm() && model == "host") cpu.set("migratable", false);  // passes the invariant TSC on
     if (kvm() && plan_.pinned) {
       cpu.set("kvm-hint-dedicated", true);
       why += ", told that its CPUs are its own";
@@ -364,7 +363,7 @@ class Planner {
 
 const StartQemu& LaunchPlan::start() const { return std::get<StartQemu>(steps.back().step); }
 
-topology::PlacementRequest placement_request(const Spec& spec, const topology::HostTopology& host, const Facts& facts) {
+topology::PlacementRequest placement_request(const Spec& spec, const Facts& facts) {
   topology::PlacementRequest request;
   request.vcpus = spec.cpu.count;
   request.threads = spec.cpu.threads;
@@ -383,12 +382,7 @@ topology::PlacementRequest placement_request(const Spec& spec, const topology::H
     const DeviceNeeds wanted = std::visit([](const auto& one) { return needs(one); }, spec.devices[i]);
     if (wanted.iothread) ++request.iothreads;
     if (const Nic* nic = std::get_if<Nic>(&spec.devices[i])) request.vhost_workers += vhost_workers(*nic, facts.devices.at(i), spec.cpu.count);
-    for (const topology::PciDevice& device : host.devices) {
-      const bool ours = std::find_if(device.os_devices.begin(), device.os_devices.end(), [&](const std::string& name) {
-                          return wanted.host_device == name || wanted.host_device == "/dev/" + name;
-                        }) != device.os_devices.end();
-      if (device.node >= 0 && (ours || device.address == wanted.host_device)) request.device_nodes.push_back(static_cast<unsigned>(device.node));
-    }
+    if (facts.devices.at(i).node) request.device_nodes.push_back(*facts.devices[i].node);
   }
   return request;
 }

@@ -53,7 +53,7 @@ std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::
                                               const topology::Reservations& taken, const QemuFeatures& qemu, const Facts& facts);
 
 // What place() is asked, from a spec: also used by tests.
-topology::PlacementRequest placement_request(const Spec& spec, const topology::HostTopology& host, const Facts& facts);
+topology::PlacementRequest placement_request(const Spec& spec, const Facts& facts);
 
 // Derived from the VM's name, so that they are the same every time (RFC 9562 version 5).
 std::string uuid_of(const std::string& vm);

@@ -105,6 +105,7 @@ class Child {
   void make_private_kvm(const std::string& directory, unsigned uid) {
     struct stat kvm{};
     if (stat("/dev/kvm", &kvm) < 0) fail("stat /dev/kvm");
+    if (mkdir(directory.c_str(), 0711) < 0 && errno != EEXIST) fail("private /dev");
     if (unshare(CLONE_NEWNS) < 0) fail("mount namespace");
     if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) fail("private mounts");
     if (mount("vmrun", directory.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k,mode=711") < 0) fail("private /dev");

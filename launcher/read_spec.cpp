@@ -26,14 +26,15 @@ CpuSpec read_cpu(TableReader& table) {
   cpu.threads = table.integer_or_auto("threads", 1, 2);
   cpu.sockets = table.integer_or_auto("sockets", 1, 4096);
   cpu.cores = table.integer_or_auto("cores", 1, 4096);
-  const bool pin_off = table.is_text("pin", "off");
-  if (pin_off) cpu.pin = topology::Pinning::off;
-  if (std::optional<std::vector<unsigned>> list = table.numbers_or_auto("pin")) {
+  if (table.is_text("pin", "off")) {
+    cpu.pin = topology::Pinning::off;
+  } else if (std::optional<std::vector<unsigned>> list = table.numbers_or_auto("pin")) {
     cpu.pin = topology::Pinning::listed;
     cpu.pin_list = std::move(*list);
   }
   cpu.emulator = table.cpus_or_auto("emulator");
-  cpu.kind = static_cast<topology::CpuKindChoice>(table.choice("kind", {"auto", "performance", "efficiency", "any"}, 0));
+  cpu.kind =
+      static_cast<topology::CpuKindChoice>(table.choice("kind", {"auto", "performance", "efficiency", "any"}, 0));
   return cpu;
 }
 
@@ -95,9 +96,11 @@ Spec read_document(const TomlDocument& document, Problems& problems) {
   return spec;
 }
 
-std::expected<SpecFile, SpecErrors> read_spec(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+std::expected<SpecFile, SpecErrors> read_spec(const std::filesystem::path& file,
+                                              const std::vector<std::string>& overrides) {
   std::expected<TomlDocument, TomlErrors> document = TomlDocument::load(file, overrides);
-  if (!document) return std::unexpected(SpecErrors{std::move(document.error().problems), std::move(document.error().document)});
+  if (!document)
+    return std::unexpected(SpecErrors{std::move(document.error().problems), std::move(document.error().document)});
   Problems problems;
   Spec spec = read_document(*document, problems);
   if (!problems.empty()) return std::unexpected(SpecErrors{std::move(problems), std::move(*document)});

@@ -1,5 +1,5 @@
-// Problems as a person reads them, and as JSON. The rule: what a user wrote is shown, never obeyed: no control character
-// of it reaches the terminal.
+// Problems as a person reads them, and as JSON. The rule: what a user wrote is shown, never obeyed: no control
+// character of it reaches the terminal.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -41,7 +41,8 @@ struct Quote {
 // Line and carets under columns [from, end), cut to widest_line columns; tabs stay tabs in both.
 Quote quote(std::string_view line, unsigned from, unsigned end) {
   std::vector<std::pair<CodePoint, std::string_view>> points;
-  for (std::string_view rest = line; !rest.empty(); rest.remove_prefix(points.back().first.bytes)) points.emplace_back(decode_utf8(rest), rest);
+  for (std::string_view rest = line; !rest.empty(); rest.remove_prefix(points.back().first.bytes))
+    points.emplace_back(decode_utf8(rest), rest);
   const auto width = [&](std::size_t i) { return points[i].first.value == '\t' ? 1 : display_width(points[i].first); };
   const std::size_t caret = std::min<std::size_t>(from - 1, points.size());
   std::size_t first = 0, last = points.size();
@@ -59,7 +60,8 @@ Quote quote(std::string_view line, unsigned from, unsigned end) {
     const bool tab = points[i].first.value == '\t';
     quoted.line += tab ? "\t" : printable(points[i].first, points[i].second);
     const bool marked = i + 1 >= from && i + 1 < end;
-    if (i + 1 < end) quoted.marks += marked ? std::string(std::max(1u, width(i)), '^') : tab ? "\t" : std::string(width(i), ' ');
+    if (i + 1 < end)
+      quoted.marks += marked ? std::string(std::max(1u, width(i)), '^') : tab ? "\t" : std::string(width(i), ' ');
   }
   if (caret >= points.size()) quoted.marks += '^';
   if (last < points.size()) quoted.line += "...";
@@ -70,14 +72,15 @@ Quote quote(std::string_view line, unsigned from, unsigned end) {
 std::string place(const Position& position, const TomlDocument& document, const Style& style) {
   if (!position.origin.empty()) {
     const Quote quoted = quote(position.origin, position.column, position.end_column);
-    return fmt::format("  {0}-->{1} {2}\n      {3}{4}{1}\n", style.arrow, style.off, quoted.line, style.caret, quoted.marks);
+    return fmt::format("  {0}-->{1} {2}\n      {3}{4}{1}\n", style.arrow, style.off, quoted.line, style.caret,
+                       quoted.marks);
   }
   if (position.file.empty()) return {};
   if (position.line == 0) return fmt::format("  {}-->{} {}\n", style.arrow, style.off, printable(position.file));
   const std::string number = std::to_string(position.line), margin(number.size(), ' ');
   const Quote quoted = quote(document.source_line(position), position.column, position.end_column);
-  return fmt::format("  {0}-->{1} {2}:{3}:{4}\n{0}{3} |{1} {5}\n{0}{6} |{1} {7}{8}{1}\n", style.arrow, style.off, printable(position.file), number,
-                     position.column, quoted.line, margin, style.caret, quoted.marks);
+  return fmt::format("  {0}-->{1} {2}:{3}:{4}\n{0}{3} |{1} {5}\n{0}{6} |{1} {7}{8}{1}\n", style.arrow, style.off,
+                     printable(position.file), number, position.column, quoted.line, margin, style.caret, quoted.marks);
 }
 
 // By place; what stands at one place stays in order. (std::stable_sort is not clean under clang with g++ 12's library.)
@@ -98,7 +101,8 @@ Problems sorted(const Problems& problems, const TomlDocument* document) {
 
 std::string render(const Problem& problem, const TomlDocument* document, bool colour) {
   const Style s = style(colour);
-  std::string out = fmt::format("{}error:{} {}{}{}\n", s.error, s.off, printable(problem.key), problem.key.empty() ? "" : ": ", message(problem.what));
+  std::string out = fmt::format("{}error:{} {}{}{}\n", s.error, s.off, printable(problem.key),
+                                problem.key.empty() ? "" : ": ", message(problem.what));
   if (document) out += place(document->position_of(problem), *document, s);
   if (!problem.help.empty()) out += fmt::format("{}help:{} {}\n", s.help, s.off, message(problem.help));
   return out;
@@ -106,7 +110,8 @@ std::string render(const Problem& problem, const TomlDocument* document, bool co
 
 std::string render(const Problems& problems, const TomlDocument* document, bool colour) {
   std::string out;
-  for (const Problem& problem : sorted(problems, document)) out += (out.empty() ? "" : "\n") + render(problem, document, colour);
+  for (const Problem& problem : sorted(problems, document))
+    out += (out.empty() ? "" : "\n") + render(problem, document, colour);
   if (problems.size() > 1)
     out += fmt::format("\n{} problems{}; nothing was changed\n", problems.size(),
                        document && !document->file().empty() ? " in " + printable(document->file()) : "");
@@ -116,7 +121,8 @@ std::string render(const Problems& problems, const TomlDocument* document, bool 
 std::string problems_to_json(const Problems& problems, const TomlDocument* document) {
   boost::json::array all;
   for (const Problem& problem : sorted(problems, document)) {
-    boost::json::object entry = {{"key", printable(problem.key)}, {"what", message(problem.what)}, {"help", message(problem.help)}};
+    boost::json::object entry = {
+        {"key", printable(problem.key)}, {"what", message(problem.what)}, {"help", message(problem.help)}};
     const Position at = document ? document->position_of(problem) : Position{};
     entry["file"] = printable(at.file);
     entry["line"] = at.line;

@@ -39,7 +39,10 @@ json::object schema_of(const KeyInfo& key) {
     alternatives.push_back(json::object{{"type", "string"}, {"pattern", "^[0-9]+ *([KkMmGgTtPpEe](i?[Bb])?|B)?$"}});
   } else if (key.type == "cpus") {
     alternatives.push_back(json::object{{"type", "string"}, {"pattern", "^[0-9^][-0-9,^ ]*$"}});
-    alternatives.push_back(json::object{{"type", "array"}, {"items", json::object{{"type", "integer"}, {"minimum", 0}, {"maximum", topology::CpuSet::max_cpu}}}, {"minItems", 1}});
+    alternatives.push_back(json::object{
+        {"type", "array"},
+        {"items", json::object{{"type", "integer"}, {"minimum", 0}, {"maximum", topology::CpuSet::max_cpu}}},
+        {"minItems", 1}});
   } else if (key.type == "list") {
     alternatives.push_back(json::object{{"type", "array"}, {"items", json::object{{"type", "string"}}}});
   } else if (key.type == "string" && key.choices.empty()) {
@@ -57,9 +60,12 @@ json::object table_schema(const std::string& path, const std::vector<KeyInfo>& k
     if (!key.path.starts_with(prefix)) continue;
     const std::string name = key.path.substr(prefix.size());
     if (name.find('.') != name.npos) continue;
-    if (key.type == "table") properties[name] = table_schema(key.path, keys);
-    else if (key.type == "tables") properties[name] = json::object{{"type", "array"}, {"items", table_schema(key.path + "[]", keys)}};
-    else properties[name] = schema_of(key);
+    if (key.type == "table")
+      properties[name] = table_schema(key.path, keys);
+    else if (key.type == "tables")
+      properties[name] = json::object{{"type", "array"}, {"items", table_schema(key.path + "[]", keys)}};
+    else
+      properties[name] = schema_of(key);
     // Of a [table] the rest may come from an include; an item of [[disk]] is whole where it stands.
     const bool needed = key.required && path.ends_with("[]");
     if (needed) required.emplace_back(name);
@@ -96,7 +102,8 @@ void write(std::string& out, const json::value& value, std::size_t depth) {
 }  // namespace
 
 std::string json_schema() {
-  json::object schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "vmrun: one virtual machine"}};
+  json::object schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+                         {"title", "vmrun: one virtual machine"}};
   for (const json::key_value_pair& pair : table_schema("", spec_keys())) put(schema, pair.key(), pair.value());
   std::string out;
   write(out, schema, 0);

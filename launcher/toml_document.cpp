@@ -75,7 +75,8 @@ class Loader {
   TomlNode read_source(std::string_view text, const std::string& name, const fs::path& file);
   void include(TomlNode& into, const TomlNode& entry, const std::string& key);
   void set(TomlNode value, const std::vector<TomlStep>& steps, unsigned source);
-  TomlNode* step_into(TomlNode& parent, const TomlStep& step, bool to_list, const TomlPlace& place, const std::string& key);
+  TomlNode* step_into(TomlNode& parent, const TomlStep& step, bool to_list, const TomlPlace& place,
+                      const std::string& key);
 
   std::vector<fs::path> open_;  // canonical: the main file and the includes that lead to the current one
   std::set<fs::path> seen_;
@@ -88,7 +89,9 @@ void Loader::load_main(const fs::path& file) {
     return;
   }
   impl->sources.push_back({file.string(), "", absolute_path(file).parent_path(), {}});
-  fail({"", fmt::format("cannot read the file: {}; wanted a TOML file", text.error()), "check the path, and that you may read it"}, {0, {}});
+  fail({"", fmt::format("cannot read the file: {}; wanted a TOML file", text.error()),
+        "check the path, and that you may read it"},
+       {0, {}});
 }
 
 void Loader::parse_main(std::string_view text, const std::string& file_name) {
@@ -116,39 +119,51 @@ TomlNode Loader::read_source(std::string_view text, const std::string& name, con
   if (includes->kind != Kind::list) {
     const bool text_given = includes->kind == Kind::text;
     fail({"include", found(*includes) + "; wanted a list of file names",
-          fmt::format("write include = [{}]", text_given ? shown(includes->text) : "\"base.toml\"")}, includes->value_place);
+          fmt::format("write include = [{}]", text_given ? shown(includes->text) : "\"base.toml\"")},
+         includes->value_place);
     return std::move(*own);
   }
   TomlNode all;
-  for (std::size_t i = 0; i < includes->children.size(); ++i) include(all, includes->children[i], fmt::format("include[{}]", i));
+  for (std::size_t i = 0; i < includes->children.size(); ++i)
+    include(all, includes->children[i], fmt::format("include[{}]", i));
   merge(all, std::move(*own));
   return all;
 }
 
 void Loader::include(TomlNode& into, const TomlNode& entry, const std::string& key) {
   if (entry.kind != Kind::text || entry.text.empty() || entry.text.find('\0') != entry.text.npos)
-    return fail({key, (entry.kind == Kind::text ? shown(entry.text) + " names no file" : found(entry)) + "; wanted a file name",
-                 "for example include = [\"base.toml\"]"}, entry.value_place);
+    return fail(
+        {key, (entry.kind == Kind::text ? shown(entry.text) + " names no file" : found(entry)) + "; wanted a file name",
+         "for example include = [\"base.toml\"]"},
+        entry.value_place);
   const TomlSource& from = impl->sources[entry.value_place.source];
   const std::string named = (fs::path(from.file).parent_path() / entry.text).lexically_normal().string();
   std::error_code error;
   const fs::path file = fs::canonical(from.directory / entry.text, error);
   if (std::find(open_.begin(), open_.end(), file) != open_.end()) {
     std::string circle;
-    for (auto at = std::find(open_.begin(), open_.end(), file); at != open_.end(); ++at) circle += at->filename().string() + " -> ";
-    return fail({key, fmt::format("the files include each other in a circle ({}{}); wanted an end", printable(circle), printable(file.filename().string())),
-                 "remove this include"}, entry.value_place);
+    for (auto at = std::find(open_.begin(), open_.end(), file); at != open_.end(); ++at)
+      circle += at->filename().string() + " -> ";
+    return fail({key,
+                 fmt::format("the files include each other in a circle ({}{}); wanted an end", printable(circle),
+                             printable(file.filename().string())),
+                 "remove this include"},
+                entry.value_place);
   }
   if (seen_.contains(file)) return;
   if (open_.size() > deepest_include || seen_.size() >= most_files)
-    return fail({key, fmt::format("the includes go more than {} files deep, or are more than {}; wanted fewer", deepest_include, most_files),
-                 "include the common parts directly"}, entry.value_place);
+    return fail({key,
+                 fmt::format("the includes go more than {} files deep, or are more than {}; wanted fewer",
+                             deepest_include, most_files),
+                 "include the common parts directly"},
+                entry.value_place);
   const bool regular = !error && fs::is_regular_file(file, error);
   std::expected<std::string, std::string> text = std::unexpected(error ? error.message() : "it is not a regular file");
   if (regular) text = read_text(file);
   if (!text)
     return fail({key, fmt::format("cannot read {}: {}; wanted a TOML file", shown(named), text.error()),
-                 "the path is relative to the directory of the file that includes it"}, entry.value_place);
+                 "the path is relative to the directory of the file that includes it"},
+                entry.value_place);
   seen_.insert(file);
   open_.push_back(file);
   TomlNode included = read_source(*text, named, file);
@@ -192,36 +207,57 @@ void Loader::apply(const std::string& override_text) {
   impl->sources.push_back({"", origin, here.empty() ? fs::path("/") : here, {origin}});
   const unsigned start = static_cast<unsigned>(set_option.size()) + 1;
   const auto span = [&](std::size_t from, std::size_t to) {
-    const auto column = [&](std::size_t at) { return start + static_cast<unsigned>(count_code_points(std::string_view(override_text).substr(0, at))); };
+    const auto column = [&](std::size_t at) {
+      return start + static_cast<unsigned>(count_code_points(std::string_view(override_text).substr(0, at)));
+    };
     return TomlPlace{source, {1, column(from), 1, column(to)}};
   };
   const std::size_t equals = override_text.find('=');
   if (equals == override_text.npos)
-    return fail({"", fmt::format("{} has no '='; wanted key=value", shown(override_text)), "for example --set cpu.count=4"}, span(0, override_text.size()));
+    return fail(
+        {"", fmt::format("{} has no '='; wanted key=value", shown(override_text)), "for example --set cpu.count=4"},
+        span(0, override_text.size()));
   const std::string_view path = std::string_view(override_text).substr(0, equals);
   const std::expected<std::vector<TomlStep>, std::string> steps = split_key_path(path);
-  if (!steps) return fail({"", fmt::format("{} is no key: {}", shown(path), steps.error()), "for example --set cpu.count=4"}, span(0, equals));
+  if (!steps)
+    return fail({"", fmt::format("{} is no key: {}", shown(path), steps.error()), "for example --set cpu.count=4"},
+                span(0, equals));
   if (steps->front().name == "include")
-    return fail({"include", "given by --set; wanted in a file: when a --set is looked at, all files are merged", "put it into the spec"}, span(0, equals));
+    return fail({"include", "given by --set; wanted in a file: when a --set is looked at, all files are merged",
+                 "put it into the spec"},
+                span(0, equals));
   std::vector<TomlStep> placed = *steps;
   for (TomlStep& step : placed) step.column += start - 1, step.end_column += start - 1;
-  set(override_value(std::string_view(override_text).substr(equals + 1), source, span(equals + 1, equals + 1).span.column), placed, source);
+  set(override_value(std::string_view(override_text).substr(equals + 1), source,
+                     span(equals + 1, equals + 1).span.column),
+      placed, source);
 }
 
 // The child that a --set goes through, made where there is none; nullptr, with a problem, where there cannot be one.
-TomlNode* Loader::step_into(TomlNode& parent, const TomlStep& step, bool to_list, const TomlPlace& place, const std::string& key) {
+TomlNode* Loader::step_into(TomlNode& parent, const TomlStep& step, bool to_list, const TomlPlace& place,
+                            const std::string& key) {
   const bool of_list = parent.kind == Kind::list;
   if (of_list ? !step.index : parent.kind != Kind::table) {
-    if (of_list) fail({key, fmt::format("a list has no \"{}\"; wanted an index first", step.name), fmt::format("name one: {}.0.{}=...", key, step.name)}, place);
-    else fail({key, found(parent) + ", which has no keys; wanted a table", fmt::format("to replace it: --set {}=...", key)}, place);
+    if (of_list)
+      fail({key, fmt::format("a list has no \"{}\"; wanted an index first", step.name),
+            fmt::format("name one: {}.0.{}=...", key, step.name)},
+           place);
+    else
+      fail(
+          {key, found(parent) + ", which has no keys; wanted a table", fmt::format("to replace it: --set {}=...", key)},
+          place);
     return nullptr;
   }
   if (of_list && *step.index > parent.children.size()) {
-    fail({fmt::format("{}[{}]", key, *step.index), fmt::format("there {} {} of these; wanted an index from 0 to {}", parent.children.size() == 1 ? "is" : "are",
-          parent.children.size(), parent.children.size()), fmt::format("--set {}.{}... adds one", key, parent.children.size())}, place);
+    fail({fmt::format("{}[{}]", key, *step.index),
+          fmt::format("there {} {} of these; wanted an index from 0 to {}", parent.children.size() == 1 ? "is" : "are",
+                      parent.children.size(), parent.children.size()),
+          fmt::format("--set {}.{}... adds one", key, parent.children.size())},
+         place);
     return nullptr;
   }
-  TomlNode* child = of_list ? (*step.index < parent.children.size() ? &parent.children[*step.index] : nullptr) : parent.member(step.name);
+  TomlNode* child = of_list ? (*step.index < parent.children.size() ? &parent.children[*step.index] : nullptr)
+                            : parent.member(step.name);
   if (child) return child;
   TomlNode made;
   made.kind = to_list ? Kind::list : Kind::table;
@@ -252,74 +288,6 @@ void Loader::set(TomlNode value, const std::vector<TomlStep>& steps, unsigned so
 
 }  // namespace
 
-const TomlNode* TomlDocument::Impl::find(std::string_view key) const {
-  if (key.empty()) return &root;
-  const std::expected<std::vector<TomlStep>, std::string> steps = split_key_path(key);
-  const TomlNode* at = &root;
-  for (std::size_t i = 0; steps && at && i < steps->size(); ++i) {
-    const TomlStep& step = (*steps)[i];
-    if (at->kind == Kind::list) at = step.index && *step.index < at->children.size() ? &at->children[*step.index] : nullptr;
-    else at = at->member(step.name);
-  }
-  return steps ? at : nullptr;
-}
-
-TomlDocument::TomlDocument(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-TomlDocument::TomlDocument(TomlDocument&&) noexcept = default;
-TomlDocument& TomlDocument::operator=(TomlDocument&&) noexcept = default;
-TomlDocument::~TomlDocument() = default;
-
-namespace {
-
-Position to_position(const TomlDocument::Impl& impl, const TomlPlace& place) {
-  const TomlSource& source = impl.sources[place.source];
-  Position position{source.file, place.span.line, place.span.column, place.span.end_column, source.origin, place.source};
-  if (!source.origin.empty()) position.line = 0;
-  if (place.span.end_line != place.span.line && place.span.line > 0) {  // what goes on over several lines is marked on its first
-    std::string_view line = source.lines.size() >= place.span.line ? std::string_view(source.lines[place.span.line - 1]) : "";
-    while (line.ends_with(' ') || line.ends_with('\t')) line.remove_suffix(1);
-    position.end_column = 1 + static_cast<unsigned>(count_code_points(line));
-  }
-  position.end_column = std::max(position.end_column, position.column + 1);
-  return position;
-}
-
-// The key's node or the nearest parent that exists; nullptr for the document itself.
-const TomlNode* nearest(const TomlDocument::Impl& impl, std::string_view key) {
-  for (std::string_view path = key; !path.empty(); path = path.substr(0, path.find_last_of(".[") == path.npos ? 0 : path.find_last_of(".[")))
-    if (const TomlNode* node = impl.find(path)) return node;
-  return nullptr;
-}
-
-}  // namespace
-
-Position TomlDocument::position_of(std::string_view key) const {
-  const TomlNode* node = nearest(*impl_, key);
-  if (node) return to_position(*impl_, node->value_place);
-  return {file(), 0, 0, 0, "", 0};
-}
-
-Position TomlDocument::position_of(const Problem& problem) const {
-  for (const auto& [broken, place] : impl_->broken)
-    if (broken == problem) return to_position(*impl_, place);
-  const TomlNode* node = problem.on_name ? impl_->find(problem.key) : nullptr;
-  return node ? to_position(*impl_, node->name_place) : position_of(std::string_view(problem.key));
-}
-
-std::string TomlDocument::source_line(const Position& position) const {
-  if (position.rank >= impl_->sources.size()) return {};
-  const TomlSource& source = impl_->sources[position.rank];
-  if (!position.origin.empty()) return source.origin;
-  return position.line > 0 && position.line <= source.lines.size() ? source.lines[position.line - 1] : std::string();
-}
-
-fs::path TomlDocument::directory_of(std::string_view key) const {
-  const TomlNode* node = nearest(*impl_, key);
-  return impl_->sources[node ? node->value_place.source : 0].directory;
-}
-
-std::string TomlDocument::file() const { return impl_->sources.front().file; }
-
 namespace {
 
 Problems problems_of(const TomlDocument::Impl& impl) {
@@ -330,7 +298,8 @@ Problems problems_of(const TomlDocument::Impl& impl) {
 
 }  // namespace
 
-std::expected<TomlDocument, TomlErrors> TomlDocument::load(const fs::path& file, const std::vector<std::string>& overrides) {
+std::expected<TomlDocument, TomlErrors> TomlDocument::load(const fs::path& file,
+                                                           const std::vector<std::string>& overrides) {
   Loader loader;
   loader.load_main(file);
   if (loader.impl->broken.empty())

@@ -2,6 +2,7 @@
 #include "launcher/toml_node.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
@@ -12,13 +13,12 @@
 namespace launcher {
 
 const TomlNode* TomlNode::member(std::string_view key) const {
-  const auto found = std::find_if(children.begin(), children.end(), [key](const TomlNode& child) { return child.name == key; });
+  const auto found =
+      std::find_if(children.begin(), children.end(), [key](const TomlNode& child) { return child.name == key; });
   return kind == Kind::table && found != children.end() ? &*found : nullptr;
 }
 
-TomlNode* TomlNode::member(std::string_view key) {
-  return const_cast<TomlNode*>(std::as_const(*this).member(key));
-}
+TomlNode* TomlNode::member(std::string_view key) { return const_cast<TomlNode*>(std::as_const(*this).member(key)); }
 
 namespace {
 
@@ -33,7 +33,8 @@ std::expected<TomlStep, std::string> take_step(std::string_view& rest, bool firs
   if (first ? rest[0] == '[' : rest[0] != '[' && rest[0] != '.') return std::unexpected(wanted);
   if (rest[0] == '[') {
     const std::size_t close = rest.find(']');
-    if (close == rest.npos || !is_index(rest.substr(1, close - 1))) return std::unexpected("wanted an index such as [0]");
+    if (close == rest.npos || !is_index(rest.substr(1, close - 1)))
+      return std::unexpected("wanted an index such as [0]");
     step.name = rest.substr(1, close - 1);
     rest.remove_prefix(close + 1);
   } else {
@@ -48,7 +49,8 @@ std::expected<TomlStep, std::string> take_step(std::string_view& rest, bool firs
       rest.remove_prefix(i + 1);
       return step;
     }
-    const std::size_t end = static_cast<std::size_t>(std::find_if_not(rest.begin(), rest.end(), is_bare) - rest.begin());
+    const std::size_t end =
+        static_cast<std::size_t>(std::find_if_not(rest.begin(), rest.end(), is_bare) - rest.begin());
     if (end == 0) return std::unexpected(wanted);
     step.name = rest.substr(0, end);
     rest.remove_prefix(end);
@@ -60,7 +62,8 @@ std::expected<TomlStep, std::string> take_step(std::string_view& rest, bool firs
 }  // namespace
 
 bool is_index(std::string_view text) {
-  return !text.empty() && text.size() <= 6 && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
+  return !text.empty() && text.size() <= 6 &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
 }
 
 std::expected<std::vector<TomlStep>, std::string> split_key_path(std::string_view path) {
@@ -100,15 +103,29 @@ std::string shown(std::string_view text) {
 std::string found(const TomlNode& node) {
   using enum TomlNode::Kind;
   switch (node.kind) {
-    case text: return shown(node.text) + " is a string";
-    case integer: return fmt::format("{} is a number", node.number);
-    case real: return "this is a number with a fraction";
-    case boolean: return fmt::format("{} is a boolean", node.flag);
-    case date: return "this is a date or time";
-    case list: return node.of_tables ? "this is a list of tables" : "this is a list";
-    case table: break;
+    case text:
+      return shown(node.text) + " is a string";
+    case integer:
+      return fmt::format("{} is a number", node.number);
+    case real:
+      return "this is a number with a fraction";
+    case boolean:
+      return fmt::format("{} is a boolean", node.flag);
+    case date:
+      return "this is a date or time";
+    case list:
+      return node.of_tables ? "this is a list of tables" : "this is a list";
+    case table:
+      break;
   }
   return "this is a table";
+}
+
+std::string listed(std::vector<std::string> parts) {
+  if (parts.size() < 2) return parts.empty() ? "nothing" : parts[0];
+  const std::string last = parts.back();
+  parts.pop_back();
+  return fmt::format("{} or {}", fmt::join(parts, ", "), last);
 }
 
 }  // namespace launcher

@@ -17,29 +17,6 @@ using topology::Bytes;
 using topology::CpuSet;
 using Kind = TomlNode::Kind;
 
-struct TableReader::Impl {
-  const TomlDocument* document;
-  Problems* problems;
-  std::vector<KeyInfo>* keys;           // describe mode when set
-  const std::vector<KeyInfo>* known;    // may be null
-  const TomlNode* node;                 // the table; nullptr if there is none
-  std::string path, pattern;            // "disk[0]", "disk[]"; "" for the whole document
-  std::vector<std::string> asked;       // every key read, in order
-  std::map<std::string, std::vector<std::string>, std::less<>> more_choices;  // from is_text()
-  std::map<std::string, std::string, std::less<>> in_brackets;                // sub-tables: "cpu" -> "[cpu]"
-
-  static TableReader make(Impl impl) { return TableReader(std::make_unique<Impl>(std::move(impl))); }
-  static std::string join(const std::string& path, std::string_view key);
-  const TomlNode* get(std::string_view key) const { return node ? node->member(key) : nullptr; }
-  void add(std::string_view key, std::string what, std::string help) { problems->push_back({join(path, key), std::move(what), std::move(help)}); }
-  const TomlNode* note(std::string_view key, KeyInfo info);
-  std::string or_choices(std::string_view key) const;
-  bool is_choice(std::string_view key, const TomlNode& value, std::string_view choice);
-  void report_unknown(const TomlNode& member);
-  std::vector<const KeyInfo*> namesakes(std::string_view name) const;
-  std::string sibling_like(const std::string& name) const;
-};
-
 std::string TableReader::Impl::join(const std::string& path, std::string_view key) {
   return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
 }
@@ -51,10 +28,13 @@ const TomlNode* TableReader::Impl::note(std::string_view key, KeyInfo info) {
   if (info.type == "tables") in_brackets[std::string(key)] = fmt::format("[[{}]]", join(pattern, key));
   if (keys) {
     info.path = join(pattern, key);
-    const std::vector<std::string> more = more_choices.contains(key) ? more_choices.find(key)->second : std::vector<std::string>();
+    const std::vector<std::string> more =
+        more_choices.contains(key) ? more_choices.find(key)->second : std::vector<std::string>();
     const bool any_text = info.type == "string" && info.choices.empty();  // then "auto" is one text of many
-    if (any_text) info.or_auto = std::find(more.begin(), more.end(), "auto") != more.end();
-    else info.choices.insert(info.choices.begin(), more.begin(), more.end());
+    if (any_text)
+      info.or_auto = std::find(more.begin(), more.end(), "auto") != more.end();
+    else
+      info.choices.insert(info.choices.begin(), more.begin(), more.end());
     if (info.or_auto && !any_text) info.choices.insert(info.choices.begin(), "auto");
     keys->push_back(std::move(info));
   }
@@ -63,21 +43,8 @@ const TomlNode* TableReader::Impl::note(std::string_view key, KeyInfo info) {
 
 namespace {
 
-// A user's name as a step of a key path: odd ones are quoted, so that the path can be taken apart again.
-std::string as_step(std::string_view name) {
-  if (!name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; })) return std::string(name);
-  std::string step = "\"";
-  for (char c : name) step += c == '"' || c == '\\' ? std::string{'\\', c} : std::string{c};
-  return step + '"';
-}
-
-std::string in_quotes(const std::vector<std::string>& words) { return fmt::format("\"{}\"", fmt::join(words, "\", \"")); }
-
-std::string listed(std::vector<std::string> parts) {
-  if (parts.size() < 2) return parts.empty() ? "nothing" : parts[0];
-  const std::string last = parts.back();
-  parts.pop_back();
-  return fmt::format("{} or {}", fmt::join(parts, ", "), last);
+std::string in_quotes(const std::vector<std::string>& words) {
+  return fmt::format("\"{}\"", fmt::join(words, "\", \""));
 }
 
 std::string listed_words(const std::vector<std::string>& words) {
@@ -88,7 +55,9 @@ std::string listed_words(const std::vector<std::string>& words) {
 
 bool is_auto(const TomlNode& node) { return node.kind == Kind::text && node.text == "auto"; }
 std::string assign(std::string_view key, std::string_view value) { return fmt::format("{} = {}", key, value); }
-std::string range_text(std::int64_t min, std::int64_t max) { return fmt::format("a whole number from {} to {}", min, max); }
+std::string range_text(std::int64_t min, std::int64_t max) {
+  return fmt::format("a whole number from {} to {}", min, max);
+}
 
 constexpr const char* numbers_example = "\"0-3,8\" or [0, 1, 2, 3, 8]";
 
@@ -102,19 +71,25 @@ std::string TableReader::Impl::or_choices(std::string_view key) const {
 
 TableReader::TableReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-TableReader::TableReader(const TomlDocument& document, Problems& problems, std::vector<KeyInfo>* keys, const std::vector<KeyInfo>* known)
-    : impl_(std::make_unique<Impl>(Impl{&document, &problems, keys, known, &document.impl().root, "", "", {}, {}, {}})) {}
+TableReader::TableReader(const TomlDocument& document, Problems& problems, std::vector<KeyInfo>* keys,
+                         const std::vector<KeyInfo>* known)
+    : impl_(
+          std::make_unique<Impl>(Impl{&document, &problems, keys, known, &document.impl().root, "", "", {}, {}, {}})) {}
 
 std::string TableReader::text(std::string_view key, std::string fallback) {
   const TomlNode* node = impl_->note(key, {.type = "string"});
   if (!node) return fallback;
   if (node->kind != Kind::text) {
-    const std::string as_text = node->kind == Kind::integer ? std::to_string(node->number) : node->kind == Kind::boolean ? fmt::format("{}", node->flag) : "...";
-    problem(key, found(*node) + "; wanted a string", fmt::format("strings need quotes: {}", assign(key, "\"" + as_text + "\"")));
+    const std::string as_text = node->kind == Kind::integer   ? std::to_string(node->number)
+                                : node->kind == Kind::boolean ? fmt::format("{}", node->flag)
+                                                              : "...";
+    problem(key, found(*node) + "; wanted a string",
+            fmt::format("strings need quotes: {}", assign(key, "\"" + as_text + "\"")));
     return fallback;
   }
   if (node->text.find('\0') != node->text.npos) {
-    problem(key, fmt::format("{} contains a NUL byte; wanted text without", shown(node->text)), "remove \\u0000 from it");
+    problem(key, fmt::format("{} contains a NUL byte; wanted text without", shown(node->text)),
+            "remove \\u0000 from it");
     return fallback;
   }
   return node->text;
@@ -123,7 +98,8 @@ std::string TableReader::text(std::string_view key, std::string fallback) {
 std::string TableReader::required_text(std::string_view key) {
   std::string value = text(key, "");
   if (impl_->keys) impl_->keys->back().required = true;
-  if (!has(key)) problem(key, "is missing; wanted a string", "add " + assign(key, "\"...\""));
+  if (!has(key))
+    problem(key, "is missing; wanted a string", "add " + assign(key, "\"...\""));
   else if (value.empty() && impl_->get(key)->kind == Kind::text && impl_->get(key)->text.empty())
     problem(key, "is empty; wanted a string", "write " + assign(key, "\"...\""));
   return value;
@@ -134,7 +110,8 @@ std::string TableReader::path(std::string_view key, bool required) {
   if (impl_->keys) impl_->keys->back().required = required;
   const TomlNode* node = impl_->get(key);
   if (required && (!node || (node->kind == Kind::text && node->text.empty())))
-    problem(key, fmt::format("is {}; wanted the path of a file", node ? "empty" : "missing"), fmt::format("{} {}", node ? "write" : "add", assign(key, "\"/path/to/file\"")));
+    problem(key, fmt::format("is {}; wanted the path of a file", node ? "empty" : "missing"),
+            fmt::format("{} {}", node ? "write" : "add", assign(key, "\"/path/to/file\"")));
   if (value.empty()) return {};
   const std::filesystem::path given(value);
   if (given.is_absolute()) return value;
@@ -145,7 +122,8 @@ bool TableReader::flag(std::string_view key, bool fallback) {
   const TomlNode* node = impl_->note(key, {.type = "boolean"});
   if (!node) return fallback;
   if (node->kind == Kind::boolean) return node->flag;
-  problem(key, found(*node) + "; wanted true or false", fmt::format("write {} or {}, without quotes", assign(key, "true"), assign(key, "false")));
+  problem(key, found(*node) + "; wanted true or false",
+          fmt::format("write {} or {}, without quotes", assign(key, "true"), assign(key, "false")));
   return fallback;
 }
 
@@ -153,29 +131,37 @@ std::optional<bool> TableReader::flag_or_auto(std::string_view key) {
   const TomlNode* node = impl_->note(key, {.type = "boolean", .or_auto = true});
   if (!node || is_auto(*node)) return {};
   if (node->kind == Kind::boolean) return node->flag;
-  problem(key, found(*node) + "; wanted true, false or \"auto\"", fmt::format("write {}, {} or {}", assign(key, "true"), assign(key, "false"), assign(key, "\"auto\"")));
+  problem(key, found(*node) + "; wanted true, false or \"auto\"",
+          fmt::format("write {}, {} or {}", assign(key, "true"), assign(key, "false"), assign(key, "\"auto\"")));
   return {};
 }
 
 namespace {
 
 // The number within its bounds, or the problem's {what, help}.
-std::expected<std::int64_t, std::pair<std::string, std::string>> bounded(std::string_view key, const TomlNode& node, std::int64_t min, std::int64_t max, std::string_view or_else) {
+std::expected<std::int64_t, std::pair<std::string, std::string>> bounded(std::string_view key, const TomlNode& node,
+                                                                         std::int64_t min, std::int64_t max,
+                                                                         std::string_view or_else) {
   const std::string wanted = range_text(min, max) + std::string(or_else);
   if (node.kind == Kind::integer && node.number >= min && node.number <= max) return node.number;
   if (node.kind == Kind::integer) {
     const bool small = node.number < min;
-    return std::unexpected(std::pair(fmt::format("{} is too {}; wanted {}", node.number, small ? "small" : "large", wanted),
-                                     fmt::format("set {} to {} {}", key, small ? "at least" : "at most", small ? min : max)));
+    return std::unexpected(
+        std::pair(fmt::format("{} is too {}; wanted {}", node.number, small ? "small" : "large", wanted),
+                  fmt::format("set {} to {} {}", key, small ? "at least" : "at most", small ? min : max)));
   }
   if (node.kind == Kind::text && is_index(node.text))
-    return std::unexpected(std::pair(found(node) + "; wanted " + wanted, "numbers stand without quotes: " + assign(key, node.text)));
-  return std::unexpected(std::pair(found(node) + "; wanted " + wanted, "for example " + assign(key, std::to_string(std::max<std::int64_t>(min, std::min<std::int64_t>(4, max))))));
+    return std::unexpected(
+        std::pair(found(node) + "; wanted " + wanted, "numbers stand without quotes: " + assign(key, node.text)));
+  return std::unexpected(std::pair(
+      found(node) + "; wanted " + wanted,
+      "for example " + assign(key, std::to_string(std::max<std::int64_t>(min, std::min<std::int64_t>(4, max))))));
 }
 
 }  // namespace
 
-std::int64_t TableReader::integer(std::string_view key, std::int64_t fallback, std::int64_t min, std::int64_t max, bool required) {
+std::int64_t TableReader::integer(std::string_view key, std::int64_t fallback, std::int64_t min, std::int64_t max,
+                                  bool required) {
   const TomlNode* node = impl_->note(key, {.type = "integer", .min = min, .max = max, .required = required});
   if (!node) {
     if (required) problem(key, "is missing; wanted " + range_text(min, max), "add " + assign(key, std::to_string(min)));
@@ -198,21 +184,29 @@ std::optional<std::int64_t> TableReader::integer_or_auto(std::string_view key, s
 
 namespace {
 
-std::expected<Bytes, std::pair<std::string, std::string>> to_size(std::string_view key, const TomlNode& node, std::string_view wanted) {
+std::expected<Bytes, std::pair<std::string, std::string>> to_size(std::string_view key, const TomlNode& node,
+                                                                  std::string_view wanted) {
   if (node.kind == Kind::integer)
-    return std::unexpected(std::pair(fmt::format("{} has no unit; wanted {}", node.number, wanted),
-                                     fmt::format("write it in quotes with K, M, G or T: {}", assign(key, fmt::format("\"{}M\"", std::max<std::int64_t>(node.number, 1))))));
-  if (node.kind != Kind::text) return std::unexpected(std::pair(fmt::format("{}; wanted {}", found(node), wanted), "for example " + assign(key, "\"4G\"")));
+    return std::unexpected(
+        std::pair(fmt::format("{} has no unit; wanted {}", node.number, wanted),
+                  fmt::format("write it in quotes with K, M, G or T: {}",
+                              assign(key, fmt::format("\"{}M\"", std::max<std::int64_t>(node.number, 1))))));
+  if (node.kind != Kind::text)
+    return std::unexpected(
+        std::pair(fmt::format("{}; wanted {}", found(node), wanted), "for example " + assign(key, "\"4G\"")));
   const std::expected<Bytes, std::string> size = topology::parse_bytes(node.text);
   if (size) return *size;
   const std::string said = size.error().substr(0, size.error().find("; wanted"));
-  return std::unexpected(std::pair(fmt::format("{}; wanted {}", said, wanted), fmt::format("for example {} or {}", assign(key, "\"1536M\""), assign(key, "\"4G\""))));
+  return std::unexpected(
+      std::pair(fmt::format("{}; wanted {}", said, wanted),
+                fmt::format("for example {} or {}", assign(key, "\"1536M\""), assign(key, "\"4G\""))));
 }
 
 }  // namespace
 
 Bytes TableReader::size(std::string_view key, Bytes fallback, Bytes min, Bytes max) {
-  const TomlNode* node = impl_->note(key, {.type = "size", .min = static_cast<std::int64_t>(min.count), .max = static_cast<std::int64_t>(max.count)});
+  const TomlNode* node = impl_->note(
+      key, {.type = "size", .min = static_cast<std::int64_t>(min.count), .max = static_cast<std::int64_t>(max.count)});
   if (!node) return fallback;
   const std::string wanted = fmt::format("a size from {} to {}", topology::to_string(min), topology::to_string(max));
   const auto value = to_size(key, *node, wanted);
@@ -221,9 +215,12 @@ Bytes TableReader::size(std::string_view key, Bytes fallback, Bytes min, Bytes m
   } else if (*value < min || *value > max) {
     const bool small = *value < min;
     const bool no_unit = small && is_index(node->text);
-    problem(key, fmt::format("{} is too {}; wanted {}", no_unit ? node->text + " bytes" : topology::to_string(*value), small ? "small" : "large", wanted),
+    problem(key,
+            fmt::format("{} is too {}; wanted {}", no_unit ? node->text + " bytes" : topology::to_string(*value),
+                        small ? "small" : "large", wanted),
             no_unit ? fmt::format("give the unit: {}", assign(key, "\"" + node->text + "M\""))
-                    : fmt::format("set {} to {} \"{}\"", key, small ? "at least" : "at most", topology::to_string(small ? min : max)));
+                    : fmt::format("set {} to {} \"{}\"", key, small ? "at least" : "at most",
+                                  topology::to_string(small ? min : max)));
   } else {
     return *value;
   }
@@ -233,7 +230,10 @@ Bytes TableReader::size(std::string_view key, Bytes fallback, Bytes min, Bytes m
 Bytes TableReader::required_size(std::string_view key, Bytes min, Bytes max) {
   const Bytes value = size(key, {0}, min, max);
   if (impl_->keys) impl_->keys->back().required = true;
-  if (!has(key)) problem(key, "is missing; wanted a size", fmt::format("add {}{}", assign(key, "\"4G\""), impl_->node || impl_->path.empty() ? "" : " below a line [" + impl_->path + "]"));
+  if (!has(key))
+    problem(key, "is missing; wanted a size",
+            fmt::format("add {}{}", assign(key, "\"4G\""),
+                        impl_->node || impl_->path.empty() ? "" : " below a line [" + impl_->path + "]"));
   return value;
 }
 
@@ -247,7 +247,9 @@ std::optional<Bytes> TableReader::size_or_auto(std::string_view key, const std::
   if (!value) {
     problem(key, value.error().first, "write one of these, in quotes: " + assign(key, "\"" + words.front() + "\""));
   } else if (std::find(allowed.begin(), allowed.end(), *value) == allowed.end()) {
-    problem(key, fmt::format("{} is none of the sizes possible here; wanted {}", shown(node->text), listed_words(words)), "choose one of these, or leave it out for \"auto\"");
+    problem(key,
+            fmt::format("{} is none of the sizes possible here; wanted {}", shown(node->text), listed_words(words)),
+            "choose one of these, or leave it out for \"auto\"");
   } else {
     return *value;
   }
@@ -260,7 +262,8 @@ std::optional<std::vector<unsigned>> TableReader::numbers_or_auto(std::string_vi
   const std::string wanted = fmt::format("{}\"auto\" or numbers such as {}", impl_->or_choices(key), numbers_example);
   const std::string help = fmt::format("for example {} or {}", assign(key, "\"4-7\""), assign(key, "[4, 5, 6, 7]"));
   if (node->kind == Kind::integer) {
-    problem(key, fmt::format("{}; wanted {}", found(*node), wanted), fmt::format("write a single one as {}", assign(key, fmt::format("[{}]", node->number))));
+    problem(key, fmt::format("{}; wanted {}", found(*node), wanted),
+            fmt::format("write a single one as {}", assign(key, fmt::format("[{}]", node->number))));
   } else if (node->kind == Kind::text && !node->text.empty()) {
     if (const std::expected<CpuSet, std::string> set = CpuSet::parse(node->text); !set)
       problem(key, fmt::format("{}; wanted {}", set.error(), wanted), help);
@@ -273,8 +276,12 @@ std::optional<std::vector<unsigned>> TableReader::numbers_or_auto(std::string_vi
     for (std::size_t i = 0; i < node->children.size(); ++i) {
       const TomlNode& item = node->children[i];
       const bool good = item.kind == Kind::integer && item.number >= 0 && item.number <= CpuSet::max_cpu;
-      if (good) numbers.push_back(static_cast<unsigned>(item.number));
-      else problem(fmt::format("{}[{}]", key, i), fmt::format("{}; wanted {}", found(item), range_text(0, CpuSet::max_cpu)), "a range stands in one string instead of the list: " + assign(key, "\"4-7\""));
+      if (good)
+        numbers.push_back(static_cast<unsigned>(item.number));
+      else
+        problem(fmt::format("{}[{}]", key, i),
+                fmt::format("{}; wanted {}", found(item), range_text(0, CpuSet::max_cpu)),
+                "a range stands in one string instead of the list: " + assign(key, "\"4-7\""));
     }
     if (numbers.size() == node->children.size()) return numbers;
   } else {
@@ -297,14 +304,20 @@ std::vector<std::string> TableReader::texts(std::string_view key) {
   std::vector<std::string> all;
   if (!node) return all;
   if (node->kind != Kind::list) {
-    problem(key, found(*node) + "; wanted a list of strings", fmt::format("write {}", assign(key, fmt::format("[{}]", node->kind == Kind::text ? shown(node->text) : "\"...\""))));
+    problem(key, found(*node) + "; wanted a list of strings",
+            fmt::format("write {}",
+                        assign(key, fmt::format("[{}]", node->kind == Kind::text ? shown(node->text) : "\"...\""))));
     return all;
   }
   for (std::size_t i = 0; i < node->children.size(); ++i) {
     const TomlNode& item = node->children[i];
     const std::string item_key = fmt::format("{}[{}]", key, i);
-    if (item.kind != Kind::text) problem(item_key, found(item) + "; wanted a string", item.kind == Kind::integer ? fmt::format("write it in quotes: \"{}\"", item.number) : "write it in quotes");
-    else if (item.text.find('\0') != item.text.npos) problem(item_key, shown(item.text) + " contains a NUL byte; wanted text without", "remove \\u0000 from it");
+    if (item.kind != Kind::text)
+      problem(
+          item_key, found(item) + "; wanted a string",
+          item.kind == Kind::integer ? fmt::format("write it in quotes: \"{}\"", item.number) : "write it in quotes");
+    else if (item.text.find('\0') != item.text.npos)
+      problem(item_key, shown(item.text) + " contains a NUL byte; wanted text without", "remove \\u0000 from it");
     all.push_back(item.kind == Kind::text ? item.text : "");
   }
   return all;
@@ -312,13 +325,18 @@ std::vector<std::string> TableReader::texts(std::string_view key) {
 
 std::size_t TableReader::choice(std::string_view key, const std::vector<std::string>& choices, std::size_t fallback) {
   const bool or_auto = choices.front() == "auto";
-  const TomlNode* node = impl_->note(key, {.type = "string", .choices = {choices.begin() + or_auto, choices.end()}, .or_auto = or_auto});
+  const TomlNode* node =
+      impl_->note(key, {.type = "string", .choices = {choices.begin() + or_auto, choices.end()}, .or_auto = or_auto});
   if (!node) return fallback;
   const auto match = node->kind == Kind::text ? std::find(choices.begin(), choices.end(), node->text) : choices.end();
   if (match != choices.end()) return static_cast<std::size_t>(match - choices.begin());
   const std::string near = node->kind == Kind::text ? closest(node->text, choices) : "";
-  problem(key, fmt::format("{}; wanted {}", node->kind == Kind::text ? shown(node->text) + " is not known here" : found(*node), listed_words(choices)),
-          !near.empty() ? fmt::format("did you mean \"{}\"?", near) : fmt::format("choose one of these, for example {}", assign(key, "\"" + choices[fallback] + "\"")));
+  problem(
+      key,
+      fmt::format("{}; wanted {}", node->kind == Kind::text ? shown(node->text) + " is not known here" : found(*node),
+                  listed_words(choices)),
+      !near.empty() ? fmt::format("did you mean \"{}\"?", near)
+                    : fmt::format("choose one of these, for example {}", assign(key, "\"" + choices[fallback] + "\"")));
   return fallback;
 }
 
@@ -336,11 +354,23 @@ void TableReader::table(std::string_view key, const std::function<void(TableRead
   const TomlNode* node = impl_->note(key, {.type = "table"});
   if (node && node->kind != Kind::table) {
     const bool several = node->of_tables;
-    problem(key, several ? fmt::format("[[{0}]] makes a list of tables; wanted the single table [{0}]", key) : fmt::format("{}; wanted a table", found(*node)),
-            several ? fmt::format("write [{}] with single brackets, once", key) : fmt::format("start a line with [{}] and put its keys below", key));
+    problem(key,
+            several ? fmt::format("[[{0}]] makes a list of tables; wanted the single table [{0}]", key)
+                    : fmt::format("{}; wanted a table", found(*node)),
+            several ? fmt::format("write [{}] with single brackets, once", key)
+                    : fmt::format("start a line with [{}] and put its keys below", key));
     return;
   }
-  TableReader inner = Impl::make({impl_->document, impl_->problems, impl_->keys, impl_->known, node, Impl::join(impl_->path, key), Impl::join(impl_->pattern, key), {}, {}, {}});
+  TableReader inner = Impl::make({impl_->document,
+                                  impl_->problems,
+                                  impl_->keys,
+                                  impl_->known,
+                                  node,
+                                  Impl::join(impl_->path, key),
+                                  Impl::join(impl_->pattern, key),
+                                  {},
+                                  {},
+                                  {}});
   read(inner);
   inner.finish();
 }
@@ -348,84 +378,36 @@ void TableReader::table(std::string_view key, const std::function<void(TableRead
 void TableReader::tables(std::string_view key, const std::function<void(TableReader&)>& read) {
   const TomlNode* node = impl_->note(key, {.type = "tables"});
   const auto read_one = [&](const TomlNode* item, const std::string& name) {
-    TableReader inner = Impl::make({impl_->document, impl_->problems, impl_->keys, impl_->known, item, Impl::join(impl_->path, name), Impl::join(impl_->pattern, fmt::format("{}[]", key)), {}, {}, {}});
+    TableReader inner = Impl::make({impl_->document,
+                                    impl_->problems,
+                                    impl_->keys,
+                                    impl_->known,
+                                    item,
+                                    Impl::join(impl_->path, name),
+                                    Impl::join(impl_->pattern, fmt::format("{}[]", key)),
+                                    {},
+                                    {},
+                                    {}});
     read(inner);
     inner.finish();
   };
   if (impl_->keys) return read_one(nullptr, fmt::format("{}[]", key));
   if (!node || (node->kind == Kind::list && node->children.empty())) return;
   if (!node->of_tables) {
-    problem(key, node->kind == Kind::table ? fmt::format("[{0}] is a single table; wanted [[{0}]], as there may be several", key) : fmt::format("{}; wanted tables", found(*node)),
+    problem(key,
+            node->kind == Kind::table
+                ? fmt::format("[{0}] is a single table; wanted [[{0}]], as there may be several", key)
+                : fmt::format("{}; wanted tables", found(*node)),
             fmt::format("write [[{}]] with double brackets", key));
     return;
   }
   for (std::size_t i = 0; i < node->children.size(); ++i) read_one(&node->children[i], fmt::format("{}[{}]", key, i));
 }
 
-void TableReader::problem(std::string_view key, std::string what, std::string help) { impl_->add(key, std::move(what), std::move(help)); }
+void TableReader::problem(std::string_view key, std::string what, std::string help) {
+  impl_->add(key, std::move(what), std::move(help));
+}
 
 std::string TableReader::full_key(std::string_view key) const { return Impl::join(impl_->path, key); }
-
-// The other keys of that name.
-std::vector<const KeyInfo*> TableReader::Impl::namesakes(std::string_view name) const {
-  std::vector<const KeyInfo*> all;
-  for (std::size_t i = 0; known && i < known->size(); ++i) {
-    const std::string_view whole = (*known)[i].path;
-    const std::size_t dot = whole.rfind('.');
-    if (whole.substr(dot == whole.npos ? 0 : dot + 1) == name) all.push_back(&(*known)[i]);
-  }
-  return all;
-}
-
-namespace {
-
-// "[cpu]" of "cpu.count", "[[net]]" of "net[].mac".
-std::string home_of(const KeyInfo& info) {
-  const std::size_t dot = info.path.rfind('.');
-  if (dot == info.path.npos) return "the top of the file, above the first [table]";
-  const std::string table = info.path.substr(0, dot);
-  return table.ends_with("[]") ? "[[" + table.substr(0, table.size() - 2) + "]]" : "[" + table + "]";
-}
-
-}  // namespace
-
-// The sibling that was likely meant: by spelling, or because one name goes on where the other ends (page_size, network).
-std::string TableReader::Impl::sibling_like(const std::string& name) const {
-  if (const std::string near = closest(name, asked); !near.empty()) return near;
-  for (const std::string& key : asked)
-    if (std::min(key.size(), name.size()) >= 3 && (name.starts_with(key) || key.starts_with(name))) return key;
-  return {};
-}
-
-void TableReader::Impl::report_unknown(const TomlNode& member) {
-  const auto as_written = [this](const std::string& key) { return in_brackets.contains(key) ? in_brackets.find(key)->second : key; };
-  std::vector<std::string> wanted, homes, meant;
-  for (const std::string& key : asked) wanted.push_back(as_written(key));
-  for (const KeyInfo* info : namesakes(member.name)) homes.push_back(home_of(*info)), meant.push_back(info->path);
-  std::string help = "remove it, or use one of those keys";
-  if (const std::string near = sibling_like(member.name); !homes.empty()) {
-    help = fmt::format("it belongs to {}", listed(homes));
-  } else if (!near.empty()) {
-    help = fmt::format("did you mean {}?", in_brackets.contains(near) ? as_written(near) : "\"" + near + "\"");
-    meant.push_back(join(path, near));
-  }
-  // What is "missing" only because its name is misspelled or misplaced need not be said twice.
-  std::erase_if(*problems, [&](const Problem& problem) {
-    return problem.what.starts_with("is missing;") && std::any_of(meant.begin(), meant.end(), [&](const std::string& key) {
-      return problem.key == key || problem.key.starts_with(key + ".");
-    });
-  });
-  const std::string table = pattern.empty() ? "" : home_of({.path = pattern + "."});
-  const bool is_table = member.kind == Kind::table || member.of_tables;
-  const std::string name = is_table && pattern.empty() ? fmt::format("{0}{1}{2}", member.of_tables ? "[[" : "[", printable(member.name), member.of_tables ? "]]" : "]") : shown(member.name);
-  const std::string what = !table.empty() ? fmt::format("{} has no key {}", table, name) : fmt::format("there is no {}{}", is_table ? "" : "key ", name);
-  problems->push_back({join(path, as_step(member.name)), fmt::format("{}; wanted {}", what, listed(wanted)), help, true});
-}
-
-void TableReader::finish() {
-  if (!impl_->node || impl_->keys) return;
-  for (const TomlNode& member : impl_->node->children)
-    if (std::find(impl_->asked.begin(), impl_->asked.end(), member.name) == impl_->asked.end()) impl_->report_unknown(member);
-}
 
 }  // namespace launcher

@@ -41,8 +41,9 @@ unsigned even_blocks(const std::vector<unsigned>& keys) {
   return std::max(1u, static_cast<unsigned>(sizes.size()));
 }
 
-// Mirrors the host where the vCPUs lie evenly: a socket for each package, a die for each node within it (so that no
-// guest cache spans two guest nodes). What the user says of sockets and cores goes first.
+// Mirrors the host where the vCPUs lie evenly: a socket for each package, a die for each last-level cache within it (QEMU
+// gives every die an L3 of its own), at least one for each node (so that no guest cache spans two guest nodes). What the
+// user says of sockets and cores goes first.
 GuestTopology guest_topology(const View& view, const Seats& seats, const std::vector<VcpuSeat>& vcpus,
                              std::size_t cells) {
   const auto& r = view.request;
@@ -52,9 +53,10 @@ GuestTopology guest_topology(const View& view, const Seats& seats, const std::ve
     guest.cores = r.vcpus / (guest.sockets * guest.threads);
     return guest;
   }
-  std::vector<unsigned> packages, nodes;
+  std::vector<unsigned> packages, nodes, caches;
   for (const VcpuSeat& seat : vcpus) {
     if (seat.cpu) packages.push_back(view.host.pu(*seat.cpu)->package);
+    if (seat.cpu) caches.push_back(view.host.pu(*seat.cpu)->l3);
     nodes.push_back(seat.guest_node);
   }
   const unsigned per_thread = r.vcpus / guest.threads;
@@ -62,6 +64,9 @@ GuestTopology guest_topology(const View& view, const Seats& seats, const std::ve
   if (per_thread % sockets == 0) guest.sockets = sockets;
   if (in_nodes == cells && in_nodes % guest.sockets == 0 && per_thread % in_nodes == 0)
     guest.dies = in_nodes / guest.sockets;
+  const unsigned in_caches = even_blocks(caches);
+  const bool shared = per_thread % in_caches == 0 && per_thread / in_caches > 1;  // a cache of one core's own is no die
+  if (shared && in_caches % (guest.sockets * guest.dies) == 0) guest.dies = in_caches / guest.sockets;
   guest.cores = per_thread / (guest.sockets * guest.dies);
   return guest;
 }

@@ -1,6 +1,5 @@
 // `vmrun run` (and bare `vmrun SPEC`): launch, stay, undo. `vmrun start`: the same in a keeper of its own.
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,7 +97,7 @@ int supervise(const Options& options, bool detached, int ready_fd) {
     tell_running(vm, options);
     notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
     Readiness(ready_fd).tell();
-    malloc_trim(0);
+    slim_down();
     std::optional<RawTerminal> terminal;
     if (keeping.console >= 0) terminal.emplace(true);
     const Ended ended = keep(vm, machine, world.base, keeping);

@@ -57,7 +57,7 @@ Disk Disk::read(TableReader& table) {
   return disk;
 }
 
-DeviceNeeds needs(const Disk& disk) { return {.iothread = disk.iothread, .host_device = disk.path}; }
+DeviceNeeds needs(const Disk& disk) { return {.iothread = disk.iothread}; }
 
 namespace {
 

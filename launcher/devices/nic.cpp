@@ -107,7 +107,7 @@ Nic Nic::read(TableReader& table) {
   return nic;
 }
 
-DeviceNeeds needs(const Nic& nic) { return {.iothread = false, .host_device = nic.bridge}; }
+DeviceNeeds needs(const Nic&) { return {}; }
 
 namespace {
 

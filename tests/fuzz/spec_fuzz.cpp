@@ -51,7 +51,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const std::size_t nul = bytes.find('\0');
   const std::string_view text = bytes.substr(0, nul);
-  const std::vector<std::string> overrides = nul == bytes.npos ? std::vector<std::string>() : lines_of(bytes.substr(nul + 1));
+  const std::vector<std::string> overrides =
+      nul == bytes.npos ? std::vector<std::string>() : lines_of(bytes.substr(nul + 1));
   // No file of this directory exists: an include is a problem.
   const auto document = launcher::TomlDocument::parse(text, "/nonexistent/fuzz.toml", overrides);
   if (!document) {

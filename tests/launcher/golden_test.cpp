@@ -1,6 +1,6 @@
 // golden/<case>/: a spec and what vmrun says about it, compared whole. VMRUN_UPDATE_GOLDEN=1 rewrites expected.txt; a
-// file that is missing or that nothing uses fails. A case's files: spec.toml, expected.txt, what spec.toml includes, and
-// "set" with one --set a line.
+// file that is missing or that nothing uses fails. A case's files: spec.toml, expected.txt, what spec.toml includes,
+// and "set" with one --set a line.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -1,11 +1,12 @@
 // /etc/vmrun/host.toml.
+#include "launcher/host_config.hpp"
+
 #include <doctest/doctest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
-#include "launcher/host_config.hpp"
 #include "launcher/read_spec.hpp"
 
 namespace {
@@ -18,7 +19,8 @@ std::expected<launcher::HostConfig, std::string> read(const std::string& text) {
   auto config = launcher::read_host_config(file);
   fs::remove(file);
   if (!config)  // the directory differs from machine to machine
-    for (std::size_t at; (at = config.error().find(file.string())) != std::string::npos;) config.error().replace(at, file.string().size(), "host.toml");
+    for (std::size_t at; (at = config.error().find(file.string())) != std::string::npos;)
+      config.error().replace(at, file.string().size(), "host.toml");
   return config;
 }
 
@@ -34,7 +36,8 @@ TEST_CASE("every setting of the host has a default") {
 }
 
 TEST_CASE("settings of the host are read") {
-  const auto config = read("housekeeping = \"0-1,8\"\nkeep_free = \"1G\"\nqemu = \"/opt/qemu/bin/qemu-system-x86_64\"\nuser = \"vmrun\"\n");
+  const auto config = read(
+      "housekeeping = \"0-1,8\"\nkeep_free = \"1G\"\nqemu = \"/opt/qemu/bin/qemu-system-x86_64\"\nuser = \"vmrun\"\n");
   REQUIRE(config);
   CHECK(config->policy.housekeeping == *topology::CpuSet::parse("0-1,8"));
   CHECK(config->policy.keep_free == topology::gib(1));
@@ -49,11 +52,13 @@ TEST_CASE("what is wrong with them is said all at once") {
         "error: house_keeping: there is no key \"house_keeping\"; wanted housekeeping, keep_free, qemu or user\n"
         "  --> host.toml:1:1\n1 | house_keeping = \"0\"\n  | ^^^^^^^^^^^^^\nhelp: did you mean \"housekeeping\"?\n\n"
         "error: keep_free: 512 has no unit; wanted a size from 0 to 1P\n"
-        "  --> host.toml:2:13\n2 | keep_free = 512\n  |             ^^^\nhelp: write it in quotes with K, M, G or T: keep_free = \"512M\"\n\n"
+        "  --> host.toml:2:13\n2 | keep_free = 512\n  |             ^^^\nhelp: write it in quotes with K, M, G or T: "
+        "keep_free = \"512M\"\n\n"
         "error: qemu: is empty; wanted a path, or a name to look up in PATH\n"
         "  --> host.toml:3:8\n3 | qemu = \"\"\n  |        ^^\nhelp: write qemu = \"qemu-system-x86_64\"\n\n"
         "error: user: \"root\"; wanted a user without rights: QEMU needs none, vmrun opens everything for it\n"
-        "  --> host.toml:4:8\n4 | user = \"root\"\n  |        ^^^^^^\nhelp: write user = \"auto\" for a user of its own per VM\n\n"
+        "  --> host.toml:4:8\n4 | user = \"root\"\n  |        ^^^^^^\nhelp: write user = \"auto\" for a user of its "
+        "own per VM\n\n"
         "4 problems in host.toml; nothing was changed\n");
   CHECK(!read("qemu = x\n"));
   CHECK(!launcher::read_host_config("/nonexistent/host.toml"));

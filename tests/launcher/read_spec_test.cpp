@@ -1,4 +1,6 @@
 // Whole specs, their defaults, the rules between keys, and that reference.toml, the schema and the readers agree.
+#include "launcher/read_spec.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -8,8 +10,6 @@
 #include <fstream>
 #include <iterator>
 #include <set>
-
-#include "launcher/read_spec.hpp"
 
 using launcher::Console;
 using launcher::Disk;
@@ -34,7 +34,8 @@ struct Read {
   Problems problems;
 };
 
-Read read(std::string_view text, const std::vector<std::string>& overrides = {}, const std::string& file = "/vm/db.toml") {
+Read read(std::string_view text, const std::vector<std::string>& overrides = {},
+          const std::string& file = "/vm/db.toml") {
   const auto document = TomlDocument::parse(text, file, overrides);
   if (!document) {
     FAIL(launcher::render(document.error().problems, &document.error().document, false));
@@ -47,7 +48,8 @@ Read read(std::string_view text, const std::vector<std::string>& overrides = {},
 // Keys of the problems, in the order found.
 std::string keys_of(std::string_view text, const std::vector<std::string>& overrides = {}) {
   std::string keys;
-  for (const auto& problem : read("memory.size = \"4G\"\n" + std::string(text), overrides).problems) keys += problem.key + " ";
+  for (const auto& problem : read("memory.size = \"4G\"\n" + std::string(text), overrides).problems)
+    keys += problem.key + " ";
   return keys;
 }
 
@@ -58,7 +60,8 @@ std::set<std::string> keys_in_schema(const boost::json::object& table, const std
     keys.insert(path);
     const boost::json::object& schema = value.as_object();
     if (schema.contains("properties")) keys.merge(keys_in_schema(schema, path + "."));
-    if (schema.contains("items") && schema.at("items").as_object().contains("properties")) keys.merge(keys_in_schema(schema.at("items").as_object(), path + "[]."));
+    if (schema.contains("items") && schema.at("items").as_object().contains("properties"))
+      keys.merge(keys_in_schema(schema.at("items").as_object(), path + "[]."));
   }
   return keys;
 }
@@ -72,9 +75,12 @@ std::set<std::string> keys_in_reference() {
     if (line.starts_with("#")) line.erase(0, 1);
     const std::size_t end = line.find_first_not_of("abcdefghijklmnopqrstuvwxyz_[]");
     const std::string word = line.substr(0, end);
-    if (word.starts_with("[[")) keys.insert(word.substr(2, word.size() - 4)), table = word.substr(2, word.size() - 4) + "[].";
-    else if (word.starts_with("[")) keys.insert(word.substr(1, word.size() - 2)), table = word.substr(1, word.size() - 2) + ".";
-    else if (!word.empty() && line.substr(word.size()).starts_with(" = ")) keys.insert(table + word);
+    if (word.starts_with("[["))
+      keys.insert(word.substr(2, word.size() - 4)), table = word.substr(2, word.size() - 4) + "[].";
+    else if (word.starts_with("["))
+      keys.insert(word.substr(1, word.size() - 2)), table = word.substr(1, word.size() - 2) + ".";
+    else if (!word.empty() && line.substr(word.size()).starts_with(" = "))
+      keys.insert(table + word);
   }
   return keys;
 }
@@ -85,7 +91,8 @@ std::string uncommented_reference() {
   std::ifstream stream(configs / "reference.toml");
   for (std::string line; std::getline(stream, line);) {
     if (line.starts_with("#") && line.size() > 1 && line[1] != ' ') line.erase(0, 1);
-    if (!line.starts_with("include") && !line.starts_with("tap")) text += line + "\n";  // base.toml is nobody's; bridge rules out tap
+    if (!line.starts_with("include") && !line.starts_with("tap"))
+      text += line + "\n";  // base.toml is nobody's; bridge rules out tap
   }
   return text;
 }
@@ -159,10 +166,20 @@ firmware = "../fw.fd"
   CHECK(spec.machine == "pc-q35-7.2");
   CHECK(spec.accel == launcher::Accel::kvm);
   CHECK(spec.extra_args == std::vector<std::string>{"-device", "virtio-rng-pci"});
-  CHECK(spec.cpu == launcher::CpuSpec{4, "host", 2, 1, 2, topology::Pinning::listed, {4, 6, 5, 7}, topology::CpuSet{0, 1}, topology::CpuKindChoice::fastest});
-  CHECK(spec.memory == launcher::MemorySpec{topology::gib(8), topology::mib(2), std::vector<unsigned>{0, 1}, topology::MemoryPolicy::interleave, true, true});
+  CHECK(spec.cpu == launcher::CpuSpec{4,
+                                      "host",
+                                      2,
+                                      1,
+                                      2,
+                                      topology::Pinning::listed,
+                                      {4, 6, 5, 7},
+                                      topology::CpuSet{0, 1},
+                                      topology::CpuKindChoice::fastest});
+  CHECK(spec.memory == launcher::MemorySpec{topology::gib(8), topology::mib(2), std::vector<unsigned>{0, 1},
+                                            topology::MemoryPolicy::interleave, true, true});
   REQUIRE(spec.devices.size() == 5);
-  CHECK(std::get<Disk>(spec.devices[0]) == Disk{"/vm/images/a.qcow2", "qcow2", Disk::Cache::writeback, Disk::Aio::threads, 2, false, false, false, true, "A1"});
+  CHECK(std::get<Disk>(spec.devices[0]) == Disk{"/vm/images/a.qcow2", "qcow2", Disk::Cache::writeback,
+                                                Disk::Aio::threads, 2, false, false, false, true, "A1"});
   Disk second;
   second.path = "/dev/disk/by-id/x";
   CHECK(std::get<Disk>(spec.devices[1]) == second);
@@ -177,7 +194,8 @@ TEST_CASE("auto is absence") {
 accel = "auto"
 cpu = { model = "auto", threads = "auto", sockets = "auto", cores = "auto", pin = "auto", emulator = "auto", kind = "auto" }
 memory = { size = "512M", page = "auto", nodes = "auto", prealloc = "auto" }
-)").spec == read("memory.size = \"512M\"").spec);
+)")
+            .spec == read("memory.size = \"512M\"").spec);
   CHECK(read("cpu.pin = \"off\"\nmemory.size = \"1G\"").spec.cpu.pin == topology::Pinning::off);
 }
 
@@ -199,7 +217,9 @@ TEST_CASE("names") {
 }
 
 TEST_CASE("paths: relative to the file, anything but NUL") {
-  const auto path = [](const std::string& set) { return std::get<Disk>(read("memory.size = \"1G\"\n[[disk]]\npath = " + set).spec.devices[0]).path; };
+  const auto path = [](const std::string& set) {
+    return std::get<Disk>(read("memory.size = \"1G\"\n[[disk]]\npath = " + set).spec.devices[0]).path;
+  };
   CHECK(path("\"a\"") == "/vm/a");
   CHECK(path("\"../a\"") == "/a");
   CHECK(path("\"/a/../b\"") == "/a/../b");  // absolute ones stay: a link may be on the way
@@ -220,8 +240,11 @@ TEST_CASE("rules between keys") {
   CHECK(keys_of("cpu = { count = 2, pin = [4, 4] }") == "cpu.pin[1] ");
   CHECK(keys_of("accel = \"tcg\"\ncpu.model = \"host\"") == "cpu.model ");
   CHECK(keys_of("accel = \"tcg\"\ncpu.model = \"max\"") == "");
-  for (const char* machine : {"q35", "pc-q35-7.2", "pc-q35-10.0"}) CHECK(keys_of("machine = \"" + std::string(machine) + "\"") == "");
-  for (const char* machine : {"", "pc", "microvm", "pc-q35-", "pc-q35-7", "pc-q35-7.x", "q35,accel=tcg", "pc-q35-7.2.1"}) CHECK(keys_of("machine = \"" + std::string(machine) + "\"") == "machine ");
+  for (const char* machine : {"q35", "pc-q35-7.2", "pc-q35-10.0"})
+    CHECK(keys_of("machine = \"" + std::string(machine) + "\"") == "");
+  for (const char* machine :
+       {"", "pc", "microvm", "pc-q35-", "pc-q35-7", "pc-q35-7.x", "q35,accel=tcg", "pc-q35-7.2.1"})
+    CHECK(keys_of("machine = \"" + std::string(machine) + "\"") == "machine ");
   CHECK(keys_of("", {"memory.size=4097M", "memory.page=2M"}) == "memory.size ");
   CHECK(keys_of("", {"memory.size=4097M", "memory.page=4K"}) == "");
   CHECK(keys_of("", {"memory.size=1048577"}) == "memory.size ");
@@ -233,13 +256,16 @@ TEST_CASE("rules between keys") {
 }
 
 TEST_CASE("rules of disks") {
-  const auto disk = [](const std::string& keys) { return keys_of("cpu.count = 4\ndisk = [{ path = \"a\"" + (keys.empty() ? keys : ", " + keys) + " }]"); };
+  const auto disk = [](const std::string& keys) {
+    return keys_of("cpu.count = 4\ndisk = [{ path = \"a\"" + (keys.empty() ? keys : ", " + keys) + " }]");
+  };
   CHECK(disk("") == "");
   for (const char* cache : {"writeback", "writethrough", "unsafe"}) {
     CHECK(disk("aio = \"native\", cache = \"" + std::string(cache) + "\"") == "disk[0].aio ");
     CHECK(disk("aio = \"io_uring\", cache = \"" + std::string(cache) + "\"") == "");
   }
-  for (const char* cache : {"none", "directsync"}) CHECK(disk("aio = \"native\", cache = \"" + std::string(cache) + "\"") == "");
+  for (const char* cache : {"none", "directsync"})
+    CHECK(disk("aio = \"native\", cache = \"" + std::string(cache) + "\"") == "");
   CHECK(disk("queues = 4") == "");
   CHECK(disk("queues = 5") == "disk[0].queues ");
   CHECK(disk("queues = 1025") == "disk[0].queues ");
@@ -270,9 +296,11 @@ TEST_CASE("rules of network cards") {
   CHECK(net("bridge = \"br0\", packed = true, vhost = true") == "net[0].packed ");
   CHECK(net("bridge = \"br0\", packed = true, vhost = false") == "");
   for (const char* mtu : {"67", "65536", "0", "-1"}) CHECK(net("mtu = " + std::string(mtu)) == "net[0].mtu ");
-  for (const char* mac : {"52:54:00:12:34", "52-54-00-12-34-56", "525400123456", "52:54:00:12:34:5g", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "52:54:00:12:34:56 "})
+  for (const char* mac : {"52:54:00:12:34", "52-54-00-12-34-56", "525400123456", "52:54:00:12:34:5g",
+                          "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "52:54:00:12:34:56 "})
     CHECK(net("mac = \"" + std::string(mac) + "\"") == "net[0].mac ");
-  for (const char* name : {"a/b", "a b", "..", "sixteen-bytes-xx", "a\\nb"}) CHECK(net("bridge = \"" + std::string(name) + "\"") == "net[0].bridge ");
+  for (const char* name : {"a/b", "a b", "..", "sixteen-bytes-xx", "a\\nb"})
+    CHECK(net("bridge = \"" + std::string(name) + "\"") == "net[0].bridge ");
   CHECK(keys_of("net = [{ mac = \"52:54:00:12:34:ab\" }, { mac = \"52:54:00:12:34:AB\" }]") == "net[1].mac ");
   CHECK(keys_of("net = [{ tap = \"t\" }, { tap = \"t\" }]") == "net[1].tap ");
 }
@@ -280,8 +308,9 @@ TEST_CASE("rules of network cards") {
 TEST_CASE("extra_args: what vmrun decides itself is refused") {
   const auto args = [](const std::string& list) { return keys_of("extra_args = [" + list + "]"); };
   CHECK(args("\"-device\", \"usb-ehci\", \"-rtc\", \"base=utc\", \"-qmp\", \"unix:/x,server\"") == "");
-  for (const char* option : {"-S", "-daemonize", "-runas", "-chroot", "-sandbox", "-name", "-nodefaults", "-accel", "-machine", "-M", "-cpu", "-smp", "-m", "-enable-kvm",
-                             "--smp", "-numa", "-kernel", "-append", "-run-with", "-bios"})
+  for (const char* option : {"-S",     "-daemonize", "-runas",  "-chroot", "-sandbox",  "-name", "-nodefaults",
+                             "-accel", "-machine",   "-M",      "-cpu",    "-smp",      "-m",    "-enable-kvm",
+                             "--smp",  "-numa",      "-kernel", "-append", "-run-with", "-bios"})
     CHECK(args("\"" + std::string(option) + "\"") == "extra_args[0] ");
   CHECK(args("\"-m 4G\"") == "extra_args[0] ");
   CHECK(args("\"-rtc base=utc\"") == "extra_args[0] ");
@@ -317,7 +346,8 @@ TEST_CASE("reference.toml is a spec, as it stands and with every key in use") {
   Problems problems;
   const Spec spec = launcher::read_document(*document, problems);
   // The one default that the comment shows and that a user must change: with a bridge the mode is "tap".
-  CHECK(launcher::render(problems, &*document, false).find("net[0].bridge: mode \"user\" has no bridge") != std::string::npos);
+  CHECK(launcher::render(problems, &*document, false).find("net[0].bridge: mode \"user\" has no bridge") !=
+        std::string::npos);
   CHECK(problems.size() == 1);
   CHECK(spec.devices.size() == 3);
 }
@@ -329,11 +359,13 @@ TEST_CASE("configs/vmrun.schema.json is what the readers say") {
 }
 
 TEST_CASE("all problems come together") {
-  const auto document = TomlDocument::parse("a = 1\n[cpu]\ncount = 0\nb = 2\n[[disk]]\n[[disk]]\nc = 3\n[boot]\ninitrd = 5\n", "x.toml");
+  const auto document =
+      TomlDocument::parse("a = 1\n[cpu]\ncount = 0\nb = 2\n[[disk]]\n[[disk]]\nc = 3\n[boot]\ninitrd = 5\n", "x.toml");
   Problems problems;
   launcher::read_document(*document, problems);
   std::vector<std::string> keys;
   for (const auto& problem : problems) keys.push_back(problem.key);
   std::sort(keys.begin(), keys.end());
-  CHECK(keys == std::vector<std::string>{"a", "boot.initrd", "cpu.b", "cpu.count", "disk[0].path", "disk[1].c", "disk[1].path", "memory.size"});
+  CHECK(keys == std::vector<std::string>{"a", "boot.initrd", "cpu.b", "cpu.count", "disk[0].path", "disk[1].c",
+                                         "disk[1].path", "memory.size"});
 }

@@ -1,0 +1,204 @@
+# shellcheck shell=bash
+# What the end-to-end tests share: a run directory of their own, specs, checks, and what the kernel says of the machine.
+# Sourced with the vmrun binary as $1. Expectations are read from /proc and /sys; vmrun's own word is checked against them.
+set -euo pipefail
+shopt -s inherit_errexit
+
+# shellcheck disable=SC2034 # for those who source this
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+[ $# -ge 1 ] || { echo "usage: $0 VMRUN" >&2; exit 2; }
+
+# skip REASON: the test cannot be done here (ctest takes 77 for that, scripts/test shows the last line)
+skip() { echo "$*"; exit 77; }
+
+[ -e /dev/net/tun ] || [ "$(id -u)" != 0 ] || echo "note: no /dev/net/tun here"
+for tool in jq ip setpriv; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
+
+# root_only: most tests reserve pages and make taps
+root_only() { [ "$(id -u)" = 0 ] || skip "needs root"; }
+
+# The directory is open to all on its way: QEMU's user needs nothing in it, but the tests of ordinary users do.
+work=$(mktemp -d "${TMPDIR:-/tmp}/vmrun-e2e.XXXXXX")
+chmod 711 "$work"
+install -m 755 "$1" "$work/vmrun" # a copy: the build may replace it under a running test, and nobody can read the tree
+vmrun=$work/vmrun
+export VMRUN_RUN_DIR=$work/run VMRUN_CACHE_DIR=$work/cache VMRUN_HOST_TOML=$work/host.toml
+unset NOTIFY_SOCKET WATCHDOG_USEC
+
+if [ -n "${VMRUN_TEST_QEMUS:-}" ]; then
+    IFS=: read -ra qemus <<<"$VMRUN_TEST_QEMUS"
+else
+    mapfile -t qemus < <("$root/scripts/qemu" all)
+fi
+[ "${#qemus[@]}" -gt 0 ] || skip "no QEMU to test with"
+guest=${VMRUN_TEST_GUEST:-$("$root/scripts/guest" || true)}
+[ -r "$guest/vmlinuz" ] || skip "no test guest"
+rom=$work/rom16.bin
+"$root/scripts/guest" --rom "$rom"
+: >"$VMRUN_HOST_TOML"
+
+# use_qemu BINARY [LINE...]: what host.toml says
+use_qemu() {
+    printf 'qemu = "%s"\n' "$1" >"$VMRUN_HOST_TOML"
+    shift
+    [ $# = 0 ] || printf '%s\n' "$@" >>"$VMRUN_HOST_TOML"
+}
+version_of() { "$1" --version | sed -n '1s/.*version \([0-9]*\.[0-9]*\).*/\1/p'; }
+use_qemu "${qemus[0]}"
+
+# --- checks ---
+
+checks=0 failures=0
+passed() { checks=$((checks + 1)); echo "ok    $1"; }
+failed() { checks=$((checks + 1)) failures=$((failures + 1)); echo "FAIL  $1${2:+: $2}"; }
+# check WHAT COMMAND...
+check() {
+    local what=$1
+    shift
+    if "$@"; then passed "$what"; else failed "$what" "$*"; fi
+}
+# is WHAT GOT WANTED
+is() { if [ "$2" = "$3" ]; then passed "$1 ($2)"; else failed "$1" "got '$2', wanted '$3'"; fi; }
+# has WHAT TEXT PATTERN (extended regular expression, some line of TEXT)
+has() { if grep -qE -- "$3" <<<"$2"; then passed "$1"; else failed "$1" "no line like '$3' in:"$'\n'"$2"; fi; }
+hasnt() { if grep -qE -- "$3" <<<"$2"; then failed "$1" "a line like '$3' in:"$'\n'"$2"; else passed "$1"; fi; }
+# finish: the closing line
+finish() {
+    echo "$((checks - failures)) of $checks checks passed"
+    [ "$failures" = 0 ] || exit 1
+    exit 0
+}
+# run_code COMMAND...: its exit code in $code, its two outputs in $out and $err
+run_code() {
+    code=0
+    "$@" >"$work/stdout" 2>"$work/stderr" </dev/null || code=$?
+    # shellcheck disable=SC2034
+    out=$(tr -d '\0' <"$work/stdout") err=$(tr -d '\0' <"$work/stderr")
+}
+# within SECONDS COMMAND...: until it succeeds
+within() {
+    local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+    shift
+    until "$@"; do
+        [ "${EPOCHREALTIME/[.,]/}" -lt "$end" ] || return 1
+        sleep 0.02
+    done
+}
+# exit_of PID SECONDS: the exit code of a child of ours, `late` when it does not end
+exit_of() {
+    local status=0
+    if within "$2" ended "$1"; then wait "$1" || status=$?; else status=late; fi
+    echo "$status"
+}
+ended() { ! kill -0 "$1" 2>/dev/null || [[ $(stat_of "$1") == [ZX] ]]; }
+stat_of() { sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null || true; }
+
+# --- specs ---
+
+# spec NAME: stdin becomes $work/NAME.toml
+spec() { cat >"$work/$1.toml"; }
+# boot WORDS: the [boot] table of the Linux guest
+boot() {
+    printf '[boot]\nkernel = "%s/vmlinuz"\ninitrd = "%s/initrd"\ncmdline = "console=ttyS0 quiet %s"\n' "$guest" "$guest" "$1"
+}
+# rom_boot: that of our ROM, which runs under real KVM wherever there is one
+rom_boot() { printf '[boot]\nfirmware = "%s"\n' "$rom"; }
+have_kvm() { [ "$(id -u)" = 0 ] && [ -c /dev/kvm ]; }
+# rom_accel: top-level line and [cpu] keys for the ROM. A CPU model with few features starts under every kind of KVM.
+rom_accel() { if have_kvm; then echo 'accel = "kvm"'; else echo 'accel = "tcg"'; fi; }
+
+# started PID-VARIABLE NAME OPTION...: `vmrun run` in the background, outputs in $work/NAME.{out,err}
+run_in_background() {
+    local -n pid_=$1
+    local name=$2
+    shift 2
+    "$vmrun" run "$@" "$work/$name.toml" >"$work/$name.out" 2>"$work/$name.err" </dev/null &
+    # shellcheck disable=SC2034
+    pid_=$!
+}
+# said NAME PATTERN: the guest's console has such a line
+said() { tr -d '\r' <"$work/$1.out" | grep -qE -- "$2"; }
+console_of() { tr -d '\r' <"$work/$1.out"; }
+# qemu_of NAME: QEMU's pid, as the process that has the VM's name on its command line
+qemu_of() {
+    local file words
+    for file in /proc/[0-9]*/cmdline; do
+        words=$(tr '\0' ' ' 2>/dev/null <"$file") || continue
+        [[ $words == *"-name guest=$1,"* && $(environment "${file%/cmdline}") == *"VMRUN_RUN_DIR=$VMRUN_RUN_DIR"* ]] || continue
+        file=${file%/cmdline}
+        echo "${file#/proc/}"
+        return
+    done
+    return 1
+}
+environment() { tr '\0' '\n' 2>/dev/null <"$1/environ" || true; }
+
+# --- the machine, as the kernel tells it ---
+
+pool_file() { echo "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/$1_hugepages"; }
+pool() { cat "$(pool_file nr)"; }
+pool_free() { cat "$(pool_file free)"; }
+set_pool() { echo "$1" >"$(pool_file nr)"; }
+# huge_pages_of PID: its 2M pages by numa_maps, all nodes
+huge_pages_of() {
+    awk '/ huge / { for (i = 1; i <= NF; i++) if ($i ~ /^N[0-9]+=/) { split($i, p, "="); sum += p[2] } } END { print sum + 0 }' "/proc/$1/numa_maps"
+}
+
+# processes_of_ours: vmrun and QEMU processes with our run directory in their environment, fork children included
+processes_of_ours() {
+    local file exe
+    for file in $(grep -lzsF "VMRUN_RUN_DIR=$VMRUN_RUN_DIR" /proc/[0-9]*/environ || true); do
+        exe=$(readlink "${file%/environ}/exe") || continue
+        case ${exe##*/} in vmrun* | qemu*) echo "${file%/environ} $exe" ;; esac
+    done
+}
+
+# snapshot: everything that a VM changes. (Counters are left out; so are the addresses of processes.)
+snapshot() {
+    grep -sH . /sys/devices/system/node/node*/hugepages/*/{nr,free,surplus}_hugepages || true
+    ip -o link show | sed 's/ qlen [0-9]*//'
+    compgen -G '/sys/class/net/*/brif/*' || true
+    processes_of_ours
+    find "$VMRUN_RUN_DIR" -mindepth 1 -printf '%P %m %U\n' 2>/dev/null | sort || true
+    cat /proc/self/mounts
+    ls -A /dev/shm 2>/dev/null || true
+}
+remember() { snapshot >"$work/before"; }
+same_as_before() { snapshot >"$work/after"; cmp -s "$work/before" "$work/after"; }
+# as_before WHAT: the machine is as `remember` found it; the kernel gets two seconds to let go of pages and taps
+as_before() {
+    if within 2 same_as_before; then passed "$1"; else failed "$1" "$(diff "$work/before" "$work/after" || true)"; fi
+}
+
+# --- bridges ---
+
+bridges=()
+# make_bridge NAME [MTU]: with an address of its own, or it would change with its ports
+make_bridge() {
+    ip link add "$1" type bridge 2>/dev/null || return 1
+    bridges+=("$1")
+    ip link set "$1" address 02:76:6d:72:75:01 ${2:+mtu "$2"} up
+}
+
+# --- the end ---
+
+pool_at_start=$(cat "$(pool_file nr)" 2>/dev/null || echo 0)
+clean_up() {
+    local status=$? line pid bridge
+    trap - EXIT
+    set +e
+    while read -r line; do # only ours, by pid
+        pid=${line%% *}
+        kill -KILL "${pid#/proc/}" 2>/dev/null
+    done < <(processes_of_ours)
+    "$vmrun" recover >/dev/null 2>&1
+    for bridge in "${bridges[@]}"; do ip link del "$bridge" 2>/dev/null; done
+    if [ "$(id -u)" = 0 ] && [ "$(cat "$(pool_file nr)" 2>/dev/null || echo 0)" != "$pool_at_start" ]; then set_pool "$pool_at_start"; fi
+    if [ -n "${VMRUN_E2E_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+mkdir -p "$VMRUN_RUN_DIR" "$VMRUN_CACHE_DIR"
+"$vmrun" recover 2>/dev/null # makes the lock's file, which stays

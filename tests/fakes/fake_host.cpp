@@ -1,0 +1,268 @@
+#include "tests/fakes/fake_host.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <stdexcept>
+#include <system_error>
+
+#include <fmt/format.h>
+
+namespace fakes {
+
+namespace fs = std::filesystem;
+using launcher::ProcessId;
+using topology::Bytes;
+using topology::CpuSet;
+
+namespace {
+
+std::system_error refusal(int error, const std::string& what) { return {error, std::generic_category(), what}; }
+
+int empty_file() {
+  const int fd = memfd_create("fake", MFD_CLOEXEC);
+  if (fd < 0) throw refusal(errno, "memfd");
+  return fd;
+}
+
+}  // namespace
+
+// Outlives every fork and is the same for parent and child.
+struct FakeHost::Shared {
+  std::array<Pool, 32> pools;
+  std::size_t pool_count = 0;
+  std::array<ProcessId, 256> processes;
+  std::size_t process_count = 0;
+};
+
+// One verb: counted and logged, then failed or stopped dead where the test said.
+class FakeHost::Verb {
+ public:
+  Verb(FakeHost& host, std::string text) : host_(host), number_(host.verbs_++) {
+    host_.log_.push_back(std::move(text));
+    if (host_.fail_at_ == number_) throw refusal(EIO, "told to fail: " + host_.log_.back());
+    if (host_.stop_at_ == number_ && host_.stop_when_ == When::before) host_.stop();
+  }
+  void done() {
+    if (host_.stop_at_ == number_ && host_.stop_when_ == When::after) host_.stop();
+  }
+
+ private:
+  FakeHost& host_;
+  std::size_t number_;
+};
+
+FakeHost::FakeHost(const fs::path& dir) : dir_(dir) {
+  fs::create_directories(dir_ / "taps");
+  void* page = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) throw refusal(errno, "mmap");
+  shared_ = new (page) Shared;
+}
+
+FakeHost::~FakeHost() {
+  for (const ProcessId& process : live_processes()) launcher::end_process(process);
+  munmap(shared_, sizeof(Shared));
+}
+
+void FakeHost::add_pool(const Pool& pool) { shared_->pools.at(shared_->pool_count++) = pool; }
+
+void FakeHost::heal() {
+  fail_at_.reset();
+  stop_at_.reset();
+  verbs_ = 0;
+  log_.clear();
+}
+
+void FakeHost::stop() {
+  if (exits_) _exit(stopped);
+  throw StopDead{};
+}
+
+FakeHost::Pool& FakeHost::pool(unsigned node, Bytes page) const {
+  for (std::size_t i = 0; i < shared_->pool_count; ++i) {
+    if (shared_->pools[i].node == node && shared_->pools[i].page == page) return shared_->pools[i];
+  }
+  throw std::runtime_error(fmt::format("node {} has no pool of {} pages", node, to_string(page)));
+}
+
+std::uint64_t FakeHost::total(unsigned node, Bytes page) const { return pool(node, page).total; }
+
+std::vector<ProcessId> FakeHost::live_processes() const {
+  std::vector<ProcessId> alive;
+  for (std::size_t i = 0; i < shared_->process_count; ++i) {
+    if (launcher::is_alive(shared_->processes[i])) alive.push_back(shared_->processes[i]);
+  }
+  return alive;
+}
+
+// A tap is a file with a shared lock on it: it exists as long as anybody holds one of its fds.
+bool FakeHost::tap_exists(const std::string& name) const {
+  const int fd = open((dir_ / "taps" / name).c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool held = flock(fd, LOCK_EX | LOCK_NB) < 0;
+  close(fd);
+  return held;
+}
+
+std::string FakeHost::snapshot(const fs::path& base) const {
+  std::string text;
+  for (std::size_t i = 0; i < shared_->pool_count; ++i) {
+    const Pool& one = shared_->pools[i];
+    text += fmt::format("node {} {}: {}\n", one.node, to_string(one.page), one.total);
+  }
+  for (const auto& entry : fs::directory_iterator(dir_ / "taps")) {
+    if (tap_exists(entry.path().filename())) text += "tap " + entry.path().filename().string() + "\n";
+  }
+  std::set<std::string> files;
+  std::error_code none_there;
+  for (const auto& entry : fs::recursive_directory_iterator(base, none_there)) files.insert(fs::relative(entry.path(), base));
+  files.erase(".lock");
+  for (const std::string& file : files) text += "file " + file + "\n";
+  return text + fmt::format("{} processes\n", live_processes().size());
+}
+
+std::uint64_t FakeHost::pool_total(unsigned node, Bytes page) {
+  Verb verb(*this, fmt::format("pool_total {} {}", node, to_string(page)));
+  const std::uint64_t total = pool(node, page).total;
+  verb.done();
+  return total;
+}
+
+std::uint64_t FakeHost::set_pool(unsigned node, Bytes page, std::uint64_t total) {
+  Verb verb(*this, fmt::format("set_pool {} {} {}", node, to_string(page), total));
+  Pool& one = pool(node, page);
+  const std::uint64_t possible = one.fragmented ? std::max(one.total, one.total + (total - std::min(one.total, total)) / 2) : one.most;
+  one.total = std::min({total, possible, one.most});
+  verb.done();
+  return one.total;
+}
+
+void FakeHost::compact_memory(unsigned node) {
+  Verb verb(*this, fmt::format("compact_memory {}", node));
+  for (std::size_t i = 0; i < shared_->pool_count; ++i) {
+    if (shared_->pools[i].node == node) shared_->pools[i].fragmented = false;
+  }
+  verb.done();
+}
+
+std::vector<int> FakeHost::make_tap(const std::string& name, std::size_t queues) {
+  Verb verb(*this, fmt::format("make_tap {} {}", name, queues));
+  if (name.empty() || name.size() > 15) throw std::invalid_argument("'" + name + "' is no interface name");
+  if (tap_exists(name) || persistent_taps_.contains(name)) throw refusal(EBUSY, "tap " + name);
+  std::vector<int> fds;
+  for (std::size_t i = 0; i < queues; ++i) {
+    fds.push_back(open((dir_ / "taps" / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (fds.back() < 0 || flock(fds.back(), LOCK_SH | LOCK_NB) < 0) throw refusal(errno, "fake tap " + name);
+  }
+  verb.done();
+  return fds;
+}
+
+std::vector<int> FakeHost::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {
+  Verb verb(*this, fmt::format("open_tap {} {}", name, queues));
+  if (!persistent_taps_.contains(name)) throw refusal(ENODEV, "tap " + name);
+  if (queues > 1 && !multi_queue) throw refusal(EINVAL, "tap " + name);
+  std::vector<int> fds;
+  for (std::size_t i = 0; i < queues; ++i) fds.push_back(empty_file());
+  verb.done();
+  return fds;
+}
+
+void FakeHost::need_interface(const std::string& name) const {
+  if (!tap_exists(name) && !persistent_taps_.contains(name)) throw refusal(ENODEV, "find " + name);
+}
+
+void FakeHost::set_mtu(const std::string& interface, unsigned mtu) {
+  Verb verb(*this, fmt::format("set_mtu {} {}", interface, mtu));
+  need_interface(interface);
+  verb.done();
+}
+
+void FakeHost::join_bridge(const std::string& interface, const std::string& bridge) {
+  Verb verb(*this, fmt::format("join_bridge {} {}", interface, bridge));
+  need_interface(interface);
+  verb.done();
+}
+
+void FakeHost::set_up(const std::string& interface) {
+  Verb verb(*this, fmt::format("set_up {}", interface));
+  need_interface(interface);
+  verb.done();
+}
+
+void FakeHost::drop_tap(const std::string& name) {
+  Verb verb(*this, fmt::format("drop_tap {}", name));
+  if (tap_exists(name)) throw std::runtime_error("tap " + name + " is still there: some process holds it open");
+  verb.done();
+}
+
+int FakeHost::open_file(const std::string& path, bool writable) {
+  Verb verb(*this, fmt::format("open_file {}{}", path, writable ? " rw" : ""));
+  const int fd = files_.contains(path) || path.starts_with("/dev/") ? empty_file() : real_.open_file(path, writable);
+  verb.done();
+  return fd;
+}
+
+int FakeHost::readable_copy(int fd, std::optional<unsigned> uid) {
+  Verb verb(*this, fmt::format("readable_copy for {}", uid ? std::to_string(*uid) : "us"));
+  verb.done();
+  return fd;
+}
+
+int FakeHost::listen(const std::string& path) {
+  Verb verb(*this, "listen " + path);
+  const int fd = real_.listen(path);
+  verb.done();
+  return fd;
+}
+
+void FakeHost::remove_file(const std::string& path) {
+  Verb verb(*this, "remove_file " + path);
+  real_.remove_file(path);
+  verb.done();
+}
+
+// What only root may do, or what this machine may not have (CPU 71), is not done to the child.
+ProcessId FakeHost::spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
+                          const std::function<void(const ProcessId&)>& written_down) {
+  Verb verb(*this, "spawn " + child.argv.at(0));
+  launcher::ChildSpec tame;
+  tame.argv = child.argv;
+  tame.dies_with_parent = child.dies_with_parent && children_die_;
+  const ProcessId process = launcher::spawn(tame, fds, [&](const ProcessId& id) {
+    shared_->processes.at(shared_->process_count++) = id;
+    written_down(id);
+  });
+  verb.done();
+  return process;
+}
+
+void FakeHost::end_process(const ProcessId& process) {
+  Verb verb(*this, "end_process");
+  real_.end_process(process);
+  verb.done();
+}
+
+void FakeHost::pin(pid_t thread, const CpuSet& cpus) {
+  Verb verb(*this, "pin " + cpus.to_string());
+  if (!fs::exists("/proc/" + std::to_string(thread))) throw refusal(ESRCH, "pin thread " + std::to_string(thread));
+  const CpuSet possible = cpus - unpinnable_;
+  if (possible.empty()) throw refusal(EINVAL, fmt::format("pin thread {} to CPUs {}", thread, cpus.to_string()));
+  pins_[thread] = possible;
+  verb.done();
+}
+
+CpuSet FakeHost::pinned(pid_t thread) {
+  Verb verb(*this, "pinned");
+  const auto found = pins_.find(thread);
+  const CpuSet cpus = found != pins_.end() ? found->second : CpuSet::range(0, 4095);
+  verb.done();
+  return cpus;
+}
+
+}  // namespace fakes

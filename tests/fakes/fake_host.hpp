@@ -1,0 +1,102 @@
+// A host whose verbs change a directory and a page of shared memory, so that a launch can be failed, or stopped dead, at
+// every verb without root. The rule: what a crash leaves behind is left behind here too: pools in memory that the test and
+// the launches it forks share, taps as locks that go with their last fd, sockets and processes as real ones.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "launcher/host.hpp"
+
+namespace fakes {
+
+// Thrown where vmrun would have been killed: no std::exception, so nothing may catch it and tidy up.
+struct StopDead {};
+
+enum class When { before, after };  // the verb's effect
+
+class FakeHost final : public launcher::Host {
+ public:
+  explicit FakeHost(const std::filesystem::path& dir);  // an empty directory for what it keeps
+  ~FakeHost() override;
+  FakeHost(const FakeHost&) = delete;
+  FakeHost& operator=(const FakeHost&) = delete;
+
+  // --- what there is ---
+  // most: more pages than that the kernel never grants; fragmented: more than `total` only after compact_memory.
+  struct Pool {
+    unsigned node = 0;
+    topology::Bytes page;
+    std::uint64_t total = 0, most = 1u << 30;
+    bool fragmented = false;
+  };
+  void add_pool(const Pool& pool);
+  void add_persistent_tap(const std::string& name) { persistent_taps_.insert(name); }
+  void add_file(const std::string& path) { files_.insert(path); }  // opened as an empty file; a real path is really opened
+  // A child outlives its vmrun, as a QEMU would whose parent-death signal came too late.
+  void let_children_live() { children_die_ = false; }
+  void set_unpinnable(topology::CpuSet cpus) { unpinnable_ = std::move(cpus); }  // as if a cpuset forbade them
+
+  // --- what goes wrong: the k-th verb from now on (0 is the next) ---
+  void fail_at(std::size_t verb) { fail_at_ = verb; }
+  void stop_dead_at(std::size_t verb, When when) { stop_at_ = verb, stop_when_ = when; }
+  void heal();              // nothing goes wrong any more; verbs are counted from 0 again
+  void exit_on_stop() { exits_ = true; }  // in a forked launch: _exit(stopped) instead of throw StopDead
+  static constexpr int stopped = 86;
+
+  // --- what happened ---
+  std::size_t verbs() const { return verbs_; }
+  const std::vector<std::string>& log() const { return log_; }
+  std::uint64_t total(unsigned node, topology::Bytes page) const;
+  const std::map<pid_t, topology::CpuSet>& pins() const { return pins_; }
+  std::vector<launcher::ProcessId> live_processes() const;  // of all that were ever spawned, by forked launches too
+  bool tap_exists(const std::string& name) const;
+  // Everything that can be compared: pools, taps, processes, and the files under `base` except its lock.
+  std::string snapshot(const std::filesystem::path& base) const;
+
+  // --- the verbs ---
+  std::uint64_t pool_total(unsigned node, topology::Bytes page) override;
+  std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) override;
+  void compact_memory(unsigned node) override;
+  std::vector<int> make_tap(const std::string& name, std::size_t queues) override;
+  std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
+  void set_mtu(const std::string& interface, unsigned mtu) override;
+  void join_bridge(const std::string& interface, const std::string& bridge) override;
+  void set_up(const std::string& interface) override;
+  void drop_tap(const std::string& name) override;
+  int open_file(const std::string& path, bool writable) override;
+  int readable_copy(int fd, std::optional<unsigned> uid) override;
+  int listen(const std::string& path) override;
+  void remove_file(const std::string& path) override;
+  launcher::ProcessId spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
+                            const std::function<void(const launcher::ProcessId&)>& written_down) override;
+  void end_process(const launcher::ProcessId& process) override;
+  void pin(pid_t thread, const topology::CpuSet& cpus) override;
+  topology::CpuSet pinned(pid_t thread) override;
+
+ private:
+  struct Shared;
+  class Verb;
+  Pool& pool(unsigned node, topology::Bytes page) const;
+  void need_interface(const std::string& name) const;
+  void stop();
+
+  launcher::LinuxHost real_;
+  std::filesystem::path dir_;
+  Shared* shared_ = nullptr;
+  std::set<std::string> persistent_taps_, files_;
+  std::map<pid_t, topology::CpuSet> pins_;
+  topology::CpuSet unpinnable_;
+  std::vector<std::string> log_;
+  std::size_t verbs_ = 0;
+  std::optional<std::size_t> fail_at_, stop_at_;
+  When stop_when_ = When::before;
+  bool children_die_ = true, exits_ = false;
+};
+
+}  // namespace fakes
