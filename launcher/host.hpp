@@ -32,7 +32,7 @@ class Host {
   virtual void set_up(const std::string& interface) = 0;
   virtual void drop_tap(const std::string& name) = 0;   // gone already: fine
 
-  virtual int open_file(const std::string& path, bool writable) = 0;
+  virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
   virtual int readable_copy(int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
   virtual int listen(const std::string& path) = 0;
   virtual void remove_file(const std::string& path) = 0;               // gone already: fine
@@ -56,7 +56,7 @@ class LinuxHost final : public Host {
   void join_bridge(const std::string& interface, const std::string& bridge) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
-  int open_file(const std::string& path, bool writable) override;
+  int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
   int listen(const std::string& path) override;
   void remove_file(const std::string& path) override;

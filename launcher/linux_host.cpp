@@ -142,8 +142,8 @@ void LinuxHost::drop_tap(const std::string& name) {
   throw std::runtime_error("tap " + name + " is still there: some process holds it open");
 }
 
-int LinuxHost::open_file(const std::string& path, bool writable) {
-  const int fd = open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+int LinuxHost::open_file(const std::string& path, bool writable, bool direct) {
+  const int fd = open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC);
   if (fd < 0) refuse("open " + path);
   return fd;
 }

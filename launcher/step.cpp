@@ -69,7 +69,7 @@ void perform_make_tap(const MakeTap& tap, PerformContext& context) {
 }
 
 void perform_open_file(const OpenFile& file, PerformContext& context, std::optional<unsigned> uid) {
-  const int fd = context.host.open_file(file.path, file.writable);
+  const int fd = context.host.open_file(file.path, file.writable, file.direct);
   context.opened.fds[file.fd] = file.reopened ? context.host.readable_copy(fd, uid) : fd;
 }
 
@@ -167,7 +167,7 @@ void perform(const Step& step, PerformContext& context) {
                  [&](const OpenTap& s) { hand_over(s.fds, context.host.open_tap(s.name, s.fds.size(), s.multi_queue), context.opened); },
                  [&](const DropTap& s) { context.host.drop_tap(s.name); },
                  [&](const OpenVhost& s) {
-                   for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true);
+                   for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
                  },
                  [&](const OpenFile& s) { perform_open_file(s, context, context.uid); },
                  [&](const Listen& s) { context.opened.fds[s.fd] = context.host.listen(s.path); },

@@ -62,6 +62,7 @@ struct OpenFile {                   // images (fdset), kernel, initrd, firmware,
   bool reopened = false;            // QEMU opens /proc/self/fd/N again: the inode must be readable for its uid,
                                     // else a sealed copy in memory is handed over
   int fd = -1;
+  bool direct = false;              // O_DIRECT: from 9.1 QEMU takes an fd of a set only if that flag is as it wants it
   friend bool operator==(const OpenFile&, const OpenFile&) = default;
 };
 struct Listen {                     // a unix socket bound and listening before QEMU exists

@@ -119,7 +119,7 @@ Disk::Aio choose_aio(const Disk& disk, const DeviceContext& context) {
 void add_file_node(DeviceContext& context, const std::string& node, const std::string& path, bool writable, const Disk& disk,
                    Disk::Aio aio, bool is_block) {
   const int fd = context.fds.take(node);
-  context.steps.push_back({OpenFile{path, writable, false, fd}, "QEMU gets the open file, not the path", context.origin("path")});
+  context.steps.push_back({OpenFile{path, writable, false, fd, is_direct(disk.cache)}, "QEMU gets the open file, not the path", context.origin("path")});
   context.args.add("-add-fd", Opts().set("fd", fd).set("set", fd).set("opaque", path), "the open image", context.origin("path"));
   Opts file;
   file.set("driver", is_block ? "host_device" : "file").set("node-name", node).set("filename", "/dev/fdset/" + std::to_string(fd));

@@ -47,7 +47,7 @@ TOML
     } | spec boot
     remember
     run_in_background pid boot
-    within 60 said boot '^guest: ready' || failed "$version: the guest gets ready" "$(cat "$work/boot.out" "$work/boot.err")"
+    says boot '^guest: ready' "$pid" 60 || failed "$version: the guest gets ready" "$(cat "$work/boot.out" "$work/boot.err")"
     console=$(console_of boot)
     if child=$(qemu_of boot); then
         is "$version: QEMU's program" "$(readlink "/proc/$child/exe")" "$(readlink -f "$qemu")"

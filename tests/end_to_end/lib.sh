@@ -118,7 +118,12 @@ run_in_background() {
     pid_=$!
 }
 # said NAME PATTERN: the guest's console has such a line
-said() { tr -d '\r' <"$work/$1.out" | grep -qE -- "$2"; }
+said() { [ -e "$work/$1.out" ] && tr -d '\r' <"$work/$1.out" | grep -qE -- "$2"; }
+# says NAME PATTERN PID SECONDS: waits until the console has such a line; false when `vmrun run` (PID) ended without it
+says() {
+    within "$4" bash -c "kill -0 $3 2>/dev/null || exit 0; tr -d '\\r' <'$work/$1.out' | grep -qE -- '$2'"
+    said "$1" "$2"
+}
 console_of() { tr -d '\r' <"$work/$1.out"; }
 # qemu_of NAME: QEMU's pid, as the process that has the VM's name on its command line
 qemu_of() {

@@ -201,9 +201,9 @@ void FakeHost::drop_tap(const std::string& name) {
   verb.done();
 }
 
-int FakeHost::open_file(const std::string& path, bool writable) {
+int FakeHost::open_file(const std::string& path, bool writable, bool direct) {
   Verb verb(*this, fmt::format("open_file {}{}", path, writable ? " rw" : ""));
-  const int fd = files_.contains(path) || path.starts_with("/dev/") ? empty_file() : real_.open_file(path, writable);
+  const int fd = files_.contains(path) || path.starts_with("/dev/") ? empty_file() : real_.open_file(path, writable, direct);
   verb.done();
   return fd;
 }

@@ -69,7 +69,7 @@ class FakeHost final : public launcher::Host {
   void join_bridge(const std::string& interface, const std::string& bridge) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
-  int open_file(const std::string& path, bool writable) override;
+  int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
   int listen(const std::string& path) override;
   void remove_file(const std::string& path) override;

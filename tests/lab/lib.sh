@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # For the tests that run in the lab (scripts/lab): source it first. A test is a row of checks; its status is 0 when all held.
 #     check "what must be so" COMMAND...    equal "what must be so" WANTED FOUND     fact "what the kernel said" VALUE
+#     begin [BRIDGE-ADDRESS]: modules, bridge br0, and what the machine is like; `end` says that it is so again
+# A test that fails must do so for its subject's sake: each names faults in its head, `# fault: NAME what is done`, does them
+# where `fault NAME` is true, and `scripts/lab test --faults` shows that it then fails.
 # A test goes on after a failed check, so that one run shows all of them; what makes going on senseless is `check ... || die`.
 
 passed=0 failed=0
@@ -9,6 +12,7 @@ passed=0 failed=0
 finish() {
     local status=$?
     trap - EXIT
+    tidy
     if [ "$status" = 77 ]; then exit 77; fi
     [ "$status" = 0 ] || [ "$failed" != 0 ] || echo "ended by an error, status $status"
     echo "$passed checks held, $failed did not"
@@ -133,3 +137,181 @@ pages() {
     local pool=/sys/devices/system/node/node$1/hugepages/hugepages-${2:-2048}kB
     echo "$(cat "$pool/nr_hugepages") $(cat "$pool/free_hugepages")"
 }
+
+# --- VMs ----------------------------------------------------------------------------------------------------------------------
+
+# fault NAME: true when this run is to show that the test sees that fault
+fault() { [ "${LAB_FAULT:-}" = "$1" ] && echo "        fault planted: $1"; }
+
+# begin: what the tests of vmrun start with
+begin() {
+    local module
+    command -v vmrun >/dev/null || die "no vmrun in this lab (build it, or set VMRUN_BINARY)"
+    for module in kvm_amd vhost_net tun bridge; do modprobe "$module" || die "no module $module"; done
+    ip link add br0 type bridge
+    ip address add 10.9.0.1/24 dev br0
+    ip link set br0 up
+    fact kernel "$(uname -r)"
+    fact QEMU "$("$QEMU" --version | sed -n '1s/.*version \([^ ]*\).*/\1/p')"
+    vmrun host >/dev/null # the first call leaves a cache
+    machine=$(machine_state)
+}
+# end: all VMs have ended, and nothing of them is left
+end() { equal "machine as before" "$machine" "$(wait_for 5 same_machine; machine_state)" >/dev/null && ok "the machine is as before: pools, links, processes, run directories, mounts"; }
+same_machine() { [ "$machine" = "$(machine_state)" ]; }
+
+# machine_state: everything that a VM changes, as the kernel says. Counters and addresses of processes are left out.
+machine_state() {
+    grep -sH . /sys/devices/system/node/node*/hugepages/*/{nr,free,surplus}_hugepages
+    ip -o link show | sed 's/ qlen [0-9]*//; s/ state [A-Z]*//; s/<[^>]*>//'
+    ls -d /sys/class/net/*/brif/* 2>/dev/null
+    grep -lsE '^(qemu-system-x86|vmrun)' /proc/[0-9]*/comm
+    find /run/vmrun -mindepth 1 ! -name .lock -printf '%P\n' 2>/dev/null | sort
+    cut -d' ' -f1-3 /proc/self/mounts
+    ls -A /dev/shm
+}
+
+declare -A keeper qemu # by VM: pid of `vmrun run`, and of QEMU
+
+# spec NAME KEYS: NAME.toml, which boots the test guest with its report, idle then, and KEYS from standard input, and WORDS more
+# for the guest's kernel. With rom in place of KEYS' first line ... see rom_spec.
+spec() {
+    local name=$1
+    shift
+    {
+        cat
+        printf '[boot]\nkernel = "/lab/guest/vmlinuz"\ninitrd = "/lab/guest/initrd"\n'
+        printf 'cmdline = "console=ttyS0 quiet mitigations=off vmrun.report %s"\n' "$*"
+    } >"$name.toml"
+}
+# rom_spec NAME: the same with the ROM, which prints a line and halts: enough where only the host's side counts
+rom_spec() { { cat; printf '[boot]\nfirmware = "/lab/guest/rom16.bin"\n'; } >"$1.toml"; }
+
+# run NAME [OPTION]...: `vmrun run`, the guest's console in NAME.log, vmrun's words in NAME.err. (</dev/null unless $input is set)
+run() {
+    local name=$1
+    shift
+    : >"$name.log" >"$name.err"
+    vmrun run "$@" "$name.toml" >"$name.log" 2>"$name.err" <"${input:-/dev/null}" &
+    keeper[$name]=$!
+}
+# up NAME [OPTION]...: the same, until the guest is ready (a ROM: until it has spoken); sets qemu[NAME]. Ends the test if not.
+up() {
+    local name=$1 ready='^guest: ready'
+    run "$@"
+    ! grep -q rom16 "$name.toml" || ready='vmrun-rom up'
+    if ! wait_for 180 eval "grep -q '$ready' $name.log || ! kill -0 ${keeper[$name]}" || ! grep -q "$ready" "$name.log"; then
+        cat "$name.err" "$name.log"
+        die "VM $name does not get ready"
+    fi
+    qemu[$name]=$(qemu_of "$name") || die "VM $name has no QEMU"
+    ok "VM $name runs"
+}
+# down NAME: stopped by vmrun, and its keeper ends well
+down() {
+    check "vmrun stop $1" vmrun stop "$1"
+    keeper_ends "$1" 0
+}
+# kill_vm NAME: at once
+kill_vm() {
+    check "vmrun kill $1" vmrun kill "$1"
+    wait_for 30 sh -c "! kill -0 ${keeper[$1]}"
+    wait "${keeper[$1]}" 2>/dev/null
+    unset "keeper[$1]"
+}
+# keeper_ends NAME STATUS: vmrun itself ends with this status
+keeper_ends() {
+    local status=0
+    wait_for 60 sh -c "! kill -0 ${keeper[$1]} 2>/dev/null" || status=late
+    [ "$status" = late ] || { wait "${keeper[$1]}"; status=$?; }
+    unset "keeper[$1]"
+    equal "vmrun's status at the end of $1" "$2" "$status" || cat "$1.err"
+}
+# refused WHAT STATUS PATTERN COMMAND...: the command ends with that status, and its words have such a line (extended expression)
+refused() {
+    local what=$1 wanted=$2 pattern=$3 status=0
+    shift 3
+    "$@" >refused.txt 2>&1 </dev/null || status=$?
+    if [ "$status" = "$wanted" ] && tr '\n' ' ' <refused.txt | grep -qE -- "$pattern"; then
+        ok "$what"
+        sed -n 's/^error: /        vmrun: /p' refused.txt
+    else
+        not_ok "$what"
+        printf '    wanted: status %s and %s\n    found:  status %s\n' "$wanted" "$pattern" "$status"
+        sed 's/^/    /' refused.txt
+    fi
+}
+# tidy: whatever happened, no VM, bridge or file of this test's stays
+at_end=()
+tidy() {
+    local name command
+    for command in "${at_end[@]}"; do eval "$command"; done
+    for name in "${!keeper[@]}"; do
+        kill -0 "${keeper[$name]}" 2>/dev/null || continue
+        vmrun kill "$name" >/dev/null 2>&1
+        wait_for 10 sh -c "! kill -0 ${keeper[$name]}" || kill -9 "${keeper[$name]}"
+    done 2>/dev/null
+    ip link delete br0 2>/dev/null
+    return 0
+}
+
+# qemu_of NAME: QEMU's pid: the process with that name on its command line
+qemu_of() {
+    local file
+    for file in /proc/[0-9]*/cmdline; do
+        case $(tr '\0' ' ' 2>/dev/null <"$file") in
+            *qemu-system*" -name guest=$1,"*) file=${file%/cmdline}; echo "${file#/proc/}"; return ;;
+        esac
+    done
+    return 1
+}
+# vcpus NAME: its vCPUs' thread ids, in order, by QMP
+vcpus() { qmp "/run/vmrun/$1/qmp.sock" query-cpus-fast | jq -r '.return | sort_by(."cpu-index")[] | ."thread-id"'; }
+# iothreads NAME: thread ids
+iothreads() { qmp "/run/vmrun/$1/qmp.sock" query-iothreads | jq -r '.return[] | ."thread-id"'; }
+# vhost_workers PID: "TID in" for those that are QEMU's threads, "TID out" for those that are kernel threads of their own
+vhost_workers() {
+    local file
+    for file in /proc/"$1"/task/*/comm; do
+        [ "$(cat "$file" 2>/dev/null)" != "vhost-$1" ] || { file=${file%/comm}; echo "${file##*/} in"; }
+    done
+    for file in /proc/[0-9]*/comm; do
+        [ "$(cat "$file" 2>/dev/null)" != "vhost-$1" ] || { file=${file%/comm}; echo "${file##*/} out"; }
+    done
+}
+# kernel_threads PID: "TID NAME" of kernel threads that work for a process, vhost workers excepted
+kernel_threads() {
+    local file name
+    for file in /proc/[0-9]*/comm; do
+        read -r name 2>/dev/null <"$file" || continue
+        case $name in kvm-*[-/]"$1") file=${file%/comm}; echo "${file##*/} $name" ;; esac
+    done
+}
+
+# cpu_list LIST...: its CPUs one by one, sorted, each once: "0-2,5" becomes "0 1 2 5"
+cpu_list() {
+    local part
+    for part in ${*//,/ }; do seq "${part%-*}" "${part#*-}"; done | sort -nu | paste -sd' '
+}
+# inside LIST OF: true when each CPU of the first list is one of the second
+inside() {
+    local cpu whole
+    whole=" $(cpu_list "$2") "
+    for cpu in $(cpu_list "$1"); do [[ $whole == *" $cpu "* ]] || return 1; done
+}
+# without LIST OF: CPUs of the first list that are not in the second
+without() { comm -23 <(cpu_list "$1" | tr ' ' '\n' | sort) <(cpu_list "$2" | tr ' ' '\n' | sort) | sort -n | paste -sd,; }
+# node_of_cpu CPU
+node_of_cpu() { local link; for link in "/sys/devices/system/cpu/cpu$1"/node*; do echo "${link##*node}"; done; }
+node_cpus() { cat "/sys/devices/system/node/node$1/cpulist"; }
+siblings() { cat "/sys/devices/system/cpu/cpu$1/topology/thread_siblings_list"; }
+shares_l3() { cat "/sys/devices/system/cpu/cpu$1/cache/index3/shared_cpu_list"; }
+
+# huge_pages PID [SIZE_KB]: "NODE:PAGES ..." of its huge pages of that size, by numa_maps
+huge_pages() {
+    awk -v size="kernelpagesize_kB=${2:-2048}" '$NF == size && / huge / {
+            for (i = 3; i < NF; i++) if ($i ~ /^N[0-9]+=/) { split(substr($i, 2), part, "="); sum[part[1]] += part[2] } }
+        END { for (node in sum) printf "%s:%s ", node, sum[node] }' "/proc/$1/numa_maps" | tr ' ' '\n' | sed '/^$/d' | sort -n | paste -sd' '
+}
+# guest_says NAME PATTERN: what the guest reports
+guest_says() { check "guest $1 says: $2" eval "tr -d '\r' <$1.log | grep -qE '^guest: $2'" || { tr -d '' <"$1.log" | sed -n 's/^guest: /    guest: /p'; }; }
