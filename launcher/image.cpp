@@ -96,7 +96,8 @@ std::expected<ImageInfo, std::string> read_image(const std::string& path) {
     std::string name = header->backing;
     if (name.starts_with("file:")) name.erase(0, 5);
     const std::string next = fs::path(here).parent_path() / name;  // an absolute name replaces it
-    if (!fs::is_regular_file(next)) return std::unexpected(fmt::format("'{}' stands on '{}', which is not there", here, next));
+    std::error_code unreachable;  // a name too long, a folder that may not be entered
+    if (!fs::is_regular_file(next, unreachable)) return std::unexpected(fmt::format("'{}' stands on '{}', which is not there", here, next));
     if (info.chain.size() == longest_chain) return std::unexpected("its chain of backing files is longer than 16, or loops");
     const std::string said = header->backing_format;
     header = read_header(next);

@@ -1,5 +1,7 @@
 #include "launcher/launch.hpp"
 
+#include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +35,11 @@ std::string last_lines(const std::string& path) {
 
 // QEMU is gone before it was up: its own words, exit code and command line say why.
 [[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu) {
+  if (const int pidfd = open_pidfd(qemu); pidfd >= 0) {
+    pollfd ending{pidfd, POLLIN, 0};
+    if (poll(&ending, 1, 5000) != 1) kill(qemu.pid, SIGKILL);  // it closed its monitor and does not end; our child, so the pid is its own
+    close(pidfd);
+  }
   const int code = reap(qemu.pid);
   const std::string words = last_lines(plan.start().log);
   throw std::runtime_error(fmt::format("QEMU ended before it was up (exit code {}): {}\nits command line was:\n{}", code,
@@ -67,10 +74,7 @@ class Launch {
       reserve();
       lock_.reset();
       prepare_and_start();
-      qmp::Client monitor = shake_hands();
-      State state = pin(monitor);
-      if (on_paused) on_paused(*plan_);
-      return resume(std::move(monitor), std::move(state));
+      return talk(on_paused);
     } catch (...) {
       undo_and_rethrow();
     }
@@ -144,6 +148,19 @@ class Launch {
     timings_.mark("start QEMU");
   }
 
+  RunningVm talk(const std::function<void(const LaunchPlan&)>& on_paused) {
+    try {
+      qmp::Client monitor = shake_hands();
+      State state = pin(monitor);
+      if (on_paused) on_paused(*plan_);
+      return resume(std::move(monitor), std::move(state));
+    } catch (const qmp::Error& error) {
+      progress("");
+      if (error.kind == qmp::Error::Kind::disconnected) explain_end(*plan_, qemu_);
+      throw;
+    }
+  }
+
   qmp::Client shake_hands() {
     qmp::Client monitor(std::exchange(transaction_->opened().monitor, -1));
     const std::uint64_t whole = planned_bytes(*plan_);
@@ -151,13 +168,7 @@ class Launch {
       check_cancelled();
       if (whole > 0) progress(fmt::format("preallocating {} of {}", to_string(topology::Bytes{touched_bytes(qemu_.pid, world_.memory_of) >> 20 << 20}), to_string(topology::Bytes{whole})));
     });
-    try {
-      monitor.handshake(world_.start_patience);
-    } catch (const qmp::Error& error) {
-      progress("");
-      if (error.kind == qmp::Error::Kind::disconnected) explain_end(*plan_, qemu_);
-      throw;
-    }
+    monitor.handshake(world_.start_patience);
     progress("");
     monitor.on_idle({});
     timings_.mark("QEMU up");

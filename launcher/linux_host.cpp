@@ -80,6 +80,15 @@ std::vector<int> open_queues(const std::string& name, std::size_t queues, int fi
   return fds;
 }
 
+// A bridge without an address of its own takes the lowest of its ports: a tap must not change it as VMs come and go.
+void make_address_high(const std::string& tap) {
+  const Socket socket;
+  ifreq request = request_for(tap);
+  if (ioctl(socket.fd(), SIOCGIFHWADDR, &request) < 0) refuse("address of " + tap);
+  request.ifr_hwaddr.sa_data[0] = static_cast<char>(0xfe);
+  if (ioctl(socket.fd(), SIOCSIFHWADDR, &request) < 0) refuse("address of " + tap);
+}
+
 }  // namespace
 
 std::uint64_t LinuxHost::pool_total(unsigned node, topology::Bytes page) {
@@ -101,7 +110,14 @@ void LinuxHost::compact_memory(unsigned node) {
 
 std::vector<int> LinuxHost::make_tap(const std::string& name, std::size_t queues) {
   const int multi = queues > 1 ? IFF_MULTI_QUEUE : 0;
-  return open_queues(name, queues, multi | IFF_TUN_EXCL, multi);
+  std::vector<int> fds = open_queues(name, queues, multi | IFF_TUN_EXCL, multi);
+  try {
+    make_address_high(name);
+  } catch (...) {
+    for (int fd : fds) close(fd);
+    throw;
+  }
+  return fds;
 }
 
 std::vector<int> LinuxHost::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {

@@ -172,12 +172,14 @@ std::optional<ProcessId> process_id(pid_t pid) {
   const std::size_t name_end = line.rfind(')');  // a thread name may hold spaces and parentheses
   if (name_end == std::string::npos) return std::nullopt;
   std::istringstream fields(line.substr(name_end + 1));
-  std::string field;
-  fields >> field;
-  if (field == "Z" || field == "X") return std::nullopt;
-  for (int skip = 0; skip < 18; ++skip) fields >> field;
+  std::string state, skipped;
+  fields >> state;
+  for (int skip = 0; skip < 16; ++skip) fields >> skipped;
+  long threads = 0;
   ProcessId id{pid, 0};
-  if (!(fields >> id.start)) return std::nullopt;
+  if (!(fields >> threads >> skipped >> id.start)) return std::nullopt;
+  // while other threads are still ending, a dead leader's process holds its fds and its memory
+  if ((state == "Z" && threads <= 1) || state == "X") return std::nullopt;
   return id;
 }
 

@@ -219,9 +219,35 @@ void VmDir::remove() const {
   fs::remove_all(path_);
 }
 
+namespace {
+
+// Where VMs of this host are written down: our own ledger, and beside it root's (for a user) or each user's (for root).
+// One given by $VMRUN_RUN_DIR stands alone.
+std::vector<fs::path> other_ledgers(const fs::path& base) {
+  std::vector<fs::path> others;
+  if (std::getenv("VMRUN_RUN_DIR") != nullptr) return others;
+  others.emplace_back("/run/vmrun");
+  std::error_code error;
+  for (const auto& user : fs::directory_iterator("/run/user", error)) others.push_back(user.path() / "vmrun");
+  std::erase(others, base);
+  return others;
+}
+
+std::vector<VmDir> live_vms(const fs::path& base) {
+  std::vector<VmDir> dirs = VmDir::all(base);
+  for (const fs::path& other : other_ledgers(base)) {
+    for (const VmDir& dir : VmDir::all(other)) {
+      if (dir.owner_alive()) dirs.push_back(dir);  // what a crash left there is not ours to put back
+    }
+  }
+  return dirs;
+}
+
+}  // namespace
+
 topology::Reservations read_reservations(const fs::path& base) {
   topology::Reservations taken;
-  for (const VmDir& dir : VmDir::all(base)) taken.vms.push_back(dir.reservation());
+  for (const VmDir& dir : live_vms(base)) taken.vms.push_back(dir.reservation());
   return taken;
 }
 
@@ -243,7 +269,7 @@ std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> touched_pages(const 
 }  // namespace
 
 void subtract_pending(topology::HostTopology& host, const fs::path& base) {
-  for (const VmDir& dir : VmDir::all(base)) {
+  for (const VmDir& dir : live_vms(base)) {
     const State state = dir.read_state();
     if (state.pages_held) continue;
     const topology::Reservation reservation = dir.reservation();

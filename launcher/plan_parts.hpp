@@ -1,0 +1,47 @@
+// A plan in the making, for the files that make it (plan*.cpp). The rule: parts only add to the draft; none does I/O.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "launcher/plan.hpp"
+
+namespace launcher::parts {
+
+struct Draft {
+  const Spec& spec;
+  const topology::HostTopology& host;
+  const HostConfig& config;
+  const topology::Reservations& taken;
+  const QemuFeatures& qemu;
+  const Facts& facts;
+  LaunchPlan plan{};
+  Problems problems{};
+  QemuArgs args{};
+  FdPlan fds{};
+  std::vector<PlannedStep> steps{};  // before those that reserve pages are put in front
+  std::string machine{};             // versioned
+  std::string private_kvm{};         // ChildSpec::private_kvm
+  int monitor_fd = -1;
+  bool placed = false;
+
+  bool kvm() const { return plan.accel == "kvm"; }
+  void problem(std::string key, std::string what, std::string help) {
+    problems.push_back({std::move(key), std::move(what), std::move(help)});
+  }
+  void note(std::string text) { plan.notes.push_back(std::move(text)); }
+};
+
+// plan_machine.cpp: accelerator, board and CPU
+void choose_accel(Draft& draft);
+void choose_machine(Draft& draft);
+void add_machine(Draft& draft);
+void add_cpu(Draft& draft);
+
+// plan_memory.cpp: what is behind the guest's memory, and its NUMA nodes
+void add_memory(Draft& draft);
+std::uint64_t memlock_need(const Draft& draft);  // bytes mlockall() will cover
+
+}  // namespace launcher::parts
