@@ -54,7 +54,7 @@ std::expected<HostConfig, std::string> read_host_config(const std::filesystem::p
   const std::vector<KeyInfo> known = host_config_keys();
   Problems problems;
   TableReader root(*document, problems, nullptr, &known);
-  const HostConfig config = read_root(root);
+  HostConfig config = read_root(root);
   if (!problems.empty()) return std::unexpected(render(problems, &*document, false));
   return config;
 }

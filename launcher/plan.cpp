@@ -100,7 +100,9 @@ void add_monitors(Draft& draft) {
 
 std::string add_iothread(Draft& draft, const std::string& device) {
   const std::string id = "io-" + device;
-  const topology::CpuSet& cpus = draft.plan.placement.iothreads.at(draft.plan.iothreads.size());
+  const auto& placed = draft.plan.placement.iothreads;  // empty when there was no place for the VM
+  const std::size_t index = draft.plan.iothreads.size();
+  const topology::CpuSet cpus = index < placed.size() ? placed[index] : topology::CpuSet{};
   draft.plan.iothreads.push_back({id, cpus});
   draft.args.add("-object", Opts("iothread").set("id", id),
                  fmt::format("{}'s requests run beside the main loop{}", device,
@@ -228,7 +230,9 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   choose_machine(draft);
   place_guest(draft);
   check_boot_files(draft);
-  if (draft.placed) {
+  if (!draft.placed) {
+    add_devices(draft);  // for their problems: all are shown together
+  } else {
     add_identity(draft);
     add_machine(draft);
     add_cpu(draft);

@@ -39,7 +39,7 @@ struct ChildSpec {
   friend bool operator==(const ChildSpec&, const ChildSpec&) = default;
 };
 
-// child fd -> our fd. 0, 1, 2 may be among them; whatever is not listed is closed in the child.
+// child fd -> our fd. 0, 1, 2 may be among them, and are inherited if not; whatever else is not listed is closed in the child.
 using FdLayout = std::map<int, int>;
 
 // Forks; the child sits before exec until `written_down(id)` has returned. Throws std::system_error with what the child

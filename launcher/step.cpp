@@ -69,8 +69,8 @@ void perform_make_tap(const MakeTap& tap, PerformContext& context) {
 }
 
 void perform_open_file(const OpenFile& file, PerformContext& context, std::optional<unsigned> uid) {
-  const int fd = context.host.open_file(file.path, file.writable, file.direct);
-  context.opened.fds[file.fd] = file.reopened ? context.host.readable_copy(fd, uid) : fd;
+  int& fd = context.opened.fds[file.fd] = context.host.open_file(file.path, file.writable, file.direct);
+  if (file.reopened) fd = context.host.readable_copy(fd, uid);
 }
 
 void perform_start(const StartQemu& start, PerformContext& context) {
