@@ -46,6 +46,7 @@ struct DeviceContext {
   const DeviceFacts& facts;
   std::string key;                  // "disk[0]"
   unsigned index = 0;               // within its kind
+  bool shares_slot = false;         // more than eight of its kind: function 0 of a slot must say that others follow
   unsigned vcpus = 1;
   bool kvm = false;
   bool root = false;                // vmrun has the rights to make taps
@@ -70,6 +71,7 @@ struct DeviceContext {
 };
 
 // "08", "08.1": device i of a kind that owns eight slots from `first`; function numbers beyond the eighth device.
+constexpr std::size_t most_of_a_kind = 64;
 std::string pci_address(unsigned first_slot, unsigned index);
 
 }  // namespace launcher

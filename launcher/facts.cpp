@@ -60,6 +60,11 @@ DeviceFacts look_at(const Disk& disk) {
   facts.direct_io = io.direct_io;
   facts.io_uring = io.io_uring;
   facts.io_uring_why = io.why;
+  // What root may is not what QEMU may: with 1, only CAP_SYS_ADMIN (and a group that QEMU is not in) gets a ring.
+  if (facts.io_uring && geteuid() == 0 && topology::Sysfs{}.read_number("/proc/sys/kernel/io_uring_disabled") == 1u) {
+    facts.io_uring = false;
+    facts.io_uring_why = "kernel.io_uring_disabled = 1 forbids it to processes without rights, and QEMU is one";
+  }
   return facts;
 }
 

@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 
 #include "launcher/host.hpp"
 #include "topology/page_location.hpp"
@@ -152,9 +154,13 @@ void LinuxHost::set_up(const std::string& interface) {
 void LinuxHost::drop_tap(const std::string& name) {
   // A tap of ours lives as long as its fds, so this only matters when an fd outlived its owner: attach alone, and let
   // go of the last queue. Not there (ENODEV on a look-up): nothing to do.
+  // A child that was forked when its parent was killed holds it until it sees so, a moment later: that long we wait.
   const Socket socket;
   ifreq request = request_for(name);
-  if (ioctl(socket.fd(), SIOCGIFINDEX, &request) < 0) return;
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    if (ioctl(socket.fd(), SIOCGIFINDEX, &request) < 0) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
   throw std::runtime_error("tap " + name + " is still there: some process holds it open");
 }
 

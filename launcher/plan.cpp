@@ -112,7 +112,8 @@ std::string add_iothread(Draft& draft, const std::string& device) {
 }
 
 void add_devices(Draft& draft) {
-  std::map<std::size_t, unsigned> count;
+  std::map<std::size_t, unsigned> count, all;
+  for (const Device& device : draft.spec.devices) ++all[device.index()];
   const bool boots_from_net = draft.spec.boot.kernel.empty() &&
                               std::none_of(draft.spec.devices.begin(), draft.spec.devices.end(),
                                            [](const Device& device) { return std::holds_alternative<Disk>(device); });
@@ -126,6 +127,7 @@ void add_devices(Draft& draft) {
                           .facts = draft.facts.devices.at(i),
                           .key = kind == "console" ? kind : fmt::format("{}[{}]", kind, index),
                           .index = index,
+                          .shares_slot = all[device.index()] > 8 && index < 8,
                           .vcpus = draft.spec.cpu.count,
                           .kvm = draft.kvm(),
                           .root = draft.facts.root,
@@ -142,6 +144,10 @@ void add_devices(Draft& draft) {
                           .notes = draft.plan.notes};
     if (std::visit([](const auto& one) { return needs(one); }, device).iothread)
       context.iothread = add_iothread(draft, kind + std::to_string(index));
+    if (index == most_of_a_kind)
+      draft.problems.push_back({context.key, fmt::format("{} of them; wanted at most {}", all[device.index()], most_of_a_kind),
+                                "remove some: the board has no more slots for this kind"});
+    if (index >= most_of_a_kind) continue;
     std::visit([&](const auto& one) { plan_device(one, context); }, device);
     if (const Console* console = std::get_if<Console>(&device);
         console != nullptr && console->mode != Console::Mode::none) {

@@ -64,7 +64,8 @@ void add_cpu(Draft& draft) {
   const std::string model = draft.spec.cpu.model.value_or(draft.kvm() ? "host" : "max");
   Opts cpu(model);
   std::string why = draft.kvm() && model == "host" ? "every feature of this CPU" : "the CPU the guest sees";
-  if (draft.kvm() && draft.plan.pinned) {
+  // not where QEMU's own threads share the vCPUs' CPUs: a guest that polls when idle would keep them from running
+  if (draft.kvm() && draft.plan.pinned && !draft.plan.placement.exclusive.intersects(draft.plan.placement.emulator)) {
     cpu.set("kvm-hint-dedicated", true);
     why += ", told that its CPUs are its own";
   }

@@ -167,20 +167,35 @@ ssize_t read_all(int fd, void* data, std::size_t size) {
 
 }  // namespace
 
-std::optional<ProcessId> process_id(pid_t pid) {
+namespace {
+
+struct Stat {
+  char state = '?';
+  long threads = 0;
+  std::uint64_t start = 0;
+};
+
+// Fields 3, 20 and 22 of /proc/PID/stat; nullopt: no such process.
+std::optional<Stat> read_stat(pid_t pid) {
   const std::string line = stat_line(pid);
   const std::size_t name_end = line.rfind(')');  // a thread name may hold spaces and parentheses
   if (name_end == std::string::npos) return std::nullopt;
   std::istringstream fields(line.substr(name_end + 1));
-  std::string state, skipped;
-  fields >> state;
-  for (int skip = 0; skip < 16; ++skip) fields >> skipped;
-  long threads = 0;
-  ProcessId id{pid, 0};
-  if (!(fields >> threads >> skipped >> id.start)) return std::nullopt;
+  Stat stat;
+  fields >> stat.state;
+  std::string field;
+  for (int skip = 0; skip < 16; ++skip) fields >> field;
+  if (!(fields >> stat.threads >> field >> stat.start)) return std::nullopt;
+  return stat;
+}
+
+}  // namespace
+
+std::optional<ProcessId> process_id(pid_t pid) {
+  const std::optional<Stat> stat = read_stat(pid);
   // while other threads are still ending, a dead leader's process holds its fds and its memory
-  if ((state == "Z" && threads <= 1) || state == "X") return std::nullopt;
-  return id;
+  if (!stat || (stat->state == 'Z' && stat->threads <= 1) || stat->state == 'X') return std::nullopt;
+  return ProcessId{pid, stat->start};
 }
 
 bool is_alive(const ProcessId& process) { return process_id(process.pid) == process; }
@@ -228,11 +243,16 @@ int open_pidfd(const ProcessId& process) {
 }
 
 void end_process(const ProcessId& process) {
-  const int fd = open_pidfd(process);
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0));
   if (fd >= 0) {
-    syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0);
-    pollfd waiting{fd, POLLIN, 0};
-    while (poll(&waiting, 1, -1) < 0 && errno == EINTR) {
+    // A zombie counts here: while other threads of it still end, its taps and pages are not free yet. The pidfd is ready
+    // only when all of them have gone.
+    const std::optional<Stat> stat = read_stat(process.pid);
+    if (stat && stat->start == process.start) {
+      syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0);
+      pollfd waiting{fd, POLLIN, 0};
+      while (poll(&waiting, 1, -1) < 0 && errno == EINTR) {
+      }
     }
     close(fd);
   }

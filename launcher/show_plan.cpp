@@ -6,12 +6,20 @@
 
 #include "launcher/plan.hpp"
 #include "launcher/plan_json.hpp"
+#include "launcher/printable.hpp"
 
 namespace launcher {
 
 namespace {
 
 using Lines = std::string;
+
+// "0-3,8", however many there are
+std::string numbers(const std::vector<unsigned>& list) {
+  topology::CpuSet set;
+  for (unsigned number : list) set.add(number);
+  return set.to_string();
+}
 
 std::string joined(const std::vector<unsigned>& numbers) { return fmt::format("{}", fmt::join(numbers, ",")); }
 
@@ -44,7 +52,7 @@ void show_memory(Lines& out, const LaunchPlan& plan) {
   static constexpr const char* policies[] = {"strictly on", "preferably on", "interleaved over"};
   for (const topology::MemoryCell& cell : plan.placement.cells) {
     out += fmt::format("  memory    {} in {} pages, {} node {} (guest node {}, vCPUs {})\n", to_string(cell.size), to_string(plan.placement.page),
-                       policies[static_cast<int>(plan.placement.policy)], joined(cell.host_nodes), cell.guest_node, joined(cell.vcpus));
+                       policies[static_cast<int>(plan.placement.policy)], joined(cell.host_nodes), cell.guest_node, numbers(cell.vcpus));
   }
   for (const topology::PageNeed& need : plan.placement.pages) {
     if (need.deficit > 0) out += fmt::format("            node {} needs {} pages of {}, its pool is raised by {}\n", need.node, need.pages, to_string(need.page), need.deficit);
@@ -56,9 +64,9 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const PlannedStep& planned = plan.steps[i];
     std::string undo;
-    for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + describe(step);
+    for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(step));
     if (std::holds_alternative<StartQemu>(planned.step)) undo = "end QEMU, " + undo;
-    out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, describe(planned.step), undo.empty() ? "its fd closes by itself" : undo);
+    out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)), undo.empty() ? "its fd closes by itself" : undo);
     if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);
   }
 }

@@ -131,6 +131,7 @@ std::string describe(const Step& step) {
             std::string text = "start QEMU paused";
             if (s.child.uid) text += fmt::format(" as uid {}", *s.child.uid);
             if (!s.child.affinity.empty()) text += fmt::format(" on CPUs {}", s.child.affinity.to_string());
+            if (!s.child.private_kvm.empty()) text += ", with a /dev/kvm of its own";
             return text;
           },
           [](const EndProcess& s) {

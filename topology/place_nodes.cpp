@@ -40,10 +40,19 @@ std::vector<unsigned> candidates(const View& view) {
 
 // ---- one node
 
+// 1G pages can hardly be had at run time, so a node whose pool has them goes before one that would have to make them.
+bool gigantic_pages_ready(const View& view, unsigned node, const Memory& memory) {
+  if (memory.page.page < gib(1)) return false;
+  const auto& pools = view.rooms.at(node).in_pool;
+  const auto pool = pools.find(memory.page.page.count);
+  const auto need = memory.pages.find(node);
+  return pool != pools.end() && need != memory.pages.end() && pool->second >= need->second;
+}
+
 std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
                                   bool with_memory) {
-  // devices here, page size, free memory, free cores; the first node among equals
-  using Rank = std::tuple<bool, std::uint64_t, std::uint64_t, unsigned>;
+  // devices here, page size, its 1G pages there already, free memory, free cores; the first node among equals
+  using Rank = std::tuple<bool, std::uint64_t, bool, std::uint64_t, unsigned>;
   const auto free_cores = cores_by_node(view, need);
   std::optional<Rank> best_rank;
   std::optional<Choice> best;
@@ -54,7 +63,7 @@ std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const 
     if (!memory) continue;
     const std::uint64_t room =
         with_memory ? room_in_pages(view, node, memory->page) * memory->page.page.count : all_free_bytes(view, node);
-    const Rank rank{is_device_node(view, node), memory->page.page.count, room, count->second};
+    const Rank rank{is_device_node(view, node), memory->page.page.count, gigantic_pages_ready(view, node, *memory), room, count->second};
     if (best_rank && rank <= *best_rank) continue;
     best_rank = rank;
     best = Choice{need, {{node, need.cores}}, *memory, {}};

@@ -178,6 +178,7 @@ void plan_device(const Disk& disk, DeviceContext& context) {
   const unsigned queues = disk.queues.value_or(std::min(context.vcpus, most_disk_queues));
   Opts device("virtio-blk-pci");
   device.set("id", fmt::format("disk{}", context.index)).set("drive", node).set("addr", pci_address(first_slot, context.index));
+  if (context.shares_slot) device.set("multifunction", true);
   device.set("num-queues", queues).set("packed", packed).set("write-cache", has_write_cache(disk.cache));
   device.set("serial", disk.serial.empty() ? fmt::format("{:.16}-{}", context.vm, context.index) : disk.serial);
   if (!context.iothread.empty()) device.set("iothread", context.iothread);

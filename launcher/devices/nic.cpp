@@ -209,6 +209,7 @@ void plan_device(const Nic& nic, DeviceContext& context) {
     add_tap(nic, context, queues, vhost, mtu);
   Opts device("virtio-net-pci");
   device.set("id", fmt::format("net{}", context.index)).set("netdev", host_side).set("addr", pci_address(first_slot, context.index));
+  if (context.shares_slot) device.set("multifunction", true);
   device.set("mac", nic.mac.empty() ? context.mac : nic.mac).set("packed", packed);
   if (queues > 1) device.set("mq", true).set("vectors", 2 * queues + 2);
   if (mtu) device.set("host_mtu", *mtu);

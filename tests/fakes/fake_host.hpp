@@ -36,6 +36,7 @@ class FakeHost final : public launcher::Host {
     bool fragmented = false;
   };
   void add_pool(const Pool& pool);
+  void change_pool(const Pool& pool_now) { pool(pool_now.node, pool_now.page) = pool_now; }
   void add_persistent_tap(const std::string& name) { persistent_taps_.insert(name); }
   void add_file(const std::string& path) { files_.insert(path); }  // opened as an empty file; a real path is really opened
   // A child outlives its vmrun, as a QEMU would whose parent-death signal came too late.

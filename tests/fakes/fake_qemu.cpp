@@ -104,6 +104,7 @@ Machine::Machine(Options options, Behaviour behaviour)
   if (!options_.monitors.empty()) start_thread("IO mon_iothread");
   for (const std::string& id : options_.thread_contexts) start_thread("TC " + id);
   for (const std::string& id : options_.iothreads) iothreads_.push_back(start_thread("IO " + id));
+  for (unsigned i = 0; i < options_.vhost_workers; ++i) start_thread("vhost-" + std::to_string(::getpid()));
   for (unsigned i = 0; i < options_.vcpus; ++i) {
     vcpus_.push_back(start_thread("CPU " + std::to_string(i) + (options_.kvm ? "/KVM" : "/TCG")));
   }

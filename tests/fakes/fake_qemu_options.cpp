@@ -66,6 +66,17 @@ unsigned number(const std::string& text, const std::string& option) {
   return static_cast<unsigned>(std::stoul(text));
 }
 
+// "10:11:12"
+std::vector<int> numbers(const std::string& text, const std::string& option) {
+  std::vector<int> all;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(':', at), text.size());
+    all.push_back(static_cast<int>(number(text.substr(at, end - at), option)));
+    at = end + 1;
+  }
+  return all;
+}
+
 unsigned read_smp(const std::string& value) {
   const Map smp = read_map(value, "cpus");
   if (smp.contains("cpus")) return number(smp.at("cpus"), "-smp");
@@ -123,6 +134,14 @@ Options read_options(const std::vector<std::string>& arguments) {
       options.kvm |= get(read_map(value, "type"), "accel").starts_with("kvm");
     } else if (name == "add-fd") {
       options.fds.push_back(static_cast<int>(number(get(read_map(value, "fd"), "fd"), "-add-fd")));
+    } else if (name == "netdev") {
+      const Map map = read_map(value, "type");
+      for (const char* key : {"fd", "fds", "vhostfd", "vhostfds"}) {
+        for (const int fd : numbers(get(map, key), "-netdev")) {
+          options.fds.push_back(fd);
+          options.vhost_workers += std::string(key).starts_with("vhost") ? 1 : 0;
+        }
+      }
     } else if (name == "powerdown-ms") {
       options.powerdown_ms = static_cast<int>(number(value, "--powerdown-ms"));
     }

@@ -14,10 +14,11 @@ struct Monitor {
 
 struct Options {
   std::vector<Monitor> monitors;  // of -mon mode=control over a -chardev socket,fd=
-  std::vector<int> fds;           // of -add-fd and -chardev: must be open, as for QEMU
+  std::vector<int> fds;           // of -add-fd, -chardev and -netdev: must be open, as for QEMU
   unsigned vcpus = 1;
   std::vector<std::string> iothreads;        // ids
   std::vector<std::string> thread_contexts;  // ids
+  unsigned vhost_workers = 0;                // one per vhostfd, as threads of ours (Linux 6.4 and later)
   std::string name;
   bool paused = false;  // -S
   bool kvm = false;

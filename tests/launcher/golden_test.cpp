@@ -1,6 +1,7 @@
 // golden/<case>/: a spec and what vmrun says about it, compared whole. VMRUN_UPDATE_GOLDEN=1 rewrites expected.txt; a
 // file that is missing or that nothing uses fails. A case's files: spec.toml, expected.txt, what spec.toml includes,
-// and "set" with one --set a line.
+// "set" with one --set a line. bad-*: the spec alone is to blame. plan-*: also "host" (one of tests/hosts, or
+// "synthetic:..."), and if need be "qemu" (one of tests/qemu, else 10.0) and "options" ("--explain").
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -11,7 +12,9 @@
 #include <set>
 #include <string>
 
+#include "launcher/plan.hpp"
 #include "launcher/read_spec.hpp"
+#include "topology/read_host.hpp"
 
 namespace {
 
@@ -38,19 +41,37 @@ struct WorkingDirectory {
   ~WorkingDirectory() { fs::current_path(before); }
 };
 
+std::string line_of(const fs::path& file, const std::string& otherwise) {
+  const std::vector<std::string> lines = lines_of(file);
+  return lines.empty() ? otherwise : lines.front();
+}
+
+// What `vmrun plan spec.toml --host HOST` prints in this directory.
+std::string plan_case(const launcher::SpecFile& file) {
+  const fs::path tests = VMRUN_TESTS;
+  const std::string name = line_of("host", "");
+  const auto host = topology::read_host_argument(name.starts_with("synthetic:") ? name : (tests / "hosts" / (name + ".json")).string());
+  REQUIRE_MESSAGE(host.has_value(), (host ? "" : host.error()));
+  const auto qemu = launcher::features_from_json(read_file(tests / "qemu" / (line_of("qemu", "10.0") + ".json")));
+  REQUIRE_MESSAGE(qemu.has_value(), (qemu ? "" : qemu.error()));
+  const auto plan = launcher::make_plan(file.spec, *host, {}, {}, *qemu, launcher::assumed_facts(file.spec, *host));
+  if (!plan) return launcher::render(plan.error(), &file.document, false);
+  return launcher::to_text(*plan, *host, line_of("options", "") == "--explain");
+}
+
 // What `vmrun plan spec.toml` prints in this directory.
 std::string run_case(const fs::path& dir) {
   const WorkingDirectory here(dir);
   const auto read = launcher::read_spec("spec.toml", lines_of("set"));
   if (!read) return launcher::render(read.error().problems, &*read.error().document, false);
-  return "no problems\n";
+  return fs::exists("host") ? plan_case(*read) : "no problems\n";
 }
 
-bool is_ours(const fs::path& dir) { return dir.filename().string().starts_with("bad-"); }
+bool is_bad(const fs::path& dir) { return dir.filename().string().starts_with("bad-"); }
 
 // Files that no part of the case reads.
 std::vector<std::string> unused_files(const fs::path& dir) {
-  std::set<std::string> used = {"spec.toml", "expected.txt", "set"};
+  std::set<std::string> used = {"spec.toml", "expected.txt", "set", "host", "qemu", "options"};
   std::string specs;
   for (const auto& entry : fs::directory_iterator(dir))
     if (entry.path().extension() == ".toml") specs += read_file(entry.path());
@@ -69,11 +90,11 @@ TEST_CASE("golden: what vmrun says about each spec") {
   std::size_t cases = 0;
   for (const auto& entry : fs::directory_iterator(golden)) {
     const fs::path dir = entry.path();
-    if (!is_ours(dir)) continue;
     ++cases;
     INFO("case ", dir.filename().string());
     CHECK(entry.is_directory());
     CHECK(fs::exists(dir / "spec.toml"));
+    CHECK(fs::exists(dir / "host") == !is_bad(dir));
     CHECK(unused_files(dir) == std::vector<std::string>{});
     const std::string actual = run_case(dir);
     CHECK(actual != "no problems\n");
@@ -82,12 +103,12 @@ TEST_CASE("golden: what vmrun says about each spec") {
     CHECK(read_file(dir / "expected.txt") == actual);
     CHECK(run_case(dir) == actual);
   }
-  CHECK(cases >= 25);
+  CHECK(cases >= 60);
 }
 
 TEST_CASE("golden: every message of a bad spec says what is wanted and how to get there") {
   for (const auto& entry : fs::directory_iterator(golden)) {
-    if (!is_ours(entry.path())) continue;
+    if (!is_bad(entry.path())) continue;
     INFO("case ", entry.path().filename().string());
     const WorkingDirectory here(entry.path());
     const auto read = launcher::read_spec("spec.toml", lines_of("set"));

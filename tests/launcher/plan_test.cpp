@@ -1,0 +1,356 @@
+// make_plan() as a function of values: the same in, the same out; what it refuses; and many VMs on one large host.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include "launcher/plan.hpp"
+#include "launcher/plan_json.hpp"
+#include "launcher/read_spec.hpp"
+#include "tests/fakes/temp_dir.hpp"
+#include "topology/read_host.hpp"
+
+namespace {
+
+using namespace launcher;
+using topology::CpuSet;
+using topology::mib;
+namespace fs = std::filesystem;
+
+topology::HostTopology machine(const std::string& name) {
+  return topology::read_host_argument((fs::path(VMRUN_TESTS) / "hosts" / (name + ".json")).string()).value();
+}
+
+QemuFeatures qemu(const std::string& version) {
+  return features_from_json(fakes::read_file(fs::path(VMRUN_TESTS) / "qemu" / (version + ".json"))).value();
+}
+
+Spec spec_of(const std::string& toml) {
+  const auto document = TomlDocument::parse(toml, "spec.toml");
+  REQUIRE(document);
+  Problems problems;
+  Spec spec = read_document(*document, problems);
+  for (const Problem& problem : problems) FAIL(problem.key << ": " << problem.what);
+  return spec;
+}
+
+// One plan to be varied: what a test changes is what it is about.
+struct Case {
+  Spec spec;
+  topology::HostTopology host = machine("rocky-2s");
+  HostConfig config = {};
+  topology::Reservations taken = {};
+  QemuFeatures features = qemu("10.0");
+  Facts facts = {};
+
+  explicit Case(const std::string& toml) : spec(spec_of("name = \"db\"\n" + toml)), facts(assumed_facts(spec, host)) {}
+  LaunchPlan plan() const {
+    auto made = make_plan(spec, host, config, taken, features, facts);
+    REQUIRE_MESSAGE(made.has_value(), (made ? "" : render(made.error(), nullptr, false)));
+    return *made;
+  }
+  std::string problems() const {
+    const auto made = make_plan(spec, host, config, taken, features, facts);
+    return made ? "none" : render(made.error(), nullptr, false);
+  }
+};
+
+const std::string small = "[cpu]\ncount = 2\n[memory]\nsize = \"1G\"\npage = \"2M\"\n";
+const std::string disk = "[[disk]]\npath = \"/images/a.raw\"\n";
+const std::string net = "[[net]]\nbridge = \"br0\"\n";
+
+std::string value_of(const LaunchPlan& plan, const std::string& option, const std::string& with = "") {
+  for (const Arg& arg : plan.args) {
+    if (arg.option == option && arg.value.find(with) != std::string::npos) return arg.value;
+  }
+  return "";
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+bool noted(const LaunchPlan& plan, const std::string& part) {
+  return std::any_of(plan.notes.begin(), plan.notes.end(), [&](const std::string& note) { return has(note, part); });
+}
+
+}  // namespace
+
+TEST_CASE("the same values give the same bytes") {
+  const Case one(small + disk + net);
+  const std::string text = to_text(one.plan(), one.host, true);
+  const std::string json = to_json(one.plan());
+  for (int i = 0; i < 20; ++i) {
+    CHECK(to_text(one.plan(), one.host, true) == text);
+    CHECK(to_json(one.plan()) == json);
+  }
+}
+
+TEST_CASE("a plan's JSON holds the command line and the steps with their undos, and reads back") {
+  const Case one(small + disk + net + "[boot]\nkernel = \"/boot/a,b\"\n");
+  const LaunchPlan plan = one.plan();
+  const boost::json::object json = boost::json::parse(to_json(plan)).as_object();
+  std::vector<std::string> argv;
+  for (const auto& word : json.at("argv").as_array()) argv.emplace_back(word.as_string());
+  CHECK(argv == argv_of(plan.qemu, plan.args));
+  CHECK(argv == plan.start().child.argv);
+  const boost::json::array& steps = json.at("steps").as_array();
+  REQUIRE(steps.size() == plan.steps.size());
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    CHECK(step_from_json(steps[i].at("step")) == plan.steps[i].step);
+    CHECK(steps[i].at("undo").as_array().size() == inverse_of(plan.steps[i].step).size());
+    for (const auto& undo : steps[i].at("undo").as_array()) CHECK(step_from_json(undo).has_value());
+    CHECK(steps[i].at("text").as_string() == describe(plan.steps[i].step));
+  }
+  CHECK(topology::json::read<topology::Placement>(json.at("placement")) == plan.placement);
+  CHECK(topology::json::read<topology::Reservation>(json.at("reservation")) == plan.reservation);
+}
+
+TEST_CASE("every argument and every step says why, and where that comes from") {
+  const Case one(small + disk + net + "[boot]\nkernel = \"/k\"\ninitrd = \"/i\"\ncmdline = \"x\"\n");
+  const LaunchPlan plan = one.plan();
+  for (const Arg& arg : plan.args) {
+    INFO(arg.option, " ", arg.value);
+    CHECK(!arg.why.empty());
+    CHECK((arg.origin == "default" || arg.origin == "host" || arg.origin == "qemu" || arg.origin.starts_with("spec ") || arg.origin.starts_with("guide 00")));
+  }
+  for (const PlannedStep& step : plan.steps) {
+    CHECK(!step.why.empty());
+    CHECK(!step.origin.empty());
+  }
+  CHECK(std::holds_alternative<StartQemu>(plan.steps.back().step));
+}
+
+TEST_CASE("every fd in the command line is opened by exactly one step, and the other way round") {
+  const Case one(small + disk + "[[disk]]\npath = \"/images/b.qcow2\"\n" + net + "queues = 2\n[[net]]\ntap = \"tap0\"\nvhost = false\n[boot]\nkernel = \"/k\"\ninitrd = \"/i\"\nfirmware = \"/f\"\n");
+  const LaunchPlan plan = one.plan();
+  std::multiset<int> opened;
+  for (const PlannedStep& planned : plan.steps) {
+    if (const auto* tap = std::get_if<MakeTap>(&planned.step)) opened.insert(tap->fds.begin(), tap->fds.end());
+    if (const auto* tap = std::get_if<OpenTap>(&planned.step)) opened.insert(tap->fds.begin(), tap->fds.end());
+    if (const auto* vhost = std::get_if<OpenVhost>(&planned.step)) opened.insert(vhost->fds.begin(), vhost->fds.end());
+    if (const auto* file = std::get_if<OpenFile>(&planned.step)) opened.insert(file->fd);
+    if (const auto* socket = std::get_if<Listen>(&planned.step)) opened.insert(socket->fd);
+    if (const auto* start = std::get_if<StartQemu>(&planned.step)) opened.insert(start->monitor_fd);
+  }
+  std::multiset<int> used;
+  for (const Arg& arg : plan.args) {
+    for (const std::string key : {"fd=", "fds=", "vhostfd=", "vhostfds=", "/proc/self/fd/"}) {
+      const std::size_t at = arg.value.find(key);
+      if (at == std::string::npos || (key[0] != '/' && at > 0 && arg.value[at - 1] != ',')) continue;
+      std::size_t from = at + key.size();
+      do {
+        used.insert(std::stoi(arg.value.substr(from)));
+        from = arg.value.find_first_not_of("0123456789", from);
+      } while (from != std::string::npos && arg.value[from++] == ':');
+    }
+  }
+  CHECK(opened == used);
+  CHECK(std::set<int>(opened.begin(), opened.end()).size() == opened.size());
+  CHECK(*opened.begin() >= 10);
+}
+
+TEST_CASE("adding a disk renumbers no network card") {
+  const LaunchPlan before = Case(small + disk + net).plan();
+  const LaunchPlan after = Case(small + disk + "[[disk]]\npath = \"/images/b.raw\"\n" + net).plan();
+  for (const char* key : {"addr=10", "mac="}) CHECK(has(value_of(after, "-device", "virtio-net-pci"), key));
+  CHECK(value_of(before, "-device", "virtio-net-pci") == value_of(after, "-device", "virtio-net-pci"));
+  CHECK(value_of(before, "-device", "id=disk0") == value_of(after, "-device", "id=disk0"));
+}
+
+TEST_CASE("more than eight disks share slots; more than there are slots for are refused") {
+  const auto with_disks = [](unsigned count) {
+    std::string toml = "[cpu]\ncount = 2\n[memory]\nsize = \"1G\"\npage = \"4K\"\n";
+    for (unsigned i = 0; i < count; ++i) toml += fmt::format("[[disk]]\npath = \"/images/{}.raw\"\niothread = false\n", i);
+    return Case(toml);
+  };
+  CHECK(!has(to_json(with_disks(8).plan()), "multifunction"));
+  const LaunchPlan nine = with_disks(9).plan();
+  CHECK(has(value_of(nine, "-device", "id=disk0"), "addr=08,multifunction=on"));
+  CHECK(has(value_of(nine, "-device", "id=disk8"), "addr=08.1,num-queues"));
+  std::set<std::string> addresses;
+  const LaunchPlan full = with_disks(64).plan();
+  for (const Arg& arg : full.args) {
+    const std::size_t at = arg.value.find(",addr=");
+    if (at != std::string::npos) addresses.insert(arg.value.substr(at + 6, arg.value.find(',', at + 6) - at - 6));
+  }
+  CHECK(addresses.size() == 64);
+  CHECK(has(with_disks(65).problems(), "error: disk[64]: 65 of them; wanted at most 64"));
+}
+
+TEST_CASE("what derives from a name is the same everywhere, and differs between names") {
+  CHECK(uuid_of("db") == "6db86ff6-9681-528e-bdee-28ea63f57ff8");
+  std::set<std::string> uuids, macs, taps;
+  std::set<unsigned> uids;
+  for (int i = 0; i < 500; ++i) {
+    const std::string name = fmt::format("vm-{}", i);
+    uuids.insert(uuid_of(name));
+    uids.insert(uid_of(name));
+    for (unsigned nic : {0u, 1u}) {
+      macs.insert(mac_of(name, nic));
+      taps.insert(tap_of(name, nic));
+      CHECK(mac_of(name, nic).starts_with("52:54:00:"));
+      CHECK(tap_of(name, nic).size() <= 15);
+    }
+    CHECK(uid_of(name) >= 1'900'000'000u);
+    CHECK(uid_of(name) < 2'000'000'000u);
+  }
+  CHECK(uuids.size() == 500);
+  CHECK(uids.size() == 500);
+  CHECK(macs.size() == 1000);
+  CHECK(taps.size() == 1000);
+  CHECK(tap_of("a-very-long-name-of-a-virtual-machine-indeed", 63).size() <= 15);
+}
+
+TEST_CASE("a QEMU without KVM, and a host without it") {
+  Case one(small);
+  CHECK(one.plan().accel == "kvm");
+  one.facts.kvm = false;
+  one.facts.kvm_why = "there is no /dev/kvm";
+  CHECK(one.plan().accel == "tcg");
+  CHECK(noted(one.plan(), "accel: TCG, so the guest is emulated and many times slower: there is no /dev/kvm"));
+  CHECK(value_of(one.plan(), "-cpu") == "max");
+  one.spec.accel = Accel::kvm;
+  CHECK(has(one.problems(), "error: accel: \"kvm\", but there is no /dev/kvm"));
+  one.facts = assumed_facts(one.spec, one.host);
+  one.features.known.erase("accel.kvm");
+  CHECK(has(one.problems(), "error: accel: \"kvm\", but this QEMU was built without KVM"));
+  one.spec.accel.reset();
+  CHECK(noted(one.plan(), "this QEMU was built without KVM"));
+  one = Case(small);
+  one.facts.kvm_module = "";
+  one.facts.kvm_why = "served by something else";
+  CHECK(one.plan().accel == "tcg");
+  one.spec.accel = Accel::kvm;  // insists
+  CHECK(one.plan().accel == "kvm");
+}
+
+TEST_CASE("how QEMU's user gets at /dev/kvm: by fd where QEMU takes one, else a node of its own, else as it is") {
+  Case one(small);
+  CHECK(has(value_of(one.plan(), "-accel"), "kvm,device=/dev/fdset/"));
+  CHECK(one.plan().start().child.private_kvm == "");
+  one.features = qemu("7.2");
+  CHECK(value_of(one.plan(), "-accel") == "kvm");
+  CHECK(one.plan().start().child.private_kvm == "/run/vmrun/db/dev");
+  one.facts.kvm_open_to_all = true;
+  CHECK(one.plan().start().child.private_kvm == "");
+  one = Case(small);
+  one.facts.root = false;
+  one.facts.uid = 1000;
+  one.host.nodes[0].pools[0] = {mib(2), 512, 512};
+  CHECK(value_of(one.plan(), "-accel") == "kvm");
+  CHECK(!one.plan().uid);
+  CHECK(!one.plan().start().child.uid);
+}
+
+TEST_CASE("without root: no pages are reserved, no tap is made") {
+  Case one(small);
+  one.facts.root = false;
+  CHECK(has(one.problems(), "error: memory.page: "));
+  one.host.nodes[1].pools[0] = {mib(2), 600, 512};
+  const LaunchPlan plan = one.plan();
+  CHECK(std::none_of(plan.steps.begin(), plan.steps.end(), [](const PlannedStep& step) { return std::holds_alternative<RaisePool>(step.step); }));
+  CHECK(plan.reservation.pages == std::vector<topology::PageClaim>{{1, mib(2), 512}});
+  Case tap(small + net);
+  tap.facts.root = false;
+  CHECK(has(tap.problems(), "error: net[0].bridge: making a tap and attaching it needs root"));
+}
+
+TEST_CASE("a pool is raised by the deficit; its floor is what it has without other VMs' raises") {
+  Case one(small);
+  one.host.nodes[0].pools[0] = {mib(2), 700, 100};
+  one.host.nodes[1].memory_free = mib(100);
+  one.taken.vms = {{"web", CpuSet{1}, {{0, mib(2), 600}}}};
+  one.facts.raised = {{0, mib(2), 300}, {0, topology::gib(1), 5}, {1, mib(2), 7}};
+  const LaunchPlan plan = one.plan();
+  CHECK(plan.steps.front().step == Step{RaisePool{0, mib(2), 412, 400}});
+  one.facts.raised = {{0, mib(2), 9000}};  // more than there is: somebody trimmed it by hand
+  CHECK(one.plan().steps.front().step == Step{RaisePool{0, mib(2), 412, 0}});
+}
+
+TEST_CASE("features decide, not versions") {
+  Case one(small + disk + net);
+  CHECK(has(value_of(one.plan(), "-device", "virtio-blk-pci"), "packed=on"));
+  one.features.known.erase("virtio-blk-pci.packed");
+  one.features.known.erase("thread-context");
+  one.features.known.erase("machine.vmport");
+  one.features.known.erase("aio.io_uring");
+  const LaunchPlan plan = one.plan();
+  CHECK(has(value_of(plan, "-device", "virtio-blk-pci"), "packed=off"));
+  CHECK(value_of(plan, "-object", "thread-context") == "");
+  CHECK(has(value_of(plan, "-object", "memfd"), "\"prealloc\":true"));
+  CHECK(!has(value_of(plan, "-object", "memfd"), "prealloc-context"));
+  CHECK(!has(value_of(plan, "-machine"), "vmport"));
+  CHECK(has(value_of(plan, "-blockdev"), "aio=native"));
+  CHECK(noted(plan, "disk[0].aio: native instead of io_uring: this QEMU was built without it"));
+  one = Case(small + disk + "packed = true\naio = \"io_uring\"\n");
+  one.features.known.erase("virtio-blk-pci.packed");
+  one.features.known.erase("aio.io_uring");
+  CHECK(has(one.problems(), "error: disk[0].packed: QEMU 10.0.2 has no packed virtqueues for virtio-blk"));
+  CHECK(has(one.problems(), "error: disk[0].aio: QEMU 10.0.2 was built without io_uring"));
+}
+
+TEST_CASE("what the machine said about a disk is met or refused") {
+  const auto with = [](const std::string& keys, const std::function<void(DeviceFacts&)>& change) {
+    Case one(small + disk + keys);
+    change(one.facts.devices[0]);
+    return one;
+  };
+  CHECK(has(with("", [](DeviceFacts& f) { f.exists = false; }).problems(), "error: disk[0].path: there is no file '/images/a.raw'; wanted an image or a block device"));
+  CHECK(has(with("", [](DeviceFacts& f) { f.readable = false; }).problems(), "cannot be opened for reading and writing by this user"));
+  CHECK(has(with("", [](DeviceFacts& f) { f.chain_problem = "a vmdk image"; }).problems(), "error: disk[0].path: a vmdk image"));
+  CHECK(has(with("format = \"qcow2\"\n", [](DeviceFacts& f) { f.format = "raw"; }).problems(), "error: disk[0].format: \"qcow2\", but '/images/a.raw' is no qcow2 image"));
+  CHECK(has(with("format = \"raw\"\n", [](DeviceFacts& f) { f.format = "qcow2"; }).problems(), "the guest would see its metadata as a disk"));
+  CHECK(has(with("", [](DeviceFacts& f) { f.direct_io = false; }).problems(), "error: disk[0].cache: this cache mode opens with O_DIRECT"));
+  const Case threads = with("cache = \"writeback\"\n", [](DeviceFacts& f) { f.io_uring = false, f.io_uring_why = "io_uring_setup: Operation not permitted"; });
+  CHECK(has(value_of(threads.plan(), "-blockdev"), "aio=threads"));
+  CHECK(noted(threads.plan(), "disk[0].aio: threads instead of io_uring: io_uring_setup: Operation not permitted"));
+  const Case chain = with("", [](DeviceFacts& f) { f.format = "qcow2", f.chain = {{"/images/mid", "qcow2"}, {"/images/base", "raw"}}; });
+  const LaunchPlan plan = chain.plan();
+  std::vector<std::string> opened;
+  for (const PlannedStep& step : plan.steps) {
+    if (const auto* file = std::get_if<OpenFile>(&step.step); file && file->path != "/dev/kvm") opened.push_back(file->path + (file->writable ? " rw" : ""));
+  }
+  CHECK(opened == std::vector<std::string>{"/images/base", "/images/mid", "/images/a.raw rw"});
+  CHECK(has(value_of(plan, "-blockdev", "node-name=disk0-image"), "backing=disk0-backing0"));
+}
+
+TEST_CASE("all problems of a plan come together") {
+  Case one(small + disk + net + "[boot]\nkernel = \"/k\"\n");
+  one.spec.machine = "pc-q35-99.0";
+  one.spec.cpu.count = 400;
+  one.facts.devices[0].exists = false;
+  one.facts.devices[1].bridge_exists = false;
+  one.facts.kernel_readable = false;
+  const std::string text = one.problems();
+  INFO(text);
+  CHECK(has(text, "error: machine: "));
+  CHECK(has(text, "error: cpu.count: "));
+  CHECK(has(text, "error: boot.kernel: "));
+}
+
+TEST_CASE("what a VM has is never given to another: 1000 VMs on 4096 PUs") {
+  const topology::HostTopology host = machine("synthetic-8n-4096");
+  const QemuFeatures features = qemu("11.1");
+  Spec spec = spec_of("[cpu]\ncount = 4\n[memory]\nsize = \"256M\"\npage = \"4K\"\n[console]\nmode = \"none\"\n");
+  topology::Reservations taken;
+  CpuSet given;
+  for (int i = 0; i < 1000; ++i) {
+    spec.name = fmt::format("vm-{}", i);
+    const auto plan = make_plan(spec, host, {}, taken, features, assumed_facts(spec, host));
+    REQUIRE_MESSAGE(plan.has_value(), fmt::format("VM {}: {}", i, plan ? "" : render(plan.error(), nullptr, false)));
+    CpuSet seats;
+    for (const topology::VcpuSeat& seat : plan->placement.vcpus) seats.add(seat.cpu.value());
+    REQUIRE(seats.size() == 4);
+    REQUIRE(plan->reservation.cpus.contains(seats));
+    REQUIRE(!given.intersects(plan->reservation.cpus));
+    REQUIRE(!topology::default_housekeeping(host).intersects(seats));
+    given |= plan->reservation.cpus;
+    taken.vms.push_back(plan->reservation);
+  }
+  CHECK(given.size() == 4000);
+}
