@@ -225,7 +225,7 @@ namespace {
 // One given by $VMRUN_RUN_DIR stands alone.
 std::vector<fs::path> other_ledgers(const fs::path& base) {
   std::vector<fs::path> others;
-  if (std::getenv("VMRUN_RUN_DIR") != nullptr) return others;
+  if (std::getenv("VMRUN_RUN_DIR") != nullptr || base != run_base()) return others;  // a world of its own
   others.emplace_back("/run/vmrun");
   std::error_code error;
   for (const auto& user : fs::directory_iterator("/run/user", error)) others.push_back(user.path() / "vmrun");

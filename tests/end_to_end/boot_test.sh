@@ -63,7 +63,7 @@ TOML
         failed "$version: QEMU runs"
     fi
     "$vmrun" stop boot 2>/dev/null || failed "$version: vmrun stop"
-    is "$version: exit code after the guest powered off" "$(exit_of "$pid" 30)" 0
+    exits "$version: exit code after the guest powered off" "$pid" 30 0
     as_before "$version: the machine is as before"
     has "$version: packed rings negotiated by the guest's driver" "$console" '^guest: virtio[0-9]* device=blk driver=virtio_blk mq=1 packed=1'
     has "$version: network card" "$console" '^guest: eth0 driver=virtio_net mac=52:54:00'

@@ -85,11 +85,15 @@ within() {
         sleep 0.02
     done
 }
-# exit_of PID SECONDS: the exit code of a child of ours, `late` when it does not end
+# exit_of PID SECONDS: $exit_code becomes that of a child of this shell (so never in $(...)), `late` when it does not end
 exit_of() {
-    local status=0
-    if within "$2" ended "$1"; then wait "$1" || status=$?; else status=late; fi
-    echo "$status"
+    exit_code=0
+    if within "$2" ended "$1"; then wait "$1" || exit_code=$?; else exit_code=late; fi
+}
+# exits WHAT PID SECONDS WANTED
+exits() {
+    exit_of "$2" "$3"
+    is "$1" "$exit_code" "$4"
 }
 ended() { ! kill -0 "$1" 2>/dev/null || [[ $(stat_of "$1") == [ZX] ]]; }
 stat_of() { sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null || true; }
@@ -144,7 +148,18 @@ environment() { tr '\0' '\n' 2>/dev/null <"$1/environ" || true; }
 pool_file() { echo "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/$1_hugepages"; }
 pool() { cat "$(pool_file nr)"; }
 pool_free() { cat "$(pool_file free)"; }
-set_pool() { echo "$1" >"$(pool_file nr)"; }
+# Tests that set the pool first take it over: pages that others use stay out of the picture, free ones come back at the end.
+pool_base='' free_at_start=0
+take_pool() {
+    [ -w "$(pool_file nr)" ] || skip "this kernel has no pool of 2M pages"
+    free_at_start=$(pool_free)
+    pool_base=$(($(pool) - free_at_start))
+    set_pool 0
+    [ "$(pool)" = "$pool_base" ] && [ "$(pool_free)" = 0 ] || skip "others change node 0's pool of 2M pages while this runs"
+}
+# set_pool PAGES: beyond those of others
+set_pool() { echo $((pool_base + $1)) >"$(pool_file nr)"; }
+our_pool() { echo $(($(pool) - pool_base)); }
 # huge_pages_of PID: its 2M pages by numa_maps, all nodes
 huge_pages_of() {
     awk '/ huge / { for (i = 1; i <= NF; i++) if ($i ~ /^N[0-9]+=/) { split($i, p, "="); sum += p[2] } } END { print sum + 0 }' "/proc/$1/numa_maps"
@@ -162,7 +177,8 @@ processes_of_ours() {
 # snapshot: everything that a VM changes. (Counters are left out; so are the addresses of processes.)
 snapshot() {
     grep -sH . /sys/devices/system/node/node*/hugepages/*/{nr,free,surplus}_hugepages || true
-    ip -o link show | sed 's/ qlen [0-9]*//'
+    # an interface's operational state follows its last port by up to a second
+    ip -o link show | sed 's/ qlen [0-9]*//; s/NO-CARRIER,//; s/,LOWER_UP//; s/ state [A-Z]*//'
     compgen -G '/sys/class/net/*/brif/*' || true
     processes_of_ours
     find "$VMRUN_RUN_DIR" -mindepth 1 -printf '%P %m %U\n' 2>/dev/null | sort || true
@@ -184,11 +200,12 @@ make_bridge() {
     ip link add "$1" type bridge 2>/dev/null || return 1
     bridges+=("$1")
     ip link set "$1" address 02:76:6d:72:75:01 ${2:+mtu "$2"} up
+    within 5 is_down "$1" || true # it takes a moment to find that nobody is on it
 }
+is_down() { [ "$(cat "/sys/class/net/$1/operstate")" = down ]; }
 
 # --- the end ---
 
-pool_at_start=$(cat "$(pool_file nr)" 2>/dev/null || echo 0)
 clean_up() {
     local status=$? line pid bridge
     trap - EXIT
@@ -199,7 +216,7 @@ clean_up() {
     done < <(processes_of_ours)
     "$vmrun" recover >/dev/null 2>&1
     for bridge in "${bridges[@]}"; do ip link del "$bridge" 2>/dev/null; done
-    if [ "$(id -u)" = 0 ] && [ "$(cat "$(pool_file nr)" 2>/dev/null || echo 0)" != "$pool_at_start" ]; then set_pool "$pool_at_start"; fi
+    if [ -n "$pool_base" ]; then echo $(($(pool) - $(pool_free) + free_at_start)) >"$(pool_file nr)"; fi
     if [ -n "${VMRUN_E2E_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
     exit "$status"
 }

@@ -1,0 +1,133 @@
+#!/bin/bash
+# Kills vmrun, QEMU, or both with SIGKILL at a random instant of a VM's life, then runs `vmrun recover`, and compares everything
+# a VM changes with what was there before: each node's pools, interfaces, bridge ports, processes, /run/vmrun, mounts, /dev/shm.
+#   tests/end_to_end/kill_campaign.sh VMRUN [ROUNDS] [SEED]      (200 rounds)
+# Each round draws: QEMU's version, run or start, 2M pages on an empty or partly filled pool, bridge, disk, who is killed, and
+# when. The last lines say how many rounds ended equal, and how far the VMs had come when they were hit.
+# shellcheck source=tests/end_to_end/lib.sh
+. "$(dirname "$0")/lib.sh"
+root_only
+have_kvm || skip "no /dev/kvm: the rounds would take hours"
+rounds=${2:-200}
+RANDOM=${3:-$$}
+echo "seed ${3:-$$}"
+bridge=vmrune2e4
+make_bridge "$bridge" || skip "no bridge can be made here"
+truncate -s 16M "$work/disk.img"
+take_pool
+
+draw() { echo $((RANDOM % $1)); }
+chance() { [ $((RANDOM % 100)) -lt "$1" ]; } # percent
+now() { echo "${EPOCHREALTIME/[.,]/}"; }     # microseconds
+pause_for() { sleep "$(printf '%d.%06d' $(($1 / 1000000)) $(($1 % 1000000)))"; }
+
+# How long a whole start takes with each QEMU: the instants are drawn from there.
+declare -A span
+one_spec() { # NAME: what this round's VM has
+    {
+        printf 'name = "%s"\naccel = "kvm"\n[cpu]\ncount = %d\nmodel = "qemu64"\npin = %s\n' "$1" $((1 + RANDOM % 2)) "$(chance 50 && echo '"off"' || echo '"auto"')"
+        printf '[memory]\nsize = "%dM"\npage = "%s"\n' "$((64 << (RANDOM % 2)))" "$(chance 75 && echo 2M || echo 4K)"
+        ! chance 60 || printf '[[net]]\nbridge = "%s"\n' "$bridge"
+        ! chance 60 || printf '[[disk]]\npath = "disk.img"\n'
+        rom_boot
+    } | spec "$1"
+}
+for qemu in "${qemus[@]}"; do
+    use_qemu "$qemu"
+    one_spec measure
+    "$vmrun" start "$work/measure.toml" 2>/dev/null # also makes vmrun know this QEMU
+    "$vmrun" kill measure 2>/dev/null
+    begun=$(now)
+    "$vmrun" start "$work/measure.toml" 2>/dev/null
+    span[$qemu]=$(($(now) - begun))
+    "$vmrun" kill measure 2>/dev/null
+    echo "QEMU $(version_of "$qemu"): a start takes $((${span[$qemu]} / 1000)) ms"
+done
+
+# hit PID...: SIGKILL
+hit() { kill -KILL "$@" 2>/dev/null || true; }
+children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
+# stage: how far the VM had come, by what lies in its directory
+stage() {
+    local dir=$VMRUN_RUN_DIR/round
+    if [ ! -d "$dir" ]; then echo "0 before or after everything"
+    elif [ ! -s "$dir/journal" ]; then echo "1 claimed, nothing done"
+    elif grep -qs undone "$dir/journal"; then echo "7 undoing"
+    elif [ ! -s "$dir/state.json" ]; then
+        if grep -qs end_process "$dir/journal"; then echo "3 QEMU forked"; else echo "2 preparing the host"; fi
+    elif grep -qs '"running"' "$dir/state.json"; then echo "5 running"
+    elif grep -qs '"stopping"' "$dir/state.json"; then echo "6 stopping"
+    else echo "4 QEMU starting"; fi
+}
+declare -A stages victims
+equal=0
+for ((round = 1; round <= rounds; round++)); do
+    qemu=${qemus[RANDOM % ${#qemus[@]}]}
+    use_qemu "$qemu"
+    one_spec round
+    set_pool $((RANDOM % 3 == 0 ? RANDOM % 40 : 0))
+    remember
+    whole=${span[$qemu]}
+    verb=$(chance 50 && echo run || echo start)
+    options=()
+    [ "$verb" = start ] || options=(--no-console)
+    begun=$(now)
+    "$vmrun" "$verb" "${options[@]}" "$work/round.toml" >"$work/round.out" 2>&1 </dev/null &
+    launcher=$!
+    victim=$(draw 3) # 0 vmrun, 1 QEMU, 2 both
+    case $(draw 8) in # mostly anywhere; oftener than that at the two ends, where the steps are close together
+        0) delay=$(((RANDOM * 32768 + RANDOM) % 12000)) ;;
+        1) delay=$((whole - 8000 + (RANDOM * 32768 + RANDOM) % 16000)) ;;
+        2 | 3) delay=$((2 * whole + 30000)) ;; # it runs: hit it there, or while it is being ended
+        *) delay=$(((RANDOM * 32768 + RANDOM) % (whole * 3 / 2))) ;; # those with a disk, a tap and more pages take longer
+    esac
+    left=$((begun + delay - $(now)))
+    [ "$left" -le 1000 ] || pause_for $((left - 1000))
+    if [ "$delay" -ge $((2 * whole + 30000)) ] && chance 60; then # end it by the front door meanwhile
+        "$vmrun" kill round >/dev/null 2>&1 &
+        ender=$!
+        pause_for $(((RANDOM * 32768 + RANDOM) % 30000))
+    else
+        ender=''
+    fi
+    keeper=$launcher
+    [ "$verb" = run ] || keeper=$(children "$launcher")
+    [ -n "$keeper" ] || keeper=$(jq -r .pid "$VMRUN_RUN_DIR/round/owner" 2>/dev/null || true)
+    child=$(children "${keeper:-$launcher}")
+    reached=$(stage)
+    # shellcheck disable=SC2086
+    case $victim in
+        0) hit $launcher $keeper ;;
+        1) hit $child ;;
+        2) hit $child $launcher $keeper ;;
+    esac
+    who=$victim
+    [ -n "$child" ] || [ "$victim" != 1 ] || who=3
+    stages[$reached]=$((${stages[$reached]:-0} + 1))
+    victims[$who]=$((${victims[$who]:-0} + 1))
+    # vmrun that lost only its QEMU puts things back by itself and ends; if QEMU was not there yet, the VM runs on: end it
+    if [ "$victim" = 1 ]; then
+        end_it() { "$vmrun" kill round >/dev/null 2>&1 || { ended "$launcher" && [ ! -d "$VMRUN_RUN_DIR/round" ]; }; }
+        [ -n "$child" ] || within 10 end_it || hit "$launcher"
+    fi
+    wait "$launcher" 2>/dev/null || true
+    [ -z "$ender" ] || wait "$ender" 2>/dev/null || true
+    gone() { [ -z "$(processes_of_ours)" ]; }
+    within 5 gone || true
+    code=0
+    "$vmrun" recover >"$work/recover.out" 2>&1 || code=$?
+    if [ "$code" = 0 ] && within 3 same_as_before; then
+        equal=$((equal + 1))
+    else
+        failed "round $round: $verb, victim $victim after $delay us of $whole at stage '$reached'" "recover exit $code: $(cat "$work/recover.out")
+$(diff "$work/before" "$work/after" || true)"
+        [ ! -d "$VMRUN_RUN_DIR/round" ] || cat "$VMRUN_RUN_DIR/round/journal" 2>/dev/null || true
+        # start the next round from a clean machine
+        processes_of_ours | while read -r line; do hit "$(sed 's|/proc/\([0-9]*\) .*|\1|' <<<"$line")"; done
+        "$vmrun" recover >/dev/null 2>&1 || rm -rf "$VMRUN_RUN_DIR/round"
+    fi
+done
+echo "killed: vmrun ${victims[0]:-0}, QEMU ${victims[1]:-0}, both ${victims[2]:-0}, QEMU before it was there ${victims[3]:-0}"
+for reached in "${!stages[@]}"; do printf '%5d  %s\n' "${stages[$reached]}" "${reached#* }"; done | sort -k2
+echo "$equal of $rounds rounds ended with the machine as before"
+[ "$equal" = "$rounds" ]
