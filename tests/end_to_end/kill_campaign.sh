@@ -8,6 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 root_only
 have_kvm || skip "no /dev/kvm: the rounds would take hours"
+exec 2> >(grep -v ' Killed ' >&2) # bash tells of every child that was killed
 rounds=${2:-200}
 RANDOM=${3:-$$}
 echo "seed ${3:-$$}"
@@ -71,36 +72,64 @@ for ((round = 1; round <= rounds; round++)); do
     verb=$(chance 50 && echo run || echo start)
     options=()
     [ "$verb" = start ] || options=(--no-console)
+    aim=$((RANDOM % 10))
+    [ "$aim" -ge 3 ] || verb=run options=(--no-console)
     begun=$(now)
     "$vmrun" "$verb" "${options[@]}" "$work/round.toml" >"$work/round.out" 2>&1 </dev/null &
     launcher=$!
-    victim=$(draw 3) # 0 vmrun, 1 QEMU, 2 both
-    case $(draw 8) in # mostly anywhere; oftener than that at the two ends, where the steps are close together
-        0) delay=$(((RANDOM * 32768 + RANDOM) % 12000)) ;;
-        1) delay=$((whole - 8000 + (RANDOM * 32768 + RANDOM) % 16000)) ;;
-        2 | 3) delay=$((2 * whole + 30000)) ;; # it runs: hit it there, or while it is being ended
+    victim=$((RANDOM % 3)) # 0 vmrun, 1 QEMU, 2 both
+    sharp=''
+    case $aim in # mostly anywhere; oftener than that at the two ends, where the steps are close together
+        0 | 1) sharp=owner delay=0 ;;    # from the claim on: pools, taps, files, fork
+        2) sharp=undone delay=0 ;;       # from the first undo on
+        3) delay=$((whole - 8000 + (RANDOM * 32768 + RANDOM) % 16000)) ;;
+        4 | 5) delay=$((2 * whole + 30000)) ;; # it runs: hit it there, or while it is being ended
         *) delay=$(((RANDOM * 32768 + RANDOM) % (whole * 3 / 2))) ;; # those with a disk, a tap and more pages take longer
     esac
-    left=$((begun + delay - $(now)))
-    [ "$left" -le 1000 ] || pause_for $((left - 1000))
-    if [ "$delay" -ge $((2 * whole + 30000)) ] && chance 60; then # end it by the front door meanwhile
-        "$vmrun" kill round >/dev/null 2>&1 &
-        ender=$!
-        pause_for $(((RANDOM * 32768 + RANDOM) % 30000))
+    ender=''
+    if [ -n "$sharp" ]; then # no process may be started between the sight and the shot: it would take longer than the steps
+        victim=0
+        if [ "$sharp" = undone ]; then
+            pause_for $((2 * whole + 30000))
+            "$vmrun" kill round >/dev/null 2>&1 &
+            ender=$!
+        fi
+        end=$((${EPOCHREALTIME/[.,]/} + 3000000)) journal=$VMRUN_RUN_DIR/round/journal
+        while [ "${EPOCHREALTIME/[.,]/}" -lt "$end" ]; do
+            if [ "$sharp" = owner ]; then
+                [ ! -e "$VMRUN_RUN_DIR/round/owner" ] || break
+            elif [ -e "$journal" ]; then
+                { mapfile -t lines <"$journal"; } 2>/dev/null || true
+                [[ ${lines[*]} != *undone* ]] || break
+            else
+                break
+            fi
+        done
+        end=$((${EPOCHREALTIME/[.,]/} + RANDOM % 4000))
+        [ "$sharp" = owner ] || end=$((end - 4000 + RANDOM % 1000))
+        while [ "${EPOCHREALTIME/[.,]/}" -lt "$end" ]; do :; done
+        kill -KILL "$launcher" 2>/dev/null || true
     else
-        ender=''
+        left=$((begun + delay - $(now)))
+        [ "$left" -le 1000 ] || pause_for $((left - 1000))
+        if [ "$delay" -ge $((2 * whole + 30000)) ] && chance 60; then # end it by the front door meanwhile
+            "$vmrun" kill round >/dev/null 2>&1 &
+            ender=$!
+            pause_for $(((RANDOM * 32768 + RANDOM) % 30000))
+        fi
     fi
     keeper=$launcher
     [ "$verb" = run ] || keeper=$(children "$launcher")
     [ -n "$keeper" ] || keeper=$(jq -r .pid "$VMRUN_RUN_DIR/round/owner" 2>/dev/null || true)
     child=$(children "${keeper:-$launcher}")
-    reached=$(stage)
+    [ "$victim" != 1 ] || reached=$(stage)
     # shellcheck disable=SC2086
     case $victim in
         0) hit $launcher $keeper ;;
         1) hit $child ;;
         2) hit $child $launcher $keeper ;;
     esac
+    [ "$victim" = 1 ] || reached=$(stage) # a dead vmrun's directory stays as it was
     who=$victim
     [ -n "$child" ] || [ "$victim" != 1 ] || who=3
     stages[$reached]=$((${stages[$reached]:-0} + 1))

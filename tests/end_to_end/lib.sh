@@ -70,10 +70,10 @@ finish() {
     exit 0
 }
 # run_code COMMAND...: its exit code in $code, its two outputs in $out and $err
+# shellcheck disable=SC2034
 run_code() {
     code=0
     "$@" >"$work/stdout" 2>"$work/stderr" </dev/null || code=$?
-    # shellcheck disable=SC2034
     out=$(tr -d '\0' <"$work/stdout") err=$(tr -d '\0' <"$work/stderr")
 }
 # within SECONDS COMMAND...: until it succeeds
@@ -112,13 +112,15 @@ have_kvm() { [ "$(id -u)" = 0 ] && [ -c /dev/kvm ]; }
 # rom_accel: top-level line and [cpu] keys for the ROM. A CPU model with few features starts under every kind of KVM.
 rom_accel() { if have_kvm; then echo 'accel = "kvm"'; else echo 'accel = "tcg"'; fi; }
 
-# started PID-VARIABLE NAME OPTION...: `vmrun run` in the background, outputs in $work/NAME.{out,err}
+# run_in_background PID-VARIABLE NAME OPTION...: `vmrun run` in the background, outputs in $work/NAME.{out,err}
+# shellcheck disable=SC2034
 run_in_background() {
     local -n pid_=$1
     local name=$2
     shift 2
+    : >"$work/$name.out" # what an earlier run said is not to be taken for this one's
+    : >"$work/$name.err"
     "$vmrun" run "$@" "$work/$name.toml" >"$work/$name.out" 2>"$work/$name.err" </dev/null &
-    # shellcheck disable=SC2034
     pid_=$!
 }
 # said NAME PATTERN: the guest's console has such a line

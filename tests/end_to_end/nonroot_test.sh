@@ -36,7 +36,7 @@ for qemu in "${qemus[@]}"; do
     has "$version: its disk works" "$console" '^guest: disk vda write and read ok'
     has "$version: its network card is there" "$console" '^guest: eth0 driver=virtio_net'
     is "$version: nothing is left in \$XDG_RUNTIME_DIR/vmrun" "$(find "$work/xdg/vmrun" -mindepth 1 ! -name .lock 2>/dev/null)" ""
-    check "$version: what is known of this QEMU was kept" grep -qrF "$(readlink -f "$qemu")" "$work/home/cache" /var/cache/vmrun
+    check "$version: what is known of this QEMU was kept" grep -qrsF "$(readlink -f "$qemu")" "$work/home" /var/cache/vmrun
 
     linux auto 'page = "auto"' ''
     run_code "${user[@]}" "$vmrun" run "$work/auto.toml"

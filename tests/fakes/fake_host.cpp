@@ -1,6 +1,7 @@
 #include "tests/fakes/fake_host.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,8 +11,6 @@
 #include <cerrno>
 #include <stdexcept>
 #include <system_error>
-
-#include <fmt/format.h>
 
 namespace fakes {
 
@@ -120,7 +119,8 @@ std::string FakeHost::snapshot(const fs::path& base) const {
   }
   std::set<std::string> files;
   std::error_code none_there;
-  for (const auto& entry : fs::recursive_directory_iterator(base, none_there)) files.insert(fs::relative(entry.path(), base));
+  for (const auto& entry : fs::recursive_directory_iterator(base, none_there))
+    files.insert(fs::relative(entry.path(), base));
   files.erase(".lock");
   for (const std::string& file : files) text += "file " + file + "\n";
   return text + fmt::format("{} processes\n", live_processes().size());
@@ -136,7 +136,8 @@ std::uint64_t FakeHost::pool_total(unsigned node, Bytes page) {
 std::uint64_t FakeHost::set_pool(unsigned node, Bytes page, std::uint64_t total) {
   Verb verb(*this, fmt::format("set_pool {} {} {}", node, to_string(page), total));
   Pool& one = pool(node, page);
-  const std::uint64_t possible = one.fragmented ? std::max(one.total, one.total + (total - std::min(one.total, total)) / 2) : one.most;
+  const std::uint64_t possible =
+      one.fragmented ? std::max(one.total, one.total + (total - std::min(one.total, total)) / 2) : one.most;
   one.total = std::min({total, possible, one.most});
   verb.done();
   return one.total;
@@ -203,7 +204,8 @@ void FakeHost::drop_tap(const std::string& name) {
 
 int FakeHost::open_file(const std::string& path, bool writable, bool direct) {
   Verb verb(*this, fmt::format("open_file {}{}", path, writable ? " rw" : ""));
-  const int fd = files_.contains(path) || path.starts_with("/dev/") ? empty_file() : real_.open_file(path, writable, direct);
+  const int fd =
+      files_.contains(path) || path.starts_with("/dev/") ? empty_file() : real_.open_file(path, writable, direct);
   verb.done();
   return fd;
 }

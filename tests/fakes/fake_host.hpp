@@ -38,7 +38,9 @@ class FakeHost final : public launcher::Host {
   void add_pool(const Pool& pool);
   void change_pool(const Pool& pool_now) { pool(pool_now.node, pool_now.page) = pool_now; }
   void add_persistent_tap(const std::string& name) { persistent_taps_.insert(name); }
-  void add_file(const std::string& path) { files_.insert(path); }  // opened as an empty file; a real path is really opened
+  void add_file(const std::string& path) {
+    files_.insert(path);
+  }  // opened as an empty file; a real path is really opened
   // A child outlives its vmrun, as a QEMU would whose parent-death signal came too late.
   void let_children_live() { children_die_ = false; }
   void set_unpinnable(topology::CpuSet cpus) { unpinnable_ = std::move(cpus); }  // as if a cpuset forbade them
@@ -46,7 +48,7 @@ class FakeHost final : public launcher::Host {
   // --- what goes wrong: the k-th verb from now on (0 is the next) ---
   void fail_at(std::size_t verb) { fail_at_ = verb; }
   void stop_dead_at(std::size_t verb, When when) { stop_at_ = verb, stop_when_ = when; }
-  void heal();              // nothing goes wrong any more; verbs are counted from 0 again
+  void heal();                            // nothing goes wrong any more; verbs are counted from 0 again
   void exit_on_stop() { exits_ = true; }  // in a forked launch: _exit(stopped) instead of throw StopDead
   static constexpr int stopped = 86;
 

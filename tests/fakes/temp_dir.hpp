@@ -51,8 +51,10 @@ class Environment {
     setenv(name.c_str(), value.c_str(), 1);
   }
   ~Environment() {
-    if (had_) setenv(name_.c_str(), before_.c_str(), 1);
-    else unsetenv(name_.c_str());
+    if (had_)
+      setenv(name_.c_str(), before_.c_str(), 1);
+    else
+      unsetenv(name_.c_str());
   }
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;

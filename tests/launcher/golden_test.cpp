@@ -50,7 +50,8 @@ std::string line_of(const fs::path& file, const std::string& otherwise) {
 std::string plan_case(const launcher::SpecFile& file) {
   const fs::path tests = VMRUN_TESTS;
   const std::string name = line_of("host", "");
-  const auto host = topology::read_host_argument(name.starts_with("synthetic:") ? name : (tests / "hosts" / (name + ".json")).string());
+  const auto host = topology::read_host_argument(
+      name.starts_with("synthetic:") ? name : (tests / "hosts" / (name + ".json")).string());
   REQUIRE_MESSAGE(host.has_value(), (host ? "" : host.error()));
   const auto qemu = launcher::features_from_json(read_file(tests / "qemu" / (line_of("qemu", "10.0") + ".json")));
   REQUIRE_MESSAGE(qemu.has_value(), (qemu ? "" : qemu.error()));

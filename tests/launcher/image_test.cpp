@@ -1,4 +1,6 @@
 // Images as qemu-img makes them: format, what they stand on, and what vmrun does not run.
+#include "launcher/image.hpp"
+
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -6,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "launcher/image.hpp"
 #include "launcher/process.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
@@ -42,7 +43,8 @@ bool skip() {
 
 TEST_CASE("raw is whatever has no known header") {
   const Folder dir;
-  for (const std::string& text : {std::string(), std::string("x"), std::string(200, '\0'), std::string("QFI"), "QFI\xfb" + std::string(10, '\0')}) {
+  for (const std::string& text : {std::string(), std::string("x"), std::string(200, '\0'), std::string("QFI"),
+                                  "QFI\xfb" + std::string(10, '\0')}) {
     fakes::write_file(dir / "a.raw", text);
     const auto image = read_image(dir.file("a.raw"));
     REQUIRE(image);
@@ -89,7 +91,8 @@ TEST_CASE("a backing file said to be raw is raw, whatever a guest wrote into it"
   const Folder dir;
   dir.img({"create", "-f", "raw", "base.raw", "1M"});
   for (const char* compat : {"0.10", "1.1"}) {
-    dir.img({"create", "-f", "qcow2", "-o", std::string("compat=") + compat, "-b", "base.raw", "-F", "raw", "top.qcow2"});
+    dir.img(
+        {"create", "-f", "qcow2", "-o", std::string("compat=") + compat, "-b", "base.raw", "-F", "raw", "top.qcow2"});
     dir.img({"create", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", "evil.qcow2", "1M"});
     std::string evil = fakes::read_file(dir / "evil.qcow2");
     evil.resize(1 << 20);
@@ -106,7 +109,8 @@ TEST_CASE("what an image stands on must be there") {
   dir.img({"create", "-f", "raw", "base.raw", "1M"});
   dir.img({"create", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "top.qcow2"});
   std::filesystem::remove(dir / "base.raw");
-  CHECK(problem_of(dir.file("top.qcow2")) == "'" + dir.file("top.qcow2") + "' stands on '" + dir.file("base.raw") + "', which is not there");
+  CHECK(problem_of(dir.file("top.qcow2")) ==
+        "'" + dir.file("top.qcow2") + "' stands on '" + dir.file("base.raw") + "', which is not there");
 }
 
 TEST_CASE("a chain that loops, or is too long, is refused") {
@@ -117,7 +121,8 @@ TEST_CASE("a chain that loops, or is too long, is refused") {
   dir.img({"rebase", "-u", "-b", "b.qcow2", "-F", "qcow2", "a.qcow2"});
   CHECK(problem_of(dir.file("a.qcow2")) == "its chain of backing files is longer than 16, or loops");
   dir.img({"create", "-f", "qcow2", "c0", "1M"});
-  for (int i = 1; i <= 17; ++i) dir.img({"create", "-f", "qcow2", "-b", "c" + std::to_string(i - 1), "-F", "qcow2", "c" + std::to_string(i)});
+  for (int i = 1; i <= 17; ++i)
+    dir.img({"create", "-f", "qcow2", "-b", "c" + std::to_string(i - 1), "-F", "qcow2", "c" + std::to_string(i)});
   CHECK(read_image(dir.file("c16"))->chain.size() == 16);
   CHECK(problem_of(dir.file("c17")) == "its chain of backing files is longer than 16, or loops");
 }
@@ -133,7 +138,8 @@ TEST_CASE("encrypted images and those with their data elsewhere are refused") {
     CHECK(problem_of(dir.file("encrypted.qcow2")) == "the image is encrypted, which vmrun does not handle");
   }
   dir.img({"create", "-q", "-f", "qcow2", "-o", "data_file=data.raw", "external.qcow2", "1M"});
-  CHECK(problem_of(dir.file("external.qcow2")) == "the image keeps its data in another file, which vmrun does not handle");
+  CHECK(problem_of(dir.file("external.qcow2")) ==
+        "the image keeps its data in another file, which vmrun does not handle");
 }
 
 TEST_CASE("other formats are named, with the way out") {
@@ -143,7 +149,8 @@ TEST_CASE("other formats are named, with the way out") {
     INFO(std::string(format));
     dir.img({"create", "-q", "-f", format, std::string("a.") + format, "2M"});
     const std::string path = dir.file(std::string("a.") + format);
-    CHECK(problem_of(path) == "a " + std::string(format) + " image; convert it with `qemu-img convert -O raw " + path + " NEW`");
+    CHECK(problem_of(path) ==
+          "a " + std::string(format) + " image; convert it with `qemu-img convert -O raw " + path + " NEW`");
   }
 }
 
@@ -159,8 +166,9 @@ TEST_CASE("headers of any bytes are answered, never believed") {
   };
   CHECK(with(7, "\x09") == "qcow2 version 9 is unknown; wanted 2 or 3");
   CHECK(with(7, "\x03") == "none: qcow2");
-  CHECK(with(8, std::string("\0\0\0\0\0\0\0\x40\xff\xff\xff\xff", 12)) == "the name of its backing file is longer than 1023 bytes");
-  CHECK(with(8, std::string(8, '\xff')) != "");                                              // a name far beyond the end
+  CHECK(with(8, std::string("\0\0\0\0\0\0\0\x40\xff\xff\xff\xff", 12)) ==
+        "the name of its backing file is longer than 1023 bytes");
+  CHECK(with(8, std::string(8, '\xff')) != "");  // a name far beyond the end
   CHECK(with(8, std::string("\0\0\0\0\0\0\0\x68\0\0\x03\xff", 12)).find("which is not there") != std::string::npos);
-  CHECK(with(20, std::string("\xff\xff\xff\xff", 4)) != "");                                 // cluster bits
+  CHECK(with(20, std::string("\xff\xff\xff\xff", 4)) != "");  // cluster bits
 }

@@ -1,8 +1,9 @@
 // Tried on the very file: ordinary files, empty ones, and those that cannot be read.
+#include "launcher/io_uring_probe.hpp"
+
 #include <doctest/doctest.h>
 #include <unistd.h>
 
-#include "launcher/io_uring_probe.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
 namespace {
@@ -22,8 +23,10 @@ TEST_CASE("a file, an empty file and one of odd size are read; otherwise the ker
     fakes::write_file(dir / "image", std::string(size, 'x'));
     const launcher::IoProbe probe = launcher::probe_io(dir / "image");
     CHECK(probe.io_uring == ring_here());
-    if (probe.io_uring && probe.direct_io) CHECK(probe.why.empty());
-    else CHECK(!probe.why.empty());
+    if (probe.io_uring && probe.direct_io)
+      CHECK(probe.why.empty());
+    else
+      CHECK(!probe.why.empty());
     CHECK(fakes::read_file(dir / "image").size() == size);
   }
 }

@@ -1,4 +1,6 @@
 // While the VM lives: how its end is told, how it is stopped rung by rung, its console, and that everything is undone.
+#include "launcher/keep.hpp"
+
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -10,7 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "launcher/keep.hpp"
 #include "launcher/read_spec.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
@@ -26,10 +27,12 @@ struct Running {
   fakes::TempDir dir;
   fs::path base = dir / "run";
   fakes::FakeHost host{dir / "host"};
-  topology::HostTopology machine = topology::read_host_argument((fs::path(VMRUN_TESTS) / "hosts/rocky-2s.json").string()).value();
+  topology::HostTopology machine =
+      topology::read_host_argument((fs::path(VMRUN_TESTS) / "hosts/rocky-2s.json").string()).value();
   std::string before;
   std::vector<std::string> said;
   std::optional<RunningVm> vm;
+  std::chrono::milliseconds lasted{};  // the last keep()
 
   explicit Running(const std::string& behaviour = "") {
     const fakes::Environment odd("FAKE_QEMU", behaviour);
@@ -43,7 +46,8 @@ struct Running {
                       return facts;
                     },
                 .features = []() -> std::expected<QemuFeatures, std::string> {
-                  auto features = features_from_json(fakes::read_file(fs::path(VMRUN_TESTS) / "qemu/10.0.json")).value();
+                  auto features =
+                      features_from_json(fakes::read_file(fs::path(VMRUN_TESTS) / "qemu/10.0.json")).value();
                   features.binary = VMRUN_FAKE_QEMU;
                   return features;
                 },
@@ -59,7 +63,8 @@ struct Running {
   }
 
   // Signals come this long after the wait began.
-  Ended keep_with(const std::vector<std::pair<std::chrono::milliseconds, int>>& signals, std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
+  Ended keep_with(const std::vector<std::pair<std::chrono::milliseconds, int>>& signals,
+                  std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
     const Signals blocked;  // in this thread and those it starts
     std::jthread sender([signals, self = getpid()] {
       for (const auto& [after, number] : signals) {
@@ -70,7 +75,9 @@ struct Running {
     KeepOptions options;
     options.stop_timeout = timeout;
     options.say = [this](const std::string& text) { said.push_back(text); };
+    const auto begun = std::chrono::steady_clock::now();
     Ended ended = keep(*vm, host, base, options);
+    lasted = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
     sender.join();
     while (Signals::pending() != 0) {  // what came after the end
       sigset_t set;
@@ -117,15 +124,18 @@ TEST_CASE("a guest that does not power down: QEMU is told to quit") {
   Running run("ignore-powerdown");
   const Ended ended = run.keep_with({{milliseconds(20), SIGINT}}, milliseconds(100));
   CHECK(ended.reason == "QEMU was told to quit");
-  CHECK(run.said == std::vector<std::string>{"asked the guest to power down (ACPI)", "the guest did not power down in time: told QEMU to quit"});
+  CHECK(run.said == std::vector<std::string>{"asked the guest to power down (ACPI)",
+                                             "the guest did not power down in time: told QEMU to quit"});
   CHECK(run.host.snapshot(run.base) == run.before);
 }
 
 TEST_CASE("a second Ctrl-C kills; a second SIGTERM does not") {
   Running run("ignore-powerdown,ignore-quit,ignore-term");
-  const Ended ended = run.keep_with({{milliseconds(20), SIGTERM}, {milliseconds(50), SIGTERM}, {milliseconds(50), SIGINT}});
+  const Ended ended =
+      run.keep_with({{milliseconds(20), SIGTERM}, {milliseconds(50), SIGTERM}, {milliseconds(300), SIGINT}});
   CHECK(ended.qemu_exit == 128 + SIGKILL);
   CHECK(ended.reason == "QEMU was killed by signal 9");
+  CHECK(run.lasted >= milliseconds(300));
   CHECK(ended.stopped);
   CHECK(run.said == std::vector<std::string>{"asked the guest to power down (ACPI)", "killed on the second Ctrl-C"});
   CHECK(run.host.snapshot(run.base) == run.before);
@@ -162,7 +172,8 @@ TEST_CASE("systemd is told what happens, by path and by abstract name") {
     name.copy(address.sun_path, sizeof address.sun_path - 1);
     if (abstract) address.sun_path[0] = '\0';
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size())) == 0);
+    REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&address),
+                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size())) == 0);
     {
       const fakes::Environment socket_name("NOTIFY_SOCKET", name);
       notify_systemd("READY=1\nSTATUS=VM db runs");

@@ -1,7 +1,10 @@
 // The whole launch over a fake host and a fake QEMU. What these tests hold vmrun to: after any failure the host equals its
 // start, after any crash recover makes it so, and VMs that share pools and CPUs never take from each other.
-#include <doctest/doctest.h>
+#include "launcher/launch.hpp"
+
 #include <dirent.h>
+#include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,9 +18,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-
-#include "launcher/launch.hpp"
 #include "launcher/read_spec.hpp"
 #include "launcher/transaction.hpp"
 #include "tests/fakes/fake_host.hpp"
@@ -63,7 +63,9 @@ Spec rich(const std::string& name) {
 }
 
 Spec plain(const std::string& name, unsigned vcpus, const std::string& size = "256M", const std::string& page = "4K") {
-  return spec_of(fmt::format("name = \"{}\"\n[cpu]\ncount = {}\n[memory]\nsize = \"{}\"\npage = \"{}\"\n[console]\nmode = \"none\"\n", name, vcpus, size, page));
+  return spec_of(fmt::format(
+      "name = \"{}\"\n[cpu]\ncount = {}\n[memory]\nsize = \"{}\"\npage = \"{}\"\n[console]\nmode = \"none\"\n", name,
+      vcpus, size, page));
 }
 
 QemuFeatures fake_features() {
@@ -76,17 +78,19 @@ QemuFeatures fake_features() {
 class Lab {
  public:
   explicit Lab(const std::string& machine_name = "xeon-2s-144")
-      : machine(topology::read_host_argument((fs::path(VMRUN_TESTS) / "hosts" / (machine_name + ".json")).string()).value()),
+      : machine(topology::read_host_argument((fs::path(VMRUN_TESTS) / "hosts" / (machine_name + ".json")).string())
+                    .value()),
         base(dir / "run"),
         host(dir / "host"),
         world{.host = host,
               .base = base,
               .read_host = [this] { return as_it_is(); },
-              .facts = [this](const Spec& spec) {
-                Facts facts = assumed_facts(spec, machine);
-                facts.run_base = base;
-                return facts;
-              },
+              .facts =
+                  [this](const Spec& spec) {
+                    Facts facts = assumed_facts(spec, machine);
+                    facts.run_base = base;
+                    return facts;
+                  },
               .features = []() -> std::expected<QemuFeatures, std::string> { return fake_features(); },
               .config = {},
               .memory_of = [this](pid_t pid) { return memory_of(pid); },
@@ -94,12 +98,15 @@ class Lab {
               .start_patience = std::chrono::seconds(20)} {
     fs::create_directories(base);
     for (const topology::Node& node : machine.nodes) {
-      for (const topology::HugePagePool& pool : node.pools) host.add_pool({.node = node.id, .page = pool.page, .total = pool.total});
+      for (const topology::HugePagePool& pool : node.pools)
+        host.add_pool({.node = node.id, .page = pool.page, .total = pool.total});
     }
     for (const char* file : {"/images/db.raw", "/boot/vmlinuz"}) host.add_file(file);
   }
 
-  RunningVm start(const Spec& spec, const std::function<void(const LaunchPlan&)>& on_paused = {}) { return launch(spec, world, {}, on_paused); }
+  RunningVm start(const Spec& spec, const std::function<void(const LaunchPlan&)>& on_paused = {}) {
+    return launch(spec, world, {}, on_paused);
+  }
   std::string snapshot() const { return host.snapshot(base); }
   std::string end(const RunningVm& vm) {
     std::string text;
@@ -289,7 +296,8 @@ TEST_CASE("every verb can fail: the launch throws and the host equals its start"
   CHECK(late <= 1);
 }
 
-TEST_CASE("every verb can be the last, before its effect or after it: recover makes the host equal its start, also twice") {
+TEST_CASE(
+    "every verb can be the last, before its effect or after it: recover makes the host equal its start, also twice") {
   for (const bool children_live : {false, true}) {
     Lab lab;
     if (children_live) lab.host.let_children_live();
@@ -304,7 +312,8 @@ TEST_CASE("every verb can be the last, before its effect or after it: recover ma
     std::size_t changed = 0;
     for (std::size_t verb = 0; verb < verbs; ++verb) {
       for (const When when : {When::before, When::after}) {
-        INFO("verb ", verb, std::string(when == When::before ? " before" : " after"), " its effect, QEMU ", std::string(children_live ? "lives on" : "dies with vmrun"));
+        INFO("verb ", verb, std::string(when == When::before ? " before" : " after"), " its effect, QEMU ",
+             std::string(children_live ? "lives on" : "dies with vmrun"));
         lab.host.heal();
         const int code = in_child([&] {
           lab.host.stop_dead_at(verb, when);
@@ -328,7 +337,9 @@ TEST_CASE("every verb can be the last, before its effect or after it: recover ma
   }
 }
 
-TEST_CASE("a keeper that is killed while the guest runs, or is paused, leaves what recover puts back; the next launch does it too") {
+TEST_CASE(
+    "a keeper that is killed while the guest runs, or is paused, leaves what recover puts back; the next launch does "
+    "it too") {
   Lab lab;
   lab.host.let_children_live();
   const std::string before = lab.snapshot();
@@ -381,7 +392,9 @@ TEST_CASE("what cannot be undone after a failure is told, kept in the journal an
     lab.start(rich("db"));
   } catch (const std::exception&) {
     const auto log = lab.host.log();
-    spawned = static_cast<std::size_t>(std::find_if(log.begin(), log.end(), [](const std::string& verb) { return verb.starts_with("spawn"); }) - log.begin());
+    spawned = static_cast<std::size_t>(
+        std::find_if(log.begin(), log.end(), [](const std::string& verb) { return verb.starts_with("spawn"); }) -
+        log.begin());
   }
   CHECK(lab.snapshot() == before);
   lab.host.heal();
@@ -390,7 +403,8 @@ TEST_CASE("what cannot be undone after a failure is told, kept in the journal an
     lab.start(rich("db"));
     FAIL("it was to throw");
   } catch (const NotUndone& error) {
-    CHECK(std::string(error.what()).find("cannot start /nowhere/qemu (exec): No such file or directory") != std::string::npos);
+    CHECK(std::string(error.what()).find("cannot start /nowhere/qemu (exec): No such file or directory") !=
+          std::string::npos);
     REQUIRE(error.left.size() == 1);
     CHECK(error.left[0].find("told to fail: ") != std::string::npos);
   }
@@ -492,7 +506,8 @@ TEST_CASE("pages that the kernel does not grant: told with numbers, and taken ba
   fakes::FakeHost::Pool little{.node = 0, .page = mib(2), .total = 0, .most = 300};
   lab.host.change_pool(little);
   const std::string failure = failure_of([&] { lab.start(rich("db")); });
-  CHECK(failure.find("could not raise node 0's pool of 2M pages by 512: node 0 has no room for 512 more 2M pages: the kernel granted 300") != std::string::npos);
+  CHECK(failure.find("could not raise node 0's pool of 2M pages by 512: node 0 has no room for 512 more 2M pages: the "
+                     "kernel granted 300") != std::string::npos);
   CHECK(lab.host.total(0, mib(2)) == 0);
   CHECK(VmDir::all(lab.base).empty());
   little.most = 1000;
@@ -524,7 +539,8 @@ TEST_CASE("the user who wants out during a launch gets everything put back") {
 TEST_CASE("a failure while the guest is paused is undone like any other") {
   Lab lab;
   const std::string before = lab.snapshot();
-  CHECK(failure_of([&] { lab.start(rich("db"), [](const LaunchPlan&) { throw std::runtime_error("no console"); }); }) == "no console");
+  CHECK(failure_of([&] { lab.start(rich("db"), [](const LaunchPlan&) { throw std::runtime_error("no console"); }); }) ==
+        "no console");
   CHECK(lab.snapshot() == before);
 }
 
@@ -552,7 +568,8 @@ TEST_CASE("a QEMU that misbehaves: why is said, and everything is undone") {
     const char* behaviour;
     std::vector<const char*> said;
   };
-  const std::vector<const char*> ended = {"QEMU ended before it was up (exit code 1): ", "its command line was:\n", "fake_qemu \\\n  -name guest=db,debug-threads=on \\\n"};
+  const std::vector<const char*> ended = {"QEMU ended before it was up (exit code 1): ", "its command line was:\n",
+                                          "fake_qemu \\\n  -name guest=db,debug-threads=on \\\n"};
   const auto ended_with = [&](const char* words) {
     std::vector<const char*> all = ended;
     all.push_back(words);
@@ -604,7 +621,8 @@ TEST_CASE("a QEMU that is only slow or talkative is waited for") {
       RunningVm vm = lab.start(rich("db"));
       for (const ThreadRecord& thread : vm.state.threads) {
         if (!thread.role.starts_with("vcpu ") || !is_alive(vm.qemu)) continue;
-        CHECK(fakes::read_file(fmt::format("/proc/{}/task/{}/comm", vm.qemu.pid, thread.tid)) == fmt::format("CPU {}/KVM\n", thread.role.substr(5)));
+        CHECK(fakes::read_file(fmt::format("/proc/{}/task/{}/comm", vm.qemu.pid, thread.tid)) ==
+              fmt::format("CPU {}/KVM\n", thread.role.substr(5)));
         CHECK(thread.cpus == CpuSet{vm.plan.placement.vcpus.at(std::stoul(thread.role.substr(5))).cpu.value()});
       }
       end = lab.end(vm);
@@ -630,7 +648,8 @@ TEST_CASE("the plan alone changes nothing, and is the plan that is launched") {
   CHECK(!beside->plan.placement.exclusive.intersects(vm.plan.placement.exclusive));
   const auto elsewhere = plan_only(plain("other", 4), lab.world, Ledger::none);
   REQUIRE(elsewhere);
-  CHECK(elsewhere->plan.placement.exclusive.intersects(vm.plan.placement.exclusive));  // ... and no ledger is read for another machine
+  CHECK(elsewhere->plan.placement.exclusive.intersects(
+      vm.plan.placement.exclusive));  // ... and no ledger is read for another machine
   CHECK(lab.end(vm) == "");
 }
 
@@ -639,6 +658,7 @@ TEST_CASE("each stage is timed, in order") {
   const RunningVm vm = lab.start(rich("db"));
   std::vector<std::string> names;
   for (const auto& [stage, time] : vm.timings.stages()) names.push_back(stage);
-  CHECK(names == std::vector<std::string>{"look at QEMU and files", "lock and recover", "plan", "reserve pages", "open devices", "start QEMU", "QEMU up", "pin", "resume"});
+  CHECK(names == std::vector<std::string>{"look at QEMU and files", "lock and recover", "plan", "reserve pages",
+                                          "open devices", "start QEMU", "QEMU up", "pin", "resume"});
   CHECK(lab.end(vm) == "");
 }

@@ -1,17 +1,21 @@
 // Subcommand options: what is taken, and what the user is told when it is not.
-#include <doctest/doctest.h>
-
 #include "launcher/options.hpp"
+
+#include <doctest/doctest.h>
 
 namespace {
 
 using launcher::OptionInfo;
 using launcher::Options;
 
-const std::vector<OptionInfo> known = {
-    {"json", "", "as JSON"}, {"timeout", "SECONDS", "how long"}, {"host", "FILE", "another machine"}, {"set", "KEY=VALUE", "override", true}};
+const std::vector<OptionInfo> known = {{"json", "", "as JSON"},
+                                       {"timeout", "SECONDS", "how long"},
+                                       {"host", "FILE", "another machine"},
+                                       {"set", "KEY=VALUE", "override", true}};
 
-Options parse(const std::vector<std::string>& args, std::size_t words = 1) { return Options::parse(known, words, args); }
+Options parse(const std::vector<std::string>& args, std::size_t words = 1) {
+  return Options::parse(known, words, args);
+}
 
 std::string refusal(const std::vector<std::string>& args, std::size_t words = 1) {
   try {
@@ -25,7 +29,9 @@ std::string refusal(const std::vector<std::string>& args, std::size_t words = 1)
 }  // namespace
 
 TEST_CASE("words and options in any order") {
-  for (const auto& args : std::vector<std::vector<std::string>>{{"spec.toml", "--json", "--timeout", "5"}, {"--timeout=5", "--json", "spec.toml"}, {"--json", "spec.toml", "--timeout", "5"}}) {
+  for (const auto& args : std::vector<std::vector<std::string>>{{"spec.toml", "--json", "--timeout", "5"},
+                                                                {"--timeout=5", "--json", "spec.toml"},
+                                                                {"--json", "spec.toml", "--timeout", "5"}}) {
     const Options options = parse(args);
     CHECK(options.words() == std::vector<std::string>{"spec.toml"});
     CHECK(options.flag("json"));

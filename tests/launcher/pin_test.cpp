@@ -1,4 +1,6 @@
 // Where threads go: the roles of those found under /proc, and guest memory against the plan.
+#include "launcher/pin.hpp"
+
 #include <doctest/doctest.h>
 #include <pthread.h>
 #include <sys/prctl.h>
@@ -8,8 +10,6 @@
 #include <future>
 #include <thread>
 
-#include "launcher/pin.hpp"
-
 namespace {
 
 using namespace launcher;
@@ -18,11 +18,13 @@ using topology::mib;
 // A thread with a name, for as long as this lives.
 class Named {
  public:
-  explicit Named(const char* name) : thread_([this, name] {
-    pthread_setname_np(pthread_self(), name);
-    tid_.set_value(gettid());
-    end_.get_future().wait();
-  }), id(tid_.get_future().get()) {}
+  explicit Named(const char* name)
+      : thread_([this, name] {
+          pthread_setname_np(pthread_self(), name);
+          tid_.set_value(gettid());
+          end_.get_future().wait();
+        }),
+        id(tid_.get_future().get()) {}
   ~Named() {
     end_.set_value();
     thread_.join();
@@ -37,7 +39,8 @@ class Named {
   const pid_t id;
 };
 
-LaunchPlan plan_with(std::vector<topology::PageClaim> pages, topology::MemoryPolicy policy = topology::MemoryPolicy::strict) {
+LaunchPlan plan_with(std::vector<topology::PageClaim> pages,
+                     topology::MemoryPolicy policy = topology::MemoryPolicy::strict) {
   LaunchPlan plan;
   plan.placement.page = mib(2);
   plan.placement.policy = policy;
@@ -104,11 +107,16 @@ TEST_CASE("strictly bound huge pages must lie where they were planned") {
   const LaunchPlan plan = plan_with({{0, mib(2), 512}, {1, mib(2), 256}});
   CHECK_NOTHROW(check_memory(plan, nobody, memory({range(mib(2), true, {{0, 512}}), range(mib(2), true, {{1, 256}})})));
   CHECK_NOTHROW(check_memory(plan, nobody, memory({range(mib(2), true, {{0, 512}, {1, 257}})})));
-  CHECK_THROWS_WITH(check_memory(plan, nobody, memory({range(mib(2), true, {{0, 512}, {1, 255}})})), "node 1 holds 255 of the guest's 256 pages of 2M");
-  CHECK_THROWS_WITH(check_memory(plan, nobody, memory({range(mib(2), true, {{1, 768}})})), "node 0 holds 0 of the guest's 512 pages of 2M");
+  CHECK_THROWS_WITH(check_memory(plan, nobody, memory({range(mib(2), true, {{0, 512}, {1, 255}})})),
+                    "node 1 holds 255 of the guest's 256 pages of 2M");
+  CHECK_THROWS_WITH(check_memory(plan, nobody, memory({range(mib(2), true, {{1, 768}})})),
+                    "node 0 holds 0 of the guest's 512 pages of 2M");
   CHECK_THROWS(check_memory(plan, nobody, memory({range(topology::kib(4), false, {{0, 512}, {1, 256}})})));
   CHECK_THROWS(check_memory(plan, nobody, memory({range(topology::gib(1), true, {{0, 512}, {1, 256}})})));
-  CHECK_THROWS_WITH(check_memory(plan, nobody, [](pid_t) -> std::expected<std::vector<topology::MappedRange>, std::string> { return std::unexpected("gone"); }),
+  CHECK_THROWS_WITH(check_memory(plan, nobody,
+                                 [](pid_t) -> std::expected<std::vector<topology::MappedRange>, std::string> {
+                                   return std::unexpected("gone");
+                                 }),
                     "cannot read where the guest's memory lies: gone");
   CHECK_NOTHROW(check_memory(plan_with({{0, mib(2), 512}}, topology::MemoryPolicy::preferred), nobody, memory({})));
   CHECK_NOTHROW(check_memory(plan_with({}), nobody, memory({})));

@@ -1,16 +1,16 @@
 // make_plan() as a function of values: the same in, the same out; what it refuses; and many VMs on one large host.
+#include "launcher/plan.hpp"
+
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <set>
 #include <string>
 #include <vector>
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-#include <fmt/format.h>
-
-#include "launcher/plan.hpp"
 #include "launcher/plan_json.hpp"
 #include "launcher/read_spec.hpp"
 #include "tests/fakes/temp_dir.hpp"
@@ -116,7 +116,8 @@ TEST_CASE("every argument and every step says why, and where that comes from") {
   for (const Arg& arg : plan.args) {
     INFO(arg.option, " ", arg.value);
     CHECK(!arg.why.empty());
-    CHECK((arg.origin == "default" || arg.origin == "host" || arg.origin == "qemu" || arg.origin.starts_with("spec ") || arg.origin.starts_with("guide 00")));
+    CHECK((arg.origin == "default" || arg.origin == "host" || arg.origin == "qemu" || arg.origin.starts_with("spec ") ||
+           arg.origin.starts_with("guide 00")));
   }
   for (const PlannedStep& step : plan.steps) {
     CHECK(!step.why.empty());
@@ -126,7 +127,9 @@ TEST_CASE("every argument and every step says why, and where that comes from") {
 }
 
 TEST_CASE("every fd in the command line is opened by exactly one step, and the other way round") {
-  const Case one(small + disk + "[[disk]]\npath = \"/images/b.qcow2\"\n" + net + "queues = 2\n[[net]]\ntap = \"tap0\"\nvhost = false\n[boot]\nkernel = \"/k\"\ninitrd = \"/i\"\nfirmware = \"/f\"\n");
+  const Case one(small + disk + "[[disk]]\npath = \"/images/b.qcow2\"\n" + net +
+                 "queues = 2\n[[net]]\ntap = \"tap0\"\nvhost = false\n[boot]\nkernel = \"/k\"\ninitrd = "
+                 "\"/i\"\nfirmware = \"/f\"\n");
   const LaunchPlan plan = one.plan();
   std::multiset<int> opened;
   for (const PlannedStep& planned : plan.steps) {
@@ -165,7 +168,8 @@ TEST_CASE("adding a disk renumbers no network card") {
 TEST_CASE("more than eight disks share slots; more than there are slots for are refused") {
   const auto with_disks = [](unsigned count) {
     std::string toml = "[cpu]\ncount = 2\n[memory]\nsize = \"1G\"\npage = \"4K\"\n";
-    for (unsigned i = 0; i < count; ++i) toml += fmt::format("[[disk]]\npath = \"/images/{}.raw\"\niothread = false\n", i);
+    for (unsigned i = 0; i < count; ++i)
+      toml += fmt::format("[[disk]]\npath = \"/images/{}.raw\"\niothread = false\n", i);
     return Case(toml);
   };
   CHECK(!has(to_json(with_disks(8).plan()), "multifunction"));
@@ -253,7 +257,8 @@ TEST_CASE("without root: no pages are reserved, no tap is made") {
   CHECK(has(one.problems(), "error: memory.page: "));
   one.host.nodes[1].pools[0] = {mib(2), 600, 512};
   const LaunchPlan plan = one.plan();
-  CHECK(std::none_of(plan.steps.begin(), plan.steps.end(), [](const PlannedStep& step) { return std::holds_alternative<RaisePool>(step.step); }));
+  CHECK(std::none_of(plan.steps.begin(), plan.steps.end(),
+                     [](const PlannedStep& step) { return std::holds_alternative<RaisePool>(step.step); }));
   CHECK(plan.reservation.pages == std::vector<topology::PageClaim>{{1, mib(2), 512}});
   Case tap(small + net);
   tap.facts.root = false;
@@ -300,20 +305,31 @@ TEST_CASE("what the machine said about a disk is met or refused") {
     change(one.facts.devices[0]);
     return one;
   };
-  CHECK(has(with("", [](DeviceFacts& f) { f.exists = false; }).problems(), "error: disk[0].path: there is no file '/images/a.raw'; wanted an image or a block device"));
-  CHECK(has(with("", [](DeviceFacts& f) { f.readable = false; }).problems(), "cannot be opened for reading and writing by this user"));
-  CHECK(has(with("", [](DeviceFacts& f) { f.chain_problem = "a vmdk image"; }).problems(), "error: disk[0].path: a vmdk image"));
-  CHECK(has(with("format = \"qcow2\"\n", [](DeviceFacts& f) { f.format = "raw"; }).problems(), "error: disk[0].format: \"qcow2\", but '/images/a.raw' is no qcow2 image"));
-  CHECK(has(with("format = \"raw\"\n", [](DeviceFacts& f) { f.format = "qcow2"; }).problems(), "the guest would see its metadata as a disk"));
-  CHECK(has(with("", [](DeviceFacts& f) { f.direct_io = false; }).problems(), "error: disk[0].cache: this cache mode opens with O_DIRECT"));
-  const Case threads = with("cache = \"writeback\"\n", [](DeviceFacts& f) { f.io_uring = false, f.io_uring_why = "io_uring_setup: Operation not permitted"; });
+  CHECK(has(with("", [](DeviceFacts& f) { f.exists = false; }).problems(),
+            "error: disk[0].path: there is no file '/images/a.raw'; wanted an image or a block device"));
+  CHECK(has(with("", [](DeviceFacts& f) { f.readable = false; }).problems(),
+            "cannot be opened for reading and writing by this user"));
+  CHECK(has(with("", [](DeviceFacts& f) { f.chain_problem = "a vmdk image"; }).problems(),
+            "error: disk[0].path: a vmdk image"));
+  CHECK(has(with("format = \"qcow2\"\n", [](DeviceFacts& f) { f.format = "raw"; }).problems(),
+            "error: disk[0].format: \"qcow2\", but '/images/a.raw' is no qcow2 image"));
+  CHECK(has(with("format = \"raw\"\n", [](DeviceFacts& f) { f.format = "qcow2"; }).problems(),
+            "the guest would see its metadata as a disk"));
+  CHECK(has(with("", [](DeviceFacts& f) { f.direct_io = false; }).problems(),
+            "error: disk[0].cache: this cache mode opens with O_DIRECT"));
+  const Case threads = with("cache = \"writeback\"\n", [](DeviceFacts& f) {
+    f.io_uring = false, f.io_uring_why = "io_uring_setup: Operation not permitted";
+  });
   CHECK(has(value_of(threads.plan(), "-blockdev"), "aio=threads"));
   CHECK(noted(threads.plan(), "disk[0].aio: threads instead of io_uring: io_uring_setup: Operation not permitted"));
-  const Case chain = with("", [](DeviceFacts& f) { f.format = "qcow2", f.chain = {{"/images/mid", "qcow2"}, {"/images/base", "raw"}}; });
+  const Case chain = with("", [](DeviceFacts& f) {
+    f.format = "qcow2", f.chain = {{"/images/mid", "qcow2"}, {"/images/base", "raw"}};
+  });
   const LaunchPlan plan = chain.plan();
   std::vector<std::string> opened;
   for (const PlannedStep& step : plan.steps) {
-    if (const auto* file = std::get_if<OpenFile>(&step.step); file && file->path != "/dev/kvm") opened.push_back(file->path + (file->writable ? " rw" : ""));
+    if (const auto* file = std::get_if<OpenFile>(&step.step); file && file->path != "/dev/kvm")
+      opened.push_back(file->path + (file->writable ? " rw" : ""));
   }
   CHECK(opened == std::vector<std::string>{"/images/base", "/images/mid", "/images/a.raw rw"});
   CHECK(has(value_of(plan, "-blockdev", "node-name=disk0-image"), "backing=disk0-backing0"));

@@ -1,4 +1,6 @@
 // Fork to exec: what the child has, what it says when it cannot, and that nothing is ever started that nobody wrote down.
+#include "launcher/process.hpp"
+
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,7 +16,6 @@
 #include <string>
 #include <system_error>
 
-#include "launcher/process.hpp"
 #include "tests/fakes/temp_dir.hpp"
 #include "topology/page_location.hpp"
 
@@ -43,7 +44,8 @@ Result run(const ChildSpec& child, FdLayout fds = {}) {
   close(pipe_ends[1]);
   Result result;
   char bytes[4096];
-  for (ssize_t size; (size = read(pipe_ends[0], bytes, sizeof bytes)) > 0;) result.output.append(bytes, static_cast<std::size_t>(size));
+  for (ssize_t size; (size = read(pipe_ends[0], bytes, sizeof bytes)) > 0;)
+    result.output.append(bytes, static_cast<std::size_t>(size));
   close(pipe_ends[0]);
   result.code = reap(process.pid);
   return result;
@@ -109,7 +111,8 @@ TEST_CASE("the pid is written down before anything runs") {
 TEST_CASE("a child that could not be written down never runs") {
   const fakes::TempDir dir;
   const std::string mark = dir / "ran";
-  CHECK_THROWS_WITH(spawn(shell("touch " + mark), {}, [](const ProcessId&) { throw std::runtime_error("disk full"); }), "disk full");
+  CHECK_THROWS_WITH(spawn(shell("touch " + mark), {}, [](const ProcessId&) { throw std::runtime_error("disk full"); }),
+                    "disk full");
   usleep(20'000);
   CHECK(!std::filesystem::exists(mark));
   CHECK(no_children());
@@ -159,11 +162,14 @@ TEST_CASE("each fd gets its planned number, even where source and target numbers
   // a's number is b's target and the other way round; one source for two targets; a low number beside a high one
   const FdLayout crossing{{0, c}, {a, b}, {b, a}, {200, c}};
   // the shell's own letters for fds stop at 9; /proc says the rest
-  Result result = run(shell("for f in 0 " + number(a) + " " + number(b) + " 200; do readlink /proc/self/fd/$f; done"), crossing);
+  Result result =
+      run(shell("for f in 0 " + number(a) + " " + number(b) + " 200; do readlink /proc/self/fd/$f; done"), crossing);
   const auto link = [&](int fd) { return std::filesystem::read_symlink("/proc/self/fd/" + number(fd)).string(); };
   CHECK(result.output == link(c) + "\n" + link(b) + "\n" + link(a) + "\n" + link(c) + "\n");
   const int leak = fcntl(a, F_DUPFD, 50);  // not close-on-exec, and not in the layout
-  result = run(shell("for f in " + number(c) + " " + number(leak) + " 201 202; do [ -e /proc/self/fd/$f ] && echo $f is open; done"), crossing);
+  result = run(shell("for f in " + number(c) + " " + number(leak) +
+                     " 201 202; do [ -e /proc/self/fd/$f ] && echo $f is open; done"),
+               crossing);
   CHECK(result.output == "");
   close(leak);
   for (int fd : {a, b, c}) close(fd);
@@ -177,10 +183,30 @@ TEST_CASE("a layout that moves every source onto another source") {
   for (std::size_t i = 0; i < fds.size(); ++i) {
     rotated[fds[i]] = fds[(i + 1) % fds.size()];
     script += "readlink /proc/self/fd/" + std::to_string(fds[i]) + ";";
-    expected += std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fds[(i + 1) % fds.size()])).string() + "\n";
+    expected +=
+        std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fds[(i + 1) % fds.size()])).string() + "\n";
   }
   CHECK(run(shell(script), rotated).output == expected);
   for (int fd : fds) close(fd);
+}
+
+TEST_CASE("a low number that is free when the child begins, beside high ones") {
+  const int a = file_with("a"), b = file_with("b");
+  const int next = fcntl(a, F_DUPFD_CLOEXEC, 3);
+  close(next);
+  // copies made on the way to 100 and above must not lie where the low ones are to go
+  for (int low = next; low < next + 16; ++low) {
+    FdLayout layout{{low, a}};
+    for (int high = 100; high < 116; ++high) layout[high] = b;
+    std::string script, expected;
+    for (const auto& [target, source] : layout) {
+      script += "readlink /proc/self/fd/" + std::to_string(target) + ";";
+      expected += std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(source)).string() + "\n";
+    }
+    CHECK(run(shell(script), layout).output == expected);
+  }
+  close(a);
+  close(b);
 }
 
 TEST_CASE("the child has its own session, no signals blocked or ignored, and may gain no rights") {
@@ -189,7 +215,9 @@ TEST_CASE("the child has its own session, no signals blocked or ignored, and may
   sigaddset(&blocked, SIGTERM);
   sigprocmask(SIG_BLOCK, &blocked, &before);
   const auto pipe_before = signal(SIGPIPE, SIG_IGN);
-  const Result result = run(shell("grep -E '^(SigBlk|NoNewPrivs)' /proc/self/status; awk '{print $6 == $1 || $6 == $4 || $6 == $5}' /proc/self/stat; grep -E '^SigIgn' /proc/self/status"));
+  const Result result =
+      run(shell("grep -E '^(SigBlk|NoNewPrivs)' /proc/self/status; awk '{print $6 == $1 || $6 == $4 || $6 == $5}' "
+                "/proc/self/stat; grep -E '^SigIgn' /proc/self/status"));
   sigprocmask(SIG_SETMASK, &before, nullptr);
   signal(SIGPIPE, pipe_before);
   CHECK(result.output.find("SigBlk:\t0000000000000000\n") != std::string::npos);
@@ -248,7 +276,8 @@ TEST_CASE("root's child becomes the planned user, with no capability left") {
   child.uid = 1'912'345'678;
   const std::string id = "\t1912345678\t1912345678\t1912345678\t1912345678\n";
   const std::string none = "\t0000000000000000\n";
-  CHECK(run(child).output == "Uid:" + id + "Gid:" + id + "Groups:\t \n" + "CapInh:" + none + "CapPrm:" + none + "CapEff:" + none + "CapAmb:" + none + "NoNewPrivs:\t1\n");
+  CHECK(run(child).output == "Uid:" + id + "Gid:" + id + "Groups:\t \n" + "CapInh:" + none + "CapPrm:" + none +
+                                 "CapEff:" + none + "CapAmb:" + none + "NoNewPrivs:\t1\n");
 }
 
 TEST_CASE("a /dev/kvm of the child's own is seen by nobody else") {
@@ -260,12 +289,12 @@ TEST_CASE("a /dev/kvm of the child's own is seen by nobody else") {
   ChildSpec child = shell("stat -c '%u %a %t:%T' /dev/kvm; exec 3<>/dev/kvm && echo opened");
   child.uid = 1'912'345'678;
   child.private_kvm = dir / "dev";
-  struct stat before{};
+  struct stat before {};
   REQUIRE(stat("/dev/kvm", &before) == 0);
   const Result result = run(child);
   CHECK(result.output.find("1912345678 600 a:e8\n") == 0);
   CHECK(result.output.find("opened") != std::string::npos);
-  struct stat after{};
+  struct stat after {};
   REQUIRE(stat("/dev/kvm", &after) == 0);
   CHECK(after.st_uid == before.st_uid);
   CHECK(after.st_mode == before.st_mode);

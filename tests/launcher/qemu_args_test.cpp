@@ -1,4 +1,6 @@
 // Quoting, for QEMU and for a shell: a hostile name or path never becomes a second property or a second word.
+#include "launcher/qemu_args.hpp"
+
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -8,15 +10,50 @@
 #include <vector>
 
 #include "launcher/process.hpp"
-#include "launcher/qemu_args.hpp"
 
 namespace {
 
 using namespace launcher;
 
-const std::vector<std::string> hostile = {
-    "plain", "", " ", "a,b", ",", ",,", "a,,b,", ",readonly=on", "a=b,c=d", "line\nbreak", "\n", "tab\there", "'", "\"", "it's", "$HOME", "`id`", "$(id)",
-    "\\", "\\\\n", "a\\\nb", "*", "?", "~", "-x", "--", "#", "&&", ";", "|", ">", "<", "!", "{}", "\xc3\xa9\xe2\x82\xac", "\xff\xfe", "\x1b[31m", "%s", "a b  c"};
+const std::vector<std::string> hostile = {"plain",
+                                          "",
+                                          " ",
+                                          "a,b",
+                                          ",",
+                                          ",,",
+                                          "a,,b,",
+                                          ",readonly=on",
+                                          "a=b,c=d",
+                                          "line\nbreak",
+                                          "\n",
+                                          "tab\there",
+                                          "'",
+                                          "\"",
+                                          "it's",
+                                          "$HOME",
+                                          "`id`",
+                                          "$(id)",
+                                          "\\",
+                                          "\\\\n",
+                                          "a\\\nb",
+                                          "*",
+                                          "?",
+                                          "~",
+                                          "-x",
+                                          "--",
+                                          "#",
+                                          "&&",
+                                          ";",
+                                          "|",
+                                          ">",
+                                          "<",
+                                          "!",
+                                          "{}",
+                                          "\xc3\xa9\xe2\x82\xac",
+                                          "\xff\xfe",
+                                          "\x1b[31m",
+                                          "%s",
+                                          "a b  c"};
 
 // What `sh -c` makes of a line: its words, each ended by a NUL.
 std::vector<std::string> words_of_shell(const std::string& line) {
@@ -28,11 +65,13 @@ std::vector<std::string> words_of_shell(const std::string& line) {
   close(ends[1]);
   std::string all;
   char bytes[4096];
-  for (ssize_t size; (size = read(ends[0], bytes, sizeof bytes)) > 0;) all.append(bytes, static_cast<std::size_t>(size));
+  for (ssize_t size; (size = read(ends[0], bytes, sizeof bytes)) > 0;)
+    all.append(bytes, static_cast<std::size_t>(size));
   close(ends[0]);
   CHECK(reap(process.pid) == 0);
   std::vector<std::string> words;
-  for (std::size_t end; (end = all.find('\0')) != std::string::npos; all.erase(0, end + 1)) words.push_back(all.substr(0, end));
+  for (std::size_t end; (end = all.find('\0')) != std::string::npos; all.erase(0, end + 1))
+    words.push_back(all.substr(0, end));
   return words;
 }
 
@@ -40,9 +79,12 @@ std::vector<std::string> words_of_shell(const std::string& line) {
 std::vector<std::string> parts_of_qemu(const std::string& text) {
   std::vector<std::string> parts(1);
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != ',') parts.back() += text[i];
-    else if (i + 1 < text.size() && text[i + 1] == ',') parts.back() += text[i++];
-    else parts.emplace_back();
+    if (text[i] != ',')
+      parts.back() += text[i];
+    else if (i + 1 < text.size() && text[i + 1] == ',')
+      parts.back() += text[i++];
+    else
+      parts.emplace_back();
   }
   return parts;
 }
@@ -79,7 +121,8 @@ TEST_CASE("the command line is the list, without empty values") {
   args.add_plain({"-append", "root=/dev/vda a,b", "why", "spec boot.cmdline"});
   args.add_extra("-device");
   args.add_extra("virtio-rng-pci,id=x");
-  CHECK(args.argv("/bin/qemu") == std::vector<std::string>{"/bin/qemu", "-nodefaults", "-display", "none", "-append", "root=/dev/vda a,b", "-device", "virtio-rng-pci,id=x"});
+  CHECK(args.argv("/bin/qemu") == std::vector<std::string>{"/bin/qemu", "-nodefaults", "-display", "none", "-append",
+                                                           "root=/dev/vda a,b", "-device", "virtio-rng-pci,id=x"});
   CHECK(args.list()[3].origin == "extra_args");
   CHECK(args.list()[4].origin == "extra_args");
 }
@@ -98,7 +141,8 @@ TEST_CASE("the line for a shell gives the same words back") {
 }
 
 TEST_CASE("the line for a shell is for people too: an option a line") {
-  CHECK(shell_line({"/q", "-S", "-m", "4096k", "-name", "guest=a b"}) == "/q \\\n  -S \\\n  -m 4096k \\\n  -name 'guest=a b'\n");
+  CHECK(shell_line({"/q", "-S", "-m", "4096k", "-name", "guest=a b"}) ==
+        "/q \\\n  -S \\\n  -m 4096k \\\n  -name 'guest=a b'\n");
 }
 
 TEST_CASE("the child's fds are numbered from 10, each once") {

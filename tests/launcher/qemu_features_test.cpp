@@ -1,4 +1,6 @@
 // What a QEMU can do: asked of the fake and of every real one, kept beside its identity, and asked again when that changes.
+#include "launcher/qemu_features.hpp"
+
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "launcher/qemu_features.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
 namespace {
@@ -34,7 +35,9 @@ std::vector<std::string> real_qemus() {
   return paths;
 }
 
-std::string recorded(const std::string& version) { return fakes::read_file(fs::path(VMRUN_TESTS) / "qemu" / (version + ".json")); }
+std::string recorded(const std::string& version) {
+  return fakes::read_file(fs::path(VMRUN_TESTS) / "qemu" / (version + ".json"));
+}
 
 }  // namespace
 
@@ -57,7 +60,9 @@ TEST_CASE("the recorded QEMUs differ in what the plan depends on") {
   const auto mid = features_from_json(recorded("10.0")).value();
   const auto now = features_from_json(recorded("11.1")).value();
   for (const QemuFeatures& qemu : {old, mid, now}) {
-    for (const char* feature : {"accel.kvm", "accel.tcg", "virtio-blk-pci.packed", "virtio-net-pci.packed", "thread-context", "memory-backend-memfd.prealloc-context", "aio.io_uring", "machine.hpet", "machine.pit", "netdev.tap"}) {
+    for (const char* feature :
+         {"accel.kvm", "accel.tcg", "virtio-blk-pci.packed", "virtio-net-pci.packed", "thread-context",
+          "memory-backend-memfd.prealloc-context", "aio.io_uring", "machine.hpet", "machine.pit", "netdev.tap"}) {
       INFO(qemu.version, " ", std::string(feature));
       CHECK(qemu.has(feature));
     }
@@ -83,7 +88,9 @@ TEST_CASE("a QEMU is asked once; the answer is kept until the binary changes") {
   CHECK(asked->q35 == "pc-q35-99.9");
   CHECK(asked->machines == std::set<std::string>{"pc-q35-96.1", "pc-q35-99.9"});
   CHECK(asked->deprecated_machines == std::set<std::string>{"pc-q35-96.1"});
-  for (const char* feature : {"virtio-blk-pci", "virtio-blk-pci.packed", "aio.io_uring", "netdev.passt", "thread-context", "machine.pit"}) CHECK(asked->has(feature));
+  for (const char* feature :
+       {"virtio-blk-pci", "virtio-blk-pci.packed", "aio.io_uring", "netdev.passt", "thread-context", "machine.pit"})
+    CHECK(asked->has(feature));
   CHECK(!fs::exists(dir / "cache"));  // a plan writes nothing
 
   REQUIRE(qemu_features(binary, Cache::store));
@@ -112,7 +119,9 @@ TEST_CASE("a broken cache, or one that cannot be written, costs a question and n
     REQUIRE(asked);
     for (const auto& entry : fs::directory_iterator(dir / "cache")) {
       const std::string whole = fakes::read_file(entry.path());
-      for (const std::string& text : {std::string(), std::string("x\n{}\n"), whole.substr(0, whole.find('\n') + 1), whole.substr(0, whole.size() / 2), whole.substr(0, whole.find('\n')) + "\n{\"binary\":7}\n"}) {
+      for (const std::string& text :
+           {std::string(), std::string("x\n{}\n"), whole.substr(0, whole.find('\n') + 1),
+            whole.substr(0, whole.size() / 2), whole.substr(0, whole.find('\n')) + "\n{\"binary\":7}\n"}) {
         fakes::write_file(entry.path(), text);
         CHECK(qemu_features(binary, Cache::read_only) == *asked);
       }
@@ -126,13 +135,15 @@ TEST_CASE("a broken cache, or one that cannot be written, costs a question and n
 TEST_CASE("a QEMU that does not answer is told with its own words, and nothing of it stays") {
   const fakes::TempDir dir;
   const fakes::Environment cache("VMRUN_CACHE_DIR", dir / "cache");
-  for (const char* behaviour : {"early-exit", "exit-after-greeting", "garbage", "half-line", "die-after=query-machines"}) {
+  for (const char* behaviour :
+       {"early-exit", "exit-after-greeting", "garbage", "half-line", "die-after=query-machines"}) {
     INFO(std::string(behaviour));
     const fakes::Environment broken("FAKE_QEMU", behaviour);
     const auto features = qemu_features(VMRUN_FAKE_QEMU, Cache::store);
     REQUIRE(!features);
     CHECK(features.error().starts_with(std::string("QEMU: '") + VMRUN_FAKE_QEMU + "' does not answer: "));
-    const bool speaks = std::string(behaviour).find("exit") != std::string::npos || std::string(behaviour).find("die") == 0;
+    const bool speaks =
+        std::string(behaviour).find("exit") != std::string::npos || std::string(behaviour).find("die") == 0;
     CHECK((features.error().find("qemu-system-x86_64: ") != std::string::npos) == speaks);
     errno = 0;
     CHECK((waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD));
@@ -152,7 +163,9 @@ TEST_CASE("the binary is a path, or a name in PATH") {
   CHECK(find_qemu(dir / "no-program").error().find("cannot be executed") != std::string::npos);
   const fakes::Environment path("PATH", "/nowhere::" + dir.path().string());
   CHECK(find_qemu("my-qemu") == (dir / "my-qemu").string());
-  CHECK(find_qemu("no-such-qemu").error() == "QEMU: no 'no-such-qemu' in PATH; install it (Debian: apt install qemu-system-x86), or set qemu in /etc/vmrun/host.toml");
+  CHECK(find_qemu("no-such-qemu").error() ==
+        "QEMU: no 'no-such-qemu' in PATH; install it (Debian: apt install qemu-system-x86), or set qemu in "
+        "/etc/vmrun/host.toml");
 }
 
 TEST_CASE("every real QEMU here answers, as recorded for its version") {

@@ -1,18 +1,20 @@
 // The run directory: claims, the lock, the ledger; and whatever somebody or a crash left in it.
+#include "launcher/run_dir.hpp"
+
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <boost/json/serialize.hpp>
 #include <chrono>
 #include <string>
 #include <thread>
+#include <vector>
 
-#include <boost/json/serialize.hpp>
-
-#include "launcher/run_dir.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
 namespace {
@@ -33,7 +35,8 @@ topology::HostTopology two_nodes() {
   return host;
 }
 
-const char* plan_text = R"({"reservation":{"owner":"db","cpus":"4-7,76","pages":[{"node":1,"page":"2M","pages":512}]}})";
+const char* plan_text =
+    R"({"reservation":{"owner":"db","cpus":"4-7,76","pages":[{"node":1,"page":"2M","pages":512}]}})";
 
 }  // namespace
 
@@ -70,7 +73,8 @@ TEST_CASE("a pid that was used again is not the owner") {
   const auto dir = VmDir::claim(base.path(), "db");
   ProcessId self = process_id(getpid()).value();
   self.start += 1;
-  fakes::write_file(dir->path() / "owner", "{\"pid\":" + std::to_string(self.pid) + ",\"start\":" + std::to_string(self.start) + "}");
+  fakes::write_file(dir->path() / "owner",
+                    "{\"pid\":" + std::to_string(self.pid) + ",\"start\":" + std::to_string(self.start) + "}");
   CHECK(dir->owner() == self);
   CHECK(!dir->owner_alive());
 }
@@ -78,7 +82,8 @@ TEST_CASE("a pid that was used again is not the owner") {
 TEST_CASE("a broken or missing owner is nobody") {
   const fakes::TempDir base;
   const auto dir = VmDir::claim(base.path(), "db");
-  for (const char* text : {"", "{", "7", "{}", "{\"pid\":\"1\",\"start\":1}", "{\"pid\":99999999999,\"start\":1}", "[]"}) {
+  for (const char* text :
+       {"", "{", "7", "{}", "{\"pid\":\"1\",\"start\":1}", "{\"pid\":99999999999,\"start\":1}", "[]"}) {
     INFO(std::string(text));
     fakes::write_file(dir->path() / "owner", text);
     CHECK(!dir->owner());
@@ -135,7 +140,8 @@ TEST_CASE("plan, state and journal are read back; whatever is broken reads as no
   CHECK(!dir.read_plan());
   CHECK(dir.reservation() == topology::Reservation{.owner = "db", .cpus = {}, .pages = {}});
   dir.write_plan(plan_text);
-  CHECK(dir.reservation() == topology::Reservation{"db", topology::CpuSet::parse("4-7,76").value(), {{1, mib(2), 512}}});
+  CHECK(dir.reservation() ==
+        topology::Reservation{"db", topology::CpuSet::parse("4-7,76").value(), {{1, mib(2), 512}}});
   State state;
   state.phase = Phase::running;
   state.qemu = ProcessId{42, 4711};
@@ -164,8 +170,21 @@ TEST_CASE("the directory's owner mark goes last, so that a crash in between leav
   const VmDir dir = VmDir::claim(base.path(), "db").value();
   dir.write_plan(plan_text);
   fakes::write_file(dir.path() / "deep/er/file", "x");
+  const int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  REQUIRE(inotify_add_watch(watch, dir.path().c_str(), IN_DELETE) >= 0);
   dir.remove();
   CHECK(!fs::exists(dir.path()));
+  alignas(inotify_event) char bytes[4096];
+  const ssize_t size = read(watch, bytes, sizeof bytes);
+  close(watch);
+  std::vector<std::string> gone;
+  for (ssize_t at = 0; at < size;) {
+    const auto* event = reinterpret_cast<const inotify_event*>(bytes + at);
+    if (event->mask & IN_DELETE) gone.emplace_back(event->name);
+    at += static_cast<ssize_t>(sizeof *event + event->len);
+  }
+  REQUIRE(gone.size() == 3);
+  CHECK(gone.back() == "owner");
   dir.remove();  // gone already: fine
 }
 

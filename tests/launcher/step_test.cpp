@@ -1,16 +1,16 @@
 // One step at a time over a fake host: what it says, what undoes it, its JSON, and the arithmetic of the pools.
+#include "launcher/step.hpp"
+
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-
-#include "launcher/step.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
@@ -96,7 +96,8 @@ TEST_CASE("what is no step is refused with what is wrong") {
   CHECK(refused(R"({"burn_host":{}})") == "unknown step 'burn_host'");
   CHECK(refused(R"({"drop_tap":{"name":7}})") == "drop_tap.name: wanted a string");
   CHECK(refused(R"({"drop_tap":{}})").find("drop_tap.name") == 0);
-  CHECK(refused(R"({"trim_pool":{"node":-1,"page":"2M","pages":1,"floor":0}})") == "trim_pool.node: wanted a number in range");
+  CHECK(refused(R"({"trim_pool":{"node":-1,"page":"2M","pages":1,"floor":0}})") ==
+        "trim_pool.node: wanted a number in range");
   CHECK(refused(R"({"end_process":{"process":{"pid":1}}})").find("end_process.process.start") == 0);
 }
 
@@ -134,7 +135,8 @@ TEST_CASE("fragmented memory is compacted and asked again") {
   bench.host.add_pool({.node = 0, .page = mib(2), .total = 100, .most = 1000, .fragmented = true});
   bench.perform(RaisePool{0, mib(2), 40, 100});
   CHECK(bench.host.total(0, mib(2)) == 140);
-  CHECK(bench.host.log() == std::vector<std::string>{"pool_total 0 2M", "set_pool 0 2M 140", "compact_memory 0", "set_pool 0 2M 140"});
+  CHECK(bench.host.log() ==
+        std::vector<std::string>{"pool_total 0 2M", "set_pool 0 2M 140", "compact_memory 0", "set_pool 0 2M 140"});
 }
 
 TEST_CASE("pages the kernel does not grant are an error with numbers") {
@@ -181,11 +183,13 @@ TEST_CASE("a pool is trimmed by at most what was raised, and never below its flo
 TEST_CASE("a tap is made, set up, and gone with its last fd") {
   Bench bench;
   bench.perform(MakeTap{"v.0", "br0", 9000, {10, 11}});
-  CHECK(bench.host.log() == std::vector<std::string>{"make_tap v.0 2", "set_mtu v.0 9000", "join_bridge v.0 br0", "set_up v.0"});
+  CHECK(bench.host.log() ==
+        std::vector<std::string>{"make_tap v.0 2", "set_mtu v.0 9000", "join_bridge v.0 br0", "set_up v.0"});
   REQUIRE(bench.opened.fds.size() == 2);
   CHECK(bench.opened.fds.at(10) != bench.opened.fds.at(11));
   CHECK(bench.host.tap_exists("v.0"));
-  CHECK_THROWS_WITH_AS(bench.perform(DropTap{"v.0"}), "tap v.0 is still there: some process holds it open", std::runtime_error);
+  CHECK_THROWS_WITH_AS(bench.perform(DropTap{"v.0"}), "tap v.0 is still there: some process holds it open",
+                       std::runtime_error);
   for (const auto& [number, fd] : bench.opened.fds) close(fd);
   bench.opened.fds.clear();
   bench.perform(DropTap{"v.0"});
@@ -206,7 +210,8 @@ TEST_CASE("files are opened as asked; those QEMU opens again pass through a read
   bench.host.add_file("/image");
   bench.perform(OpenFile{"/image", true, false, 20});
   bench.perform(OpenFile{"/image", false, true, 21});
-  CHECK(bench.host.log() == std::vector<std::string>{"open_file /image rw", "open_file /image", "readable_copy for 1000"});
+  CHECK(bench.host.log() ==
+        std::vector<std::string>{"open_file /image rw", "open_file /image", "readable_copy for 1000"});
   CHECK(bench.opened.fds.size() == 2);
   CHECK_THROWS_AS(bench.perform(OpenFile{"/nowhere/image", false, false, 22}), std::system_error);
   bench.perform(OpenVhost{{23, 24}});
@@ -219,7 +224,8 @@ TEST_CASE("QEMU's pid is journalled before it runs; its fds are no longer ours a
   bench.perform(OpenFile{"/image", true, false, 20});
   const int ours = bench.opened.fds.at(20);
   StartQemu start;
-  start.child.argv = {"/bin/sh", "-c", "[ -e /proc/self/fd/20 ] && [ -e /proc/self/fd/30 ] && echo up && exec sleep 60"};
+  start.child.argv = {"/bin/sh", "-c",
+                      "[ -e /proc/self/fd/20 ] && [ -e /proc/self/fd/30 ] && echo up && exec sleep 60"};
   start.monitor_fd = 30;
   start.log = bench.dir / "qemu.log";
   bench.perform(start);

@@ -1,10 +1,10 @@
 // How a VM is ended, as a table of times and rungs.
+#include "launcher/stop_ladder.hpp"
+
 #include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
-
-#include "launcher/stop_ladder.hpp"
 
 namespace {
 

@@ -1,14 +1,14 @@
 // The journal: what is written before a step, what is read back after a crash, and undoing it in order.
+#include "launcher/transaction.hpp"
+
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <boost/json/serialize.hpp>
 #include <string>
 #include <vector>
 
-#include <boost/json/serialize.hpp>
-
-#include "launcher/transaction.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
@@ -64,7 +64,8 @@ TEST_CASE("undone last first, each once, and then the claim is gone") {
   CHECK(dir.pending().size() == 3);
   place.host.heal();
   CHECK(unwind(place.host, dir, place.base).empty());
-  CHECK(place.host.log() == std::vector<std::string>{"drop_tap v.0", "remove_file " + (dir.path() / "a.sock").string(), "pool_total 0 2M", "set_pool 0 2M 100"});
+  CHECK(place.host.log() == std::vector<std::string>{"drop_tap v.0", "remove_file " + (dir.path() / "a.sock").string(),
+                                                     "pool_total 0 2M", "set_pool 0 2M 100"});
   CHECK(!std::filesystem::exists(dir.path()));
 }
 
@@ -167,8 +168,9 @@ TEST_CASE("a journal is read whatever a crash left of it") {
     INFO("torn after ", size, " bytes");
     CHECK(pending(first + second.substr(0, size)) == std::vector<std::string>{a});
   }
-  for (const char* junk : {"\n", "{}\n", "[]\n", "nonsense\n", "{\"undo\":2}\n", "{\"undo\":2,\"step\":{\"burn_host\":{}}}\n",
-                           "{\"undo\":-1,\"step\":7}\n", "{\"undo\":1e99,\"step\":{\"drop_tap\":{\"name\":\"c\"}}}\n", "\xff\xfe\n"}) {
+  for (const char* junk :
+       {"\n", "{}\n", "[]\n", "nonsense\n", "{\"undo\":2}\n", "{\"undo\":2,\"step\":{\"burn_host\":{}}}\n",
+        "{\"undo\":-1,\"step\":7}\n", "{\"undo\":1e99,\"step\":{\"drop_tap\":{\"name\":\"c\"}}}\n", "\xff\xfe\n"}) {
     INFO("with ", std::string(junk));
     CHECK(pending(first + junk + second) == std::vector<std::string>{a, b});
   }

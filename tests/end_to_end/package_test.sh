@@ -1,0 +1,46 @@
+#!/bin/bash
+# The Debian package: made by cpack from this build, its files in their usual places, installed with dpkg, run, removed again
+# without a trace. Installed only where vmrun is not.
+# shellcheck source=tests/end_to_end/lib.sh
+. "$(dirname "$0")/lib.sh"
+root_only
+command -v cpack >/dev/null && command -v dpkg-shlibdeps >/dev/null || skip "cpack or dpkg-dev is not installed"
+build=$(dirname "$(realpath "$1")")
+[ -e "$build/CPackConfig.cmake" ] || skip "vmrun was not built by cmake here"
+
+(cd "$work" && cpack --config "$build/CPackConfig.cmake" -B "$work" >"$work/cpack.log" 2>&1) || { tail -n 20 "$work/cpack.log"; failed "cpack makes a package"; }
+deb=$(echo "$work"/vmrun_*.deb)
+check "a package was made" test -s "$deb"
+files=$(dpkg-deb -c "$deb" | awk '{print $6}')
+for file in usr/bin/vmrun usr/lib/systemd/system/vmrun@.service usr/share/man/man1/vmrun.1 \
+    usr/share/bash-completion/completions/vmrun usr/share/vmrun/vmrun.schema.json usr/share/doc/vmrun/examples/reference.toml etc/vmrun/; do
+    has "holds $file" "$files" "^\./$file\$"
+done
+has "depends on what it links" "$(dpkg-deb -f "$deb" Depends)" 'libhwloc15.*libnuma1.*liburing2'
+hasnt "nothing of a build machine in it" "$(dpkg-deb -p "$deb" >/dev/null 2>&1; dpkg-deb -x "$deb" "$work/x" && strings "$work/x/usr/bin/vmrun" | grep -F "$root" || true)" .
+
+if dpkg-query -W vmrun >/dev/null 2>&1 || [ -e /usr/bin/vmrun ]; then skip "vmrun is installed on this machine; it stays as it is"; fi
+check "dpkg installs it" dpkg -i "$deb"
+trap 'dpkg -P vmrun >/dev/null 2>&1 || true' EXIT
+run_code /usr/bin/vmrun --version
+is "the installed one runs" "$code" 0
+printf '[cpu]\ncount = 1\nmodel = "qemu64"\n[memory]\nsize = "64M"\n[boot]\nfirmware = "%s"\n' "$rom" >"$work/small.toml"
+run_code /usr/bin/vmrun plan "$work/small.toml"
+is "it plans" "$code" 0
+if have_kvm; then
+    run_code /usr/bin/vmrun start --set accel=kvm "$work/small.toml"
+    is "it starts a VM" "$code" 0
+    run_code /usr/bin/vmrun kill small
+    is "and ends it" "$code" 0
+fi
+if command -v systemd-analyze >/dev/null; then
+    run_code systemd-analyze verify "/usr/lib/systemd/system/vmrun@.service"
+    hasnt "systemd finds nothing wrong with its unit" "$(cat "$work/stderr")" 'vmrun@.*(Unknown|Failed|not executable|Missing)'
+fi
+if command -v bash >/dev/null; then
+    check "the completion loads" bash -c 'source /usr/share/bash-completion/completions/vmrun && complete -p vmrun >/dev/null'
+fi
+check "dpkg removes it" dpkg -P vmrun
+trap - EXIT
+check "nothing of it is left" test ! -e /usr/bin/vmrun -a ! -e /usr/share/vmrun
+finish
