@@ -51,8 +51,8 @@ void show_seats(Lines& out, const LaunchPlan& plan, const topology::HostTopology
 void show_memory(Lines& out, const LaunchPlan& plan) {
   static constexpr const char* policies[] = {"strictly on", "preferably on", "interleaved over"};
   for (const topology::MemoryCell& cell : plan.placement.cells) {
-    out += fmt::format("  memory    {} in {} pages, {} node {} (guest node {}, vCPUs {})\n", to_string(cell.size), to_string(plan.placement.page),
-                       policies[static_cast<int>(plan.placement.policy)], joined(cell.host_nodes), cell.guest_node, numbers(cell.vcpus));
+    out += fmt::format("  memory    {} in {} pages, {} node{} {} (guest node {}, vCPUs {})\n", to_string(cell.size), to_string(plan.placement.page),
+                       policies[static_cast<int>(plan.placement.policy)], cell.host_nodes.size() == 1 ? "" : "s", joined(cell.host_nodes), cell.guest_node, numbers(cell.vcpus));
   }
   for (const topology::PageNeed& need : plan.placement.pages) {
     if (need.deficit > 0) out += fmt::format("            node {} needs {} pages of {}, its pool is raised by {}\n", need.node, need.pages, to_string(need.page), need.deficit);
@@ -66,7 +66,7 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
     std::string undo;
     for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(step));
     if (std::holds_alternative<StartQemu>(planned.step)) undo = "end QEMU, " + undo;
-    out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)), undo.empty() ? "its fd closes by itself" : undo);
+    out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)), undo.empty() ? "nothing: what was opened closes with QEMU" : undo);
     if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);
   }
 }

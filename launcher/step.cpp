@@ -122,7 +122,7 @@ std::string describe(const Step& step) {
             return text;
           },
           [](const OpenTap& s) { return fmt::format("open tap {} with {}", s.name, queues(s.fds.size())); },
-          [](const DropTap& s) { return fmt::format("tap {} goes with its last fd", s.name); },
+          [](const DropTap& s) { return fmt::format("let tap {} go with its last fd", s.name); },
           [](const OpenVhost& s) { return fmt::format("open /dev/vhost-net {}", s.fds.size() == 1 ? "once" : fmt::format("{} times", s.fds.size())); },
           [](const OpenFile& s) { return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only"); },
           [](const Listen& s) { return fmt::format("listen on {}", s.path); },

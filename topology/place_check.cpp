@@ -118,12 +118,15 @@ void check_listed(const View& view, Problems& problems) {
       problems.push_back({"cpu.pin",
                           fmt::format("this host has no CPU {}; it has {}", cpu, view.host.all_cpus().to_string()),
                           {},
-                          ""});
+                          "name CPUs that are online (`lscpu -e`), or set pin = \"auto\""});
     else if (!seen.insert(cpu).second)
       problems.push_back(
           {"cpu.pin", fmt::format("CPU {} is named twice", cpu), {}, "each vCPU needs a CPU of its own"});
     else if (const auto owner = view.taken.owner_of(cpu))
-      problems.push_back({"cpu.pin", fmt::format("CPU {} belongs to the VM {}", cpu, *owner), {}, ""});
+      problems.push_back({"cpu.pin",
+                          fmt::format("CPU {} belongs to the VM {}", cpu, *owner),
+                          {},
+                          "name another CPU, stop that VM, or set pin = \"auto\""});
   }
 }
 
@@ -137,7 +140,7 @@ void check_emulator(const View& view, Problems& problems) {
         {"cpu.emulator",
          fmt::format("this host has no CPU {}; it has {}", unknown.to_string(), view.host.all_cpus().to_string()),
          {},
-         ""});
+         "name CPUs that are online (`lscpu -e`), or set emulator = \"auto\""});
   for (const Reservation& vm : view.taken.vms)
     if (vm.cpus.intersects(asked))
       problems.push_back({"cpu.emulator",

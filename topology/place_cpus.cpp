@@ -111,6 +111,12 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
   return view;
 }
 
+std::string cores_of_kind(const View& view, std::optional<unsigned> kind) {
+  if (!kind || view.kinds.size() < 2) return "cores";
+  if (view.kinds.size() > 2) return fmt::format("cores of kind {}", *kind);
+  return *kind == view.kinds.front() ? "P-cores" : "E-cores";
+}
+
 std::vector<CoreNeed> core_needs(const View& view) {
   const auto& r = view.request;
   std::vector<CoreNeed> needs;

@@ -63,7 +63,8 @@ std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const 
     if (!memory) continue;
     const std::uint64_t room =
         with_memory ? room_in_pages(view, node, memory->page) * memory->page.page.count : all_free_bytes(view, node);
-    const Rank rank{is_device_node(view, node), memory->page.page.count, gigantic_pages_ready(view, node, *memory), room, count->second};
+    const Rank rank{is_device_node(view, node), memory->page.page.count, gigantic_pages_ready(view, node, *memory),
+                    room, count->second};
     if (best_rank && rank <= *best_rank) continue;
     best_rank = rank;
     best = Choice{need, {{node, need.cores}}, *memory, {}};
@@ -177,9 +178,8 @@ std::string why_slower(const View& view, const CoreNeed& need) {
   const auto free_cores = cores_by_node(view, {need.cores, 1, view.kinds.front()});
   unsigned free = 0;
   for (const auto& [ignored, count] : free_cores) free += count;
-  return fmt::format(
-      "the vCPUs get cores of kind {}, not of the fastest kind {}: of those only {} whole cores are free", *need.kind,
-      view.kinds.front(), free);
+  return fmt::format("the vCPUs get {}, not {}: of those only {} whole ones are free", cores_of_kind(view, need.kind),
+                     cores_of_kind(view, view.kinds.front()), free);
 }
 
 // All nodes the user listed: the memory on every one of them, the vCPUs on those that have CPUs.

@@ -59,6 +59,8 @@ struct CoreNeed {
   std::optional<unsigned> kind;  // nullopt: any
   friend bool operator==(const CoreNeed&, const CoreNeed&) = default;
 };
+// "cores"; "P-cores" and "E-cores" where a host has two kinds; "cores of kind 1" where it has more
+std::string cores_of_kind(const View& view, std::optional<unsigned> kind);
 std::vector<CoreNeed> core_needs(const View& view);  // what would do, best first; not empty after check()
 bool serves(const Core& core, const CoreNeed& need);
 std::map<unsigned, unsigned> cores_by_node(const View& view, const CoreNeed& need);

@@ -40,14 +40,13 @@ std::optional<Unplaceable> too_few_cores(const View& view) {
     return std::binary_search(view.cpu_nodes.begin(), view.cpu_nodes.end(), node);
   });
   if (have >= need.cores || no_cpus) return std::nullopt;
-  const std::string of_kind = need.kind ? fmt::format(" of kind {}", *need.kind) : "";
-  Unplaceable problem{
-      "cpu.count",
-      fmt::format("{} vCPUs need {} whole free cores{} ({} thread{} each); {} {} free{}", view.request.vcpus,
-                  need.cores, of_kind, need.threads, need.threads == 1 ? "" : "s", have, have == 1 ? "is" : "are",
-                  view.request.nodes.empty() ? "" : fmt::format(" on node {}", numbers(nodes))),
-      {},
-      ""};
+  Unplaceable problem{"cpu.count",
+                      fmt::format("{} vCPUs need {} whole free {} ({} thread{} each); {} {} free{}", view.request.vcpus,
+                                  need.cores, cores_of_kind(view, need.kind), need.threads,
+                                  need.threads == 1 ? "" : "s", have, have == 1 ? "is" : "are",
+                                  view.request.nodes.empty() ? "" : fmt::format(" on node {}", numbers(nodes))),
+                      {},
+                      ""};
   for (const unsigned node : nodes)
     problem.nodes.push_back({node, "free cores", fmt::to_string(count_on(counts, node)), fmt::to_string(need.cores),
                              who_holds_cpus(view, node)});
@@ -58,6 +57,7 @@ std::optional<Unplaceable> too_few_cores(const View& view) {
   if (need.threads == 1 && view.threads_per_core > 1 && view.request.vcpus % view.threads_per_core != 0 &&
       !view.request.threads)
     problem.help += fmt::format("; a multiple of {} needs fewer cores", view.threads_per_core);
+  if (need.kind) problem.help += "; kind = \"any\" would mix kinds of cores";
   return problem;
 }
 

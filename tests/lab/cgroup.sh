@@ -39,7 +39,8 @@ in_group() {
 run() {
     local name=$1
     shift
-    : >"$name.log" >"$name.err"
+    rm -f "$name.log" "$name.err"
+    touch "$name.log"
     bash -c 'echo $$ >"$0/cgroup.procs" && exec vmrun run "$@"' "$group" "$@" "$name.toml" >"$name.log" 2>"$name.err" </dev/null &
     keeper[$name]=$!
 }

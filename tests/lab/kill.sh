@@ -66,7 +66,7 @@ for ((round = 1; round <= rounds; round++)); do
     reached=$(stage)
     case $((RANDOM % 3)) in
         0) victim=vmrun; kill -9 $launcher ;;
-        1) victim=QEMU; [ ${#children[@]} -gt 0 ] && kill -9 "${children[@]}" || { victim=vmrun; kill -9 $launcher; } ;;
+        1) victim=QEMU; kill -9 "${children[@]}" || { victim=vmrun; kill -9 $launcher; } ;; # it may not be there yet
         2) victim=both; kill -9 "${children[@]}" $launcher ;;
     esac 2>/dev/null
     wait $launcher 2>/dev/null

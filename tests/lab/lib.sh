@@ -184,10 +184,11 @@ machine_state() {
     ls -A /dev/shm
 }
 
+# shellcheck disable=SC2034 # qemu is for the tests
 declare -A keeper qemu # by VM: pid of `vmrun run`, and of QEMU
 
 # spec NAME KEYS: NAME.toml, which boots the test guest with its report, idle then, and KEYS from standard input, and WORDS more
-# for the guest's kernel. With rom in place of KEYS' first line ... see rom_spec.
+# for the guest's kernel
 spec() {
     local name=$1
     shift
@@ -204,7 +205,8 @@ rom_spec() { { cat; printf '[boot]\nfirmware = "/lab/guest/rom16.bin"\n'; } >"$1
 run() {
     local name=$1
     shift
-    : >"$name.log" >"$name.err"
+    rm -f "$name.log" "$name.err"
+    touch "$name.log"
     vmrun run "$@" "$name.toml" >"$name.log" 2>"$name.err" <"${input:-/dev/null}" &
     keeper[$name]=$!
 }
@@ -245,6 +247,7 @@ refused() {
     local what=$1 wanted=$2 pattern=$3 status=0
     shift 3
     "$@" >refused.txt 2>&1 </dev/null || status=$?
+    # shellcheck disable=SC2053 # a pattern
     if [[ $status == $wanted ]] && tr '\n' ' ' <refused.txt | grep -qE -- "$pattern"; then
         ok "$what"
         sed -n 's/^error: /        vmrun: /p' refused.txt
@@ -303,6 +306,7 @@ kernel_threads() {
 # cpu_list LIST...: its CPUs one by one, sorted, each once: "0-2,5" becomes "0 1 2 5"
 cpu_list() {
     local part
+    # shellcheck disable=SC2048
     for part in ${*//,/ }; do seq "${part%-*}" "${part#*-}"; done | sort -nu | paste -sd' '
 }
 # inside LIST OF: true when each CPU of the first list is one of the second

@@ -122,7 +122,9 @@ equal "CPUs of b that are a's" "" "$(comm -12 <(cpu_list "$theirs" | tr ' ' '\n'
 other=$(node_of_cpu "${theirs%%,*}")
 check "b lies on another node, all of it" test "$other" != "$node" -a "$(without "$theirs" "$(node_cpus "$other")")" = ""
 fact "second VM" "CPUs $theirs, node $other"
-refused "14 vCPUs more are refused, the holders named" 2 "cpu.count.*node $node has .*\(.*a.*\).*node $other has .*\(.*b" vmrun run c.toml
+refused "14 vCPUs more are refused, the holders named" 2 "cpu.count: 14 vCPUs need 7 whole free cores" vmrun run c.toml
+check "with a as the holder of node $node" grep -q "node $node has [^;]*(held by a (" refused.txt
+check "and b of node $other" grep -q "node $other has [^;]*(held by b (" refused.txt
 refused "CPUs of a are refused to another by list" 2 "belongs? to the VM a" vmrun plan --set "cpu.count=4" --set "cpu.pin=\"$mine\"" c.toml
 kill_vm b
 down a

@@ -21,7 +21,8 @@ at_end+=("systemctl stop 'vmrun@*'" "rm -f $unit /etc/vmrun/*.toml")
 ! fault not-notify || sed -i 's/^Type=.*/Type=simple/' $unit
 sed -i '/^Restart=/d' $unit # a restart would hide what a kill leaves
 systemctl daemon-reload
-check "the unit is well-formed" sh -c "systemd-analyze verify $unit 2>&1 | grep -v "'man " | { ! grep vmrun@; }"
+# (its one complaint here is that this Debian has no manual pages)
+equal "what systemd-analyze finds in the unit" "" "$(systemd-analyze verify $unit 2>&1 | grep vmrun@ | grep -v "Command 'man ")"
 machine=$(machine_state)
 
 spec a vmrun.then=idle <<'TOML'

@@ -20,7 +20,8 @@ queues=2 vhost=true packed=true
 ! fault vhost=false || vhost=false
 ! fault split || packed=false
 for name in a b; do
-    spec $name vmrun.ip=10.9.0.$([ $name = a ] && echo 2 || echo 3) vmrun.gw=10.9.0.1 <<TOML
+    case $name in a) ip=10.9.0.2 ;; b) ip=10.9.0.3 ;; esac
+    spec $name vmrun.ip=$ip vmrun.gw=10.9.0.1 <<TOML
 name = "$name"
 [cpu]
 count = 2

@@ -92,9 +92,9 @@ TEST_CASE("what cannot be undone is told, the rest is undone, and the claim stay
   transaction.perform(MakeTap{"v.0", "", std::nullopt, {11}});  // its fd is still open here
   const std::vector<std::string> left = unwind(place.host, dir, place.base);
   REQUIRE(left.size() == 1);
-  CHECK(left[0] == "could not tap v.0 goes with its last fd: tap v.0 is still there: some process holds it open");
+  CHECK(left[0] == "could not let tap v.0 go with its last fd: tap v.0 is still there: some process holds it open");
   CHECK(place.host.total(0, mib(2)) == 100);
-  CHECK(texts(dir.pending()) == std::vector<std::string>{"1 tap v.0 goes with its last fd"});
+  CHECK(texts(dir.pending()) == std::vector<std::string>{"1 let tap v.0 go with its last fd"});
   make_owner_dead(dir);
   Recovered recovered = recover_dead(place.host, place.base);
   CHECK(recovered.left.size() == 1);
@@ -154,8 +154,8 @@ TEST_CASE("a journal is read whatever a crash left of it") {
   const std::string first = undo_line(0, DropTap{"a"});
   const std::string second = undo_line(1, DropTap{"b"});
   const auto pending = [](const std::string& text) { return texts(parse_journal(text)); };
-  const std::string a = "0 tap a goes with its last fd";
-  const std::string b = "1 tap b goes with its last fd";
+  const std::string a = "0 let tap a go with its last fd";
+  const std::string b = "1 let tap b go with its last fd";
   CHECK(pending("").empty());
   CHECK(pending(first + second) == std::vector<std::string>{a, b});
   CHECK(pending(first + second + "{\"undone\":1}\n") == std::vector<std::string>{a});
