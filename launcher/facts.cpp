@@ -104,6 +104,7 @@ void look_at_kvm(Facts& facts) {
   }
   facts.kvm = true;
   facts.kvm_open_to_all = (info.st_mode & 0006) == 0006;
+  if ((info.st_mode & 0060) == 0060 && info.st_gid != 0) facts.kvm_group = info.st_gid;
   const topology::Sysfs sysfs;
   for (const char* module : {"kvm_intel", "kvm_amd"}) {
     if (sysfs.exists(std::string("/sys/module/") + module)) facts.kvm_module = module;

@@ -35,7 +35,6 @@ class Host {
   virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
   virtual int readable_copy(int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
   virtual int listen(const std::string& path) = 0;
-  virtual void remove_file(const std::string& path) = 0;               // gone already: fine
 
   virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds, const std::function<void(const ProcessId&)>& written_down) = 0;
   virtual void end_process(const ProcessId& process) = 0;              // gone already: fine
@@ -59,7 +58,6 @@ class LinuxHost final : public Host {
   int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
   int listen(const std::string& path) override;
-  void remove_file(const std::string& path) override;
   ProcessId spawn(const ChildSpec& child, const FdLayout& fds, const std::function<void(const ProcessId&)>& written_down) override;
   void end_process(const ProcessId& process) override;
   void pin(pid_t thread, const topology::CpuSet& cpus) override;

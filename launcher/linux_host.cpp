@@ -207,10 +207,6 @@ int LinuxHost::listen(const std::string& path) {
   return fd;
 }
 
-void LinuxHost::remove_file(const std::string& path) {
-  if (unlink(path.c_str()) < 0 && errno != ENOENT) refuse("remove " + path);
-}
-
 ProcessId LinuxHost::spawn(const ChildSpec& child, const FdLayout& fds,
                            const std::function<void(const ProcessId&)>& written_down) {
   return launcher::spawn(child, fds, written_down);

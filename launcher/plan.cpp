@@ -218,6 +218,7 @@ void add_steps(Draft& draft) {
   start.child.policy = topology::MemoryPolicy::preferred;
   if (draft.host.nodes.size() > 1) start.child.memory_nodes.assign(nodes.begin(), nodes.end());
   if (draft.spec.memory.lock && draft.facts.root) start.child.memlock = memlock_need(draft);
+  start.child.group = draft.kvm_group;
   start.child.private_kvm = draft.private_kvm;
   start.monitor_fd = draft.monitor_fd;
   start.log = draft.plan.run_dir + "/qemu.log";

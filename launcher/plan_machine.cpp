@@ -53,7 +53,8 @@ void add_machine(Draft& draft) {
                    "host");
     accel.set("device", fmt::format("/dev/fdset/{}", fd));
   } else if (draft.kvm() && draft.plan.uid && !draft.facts.kvm_open_to_all) {
-    draft.private_kvm = draft.plan.run_dir + "/dev";
+    draft.kvm_group = draft.facts.kvm_group;
+    if (!draft.kvm_group) draft.private_kvm = draft.plan.run_dir;  // the mount is seen by QEMU alone
   }
   draft.args.add("-accel", accel, draft.kvm() ? "hardware virtualization" : "emulation, one thread per vCPU",
                  draft.spec.accel ? "spec accel" : "host");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,7 @@ struct Draft {
   FdPlan fds{};
   std::vector<PlannedStep> steps{};  // before those that reserve pages are put in front
   std::string machine{};             // versioned
+  std::optional<unsigned> kvm_group{};  // ChildSpec::group
   std::string private_kvm{};         // ChildSpec::private_kvm
   int monitor_fd = -1;
   bool placed = false;

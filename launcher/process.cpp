@@ -54,7 +54,7 @@ class Child {
     if (!spec.affinity.empty()) check(topology::set_affinity(0, spec.affinity), "affinity");
     if (spec.memlock) raise_memlock(*spec.memlock);
     if (!spec.private_kvm.empty()) make_private_kvm(spec.private_kvm, spec.uid.value_or(geteuid()));
-    if (spec.uid) drop_to(*spec.uid);
+    if (spec.uid) drop_to(*spec.uid, spec.group);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail("no_new_privs");
     if (spec.dies_with_parent) {
       // after the change of uid, which clears it; a parent that died before this line is seen by its pid
@@ -115,8 +115,9 @@ class Child {
     if (mount(node.c_str(), "/dev/kvm", nullptr, MS_BIND, nullptr) < 0) fail("bind /dev/kvm");
   }
 
-  void drop_to(unsigned uid) {
-    if (setgroups(0, nullptr) < 0) fail("setgroups");
+  void drop_to(unsigned uid, std::optional<unsigned> group) {
+    const gid_t supplementary = group.value_or(0);
+    if (setgroups(group ? 1 : 0, &supplementary) < 0) fail("setgroups");
     if (setresgid(uid, uid, uid) < 0) fail("setgid");
     if (setresuid(uid, uid, uid) < 0) fail("setuid");  // from root: all capability sets but the bounding one are emptied
   }

@@ -34,6 +34,7 @@ struct ChildSpec {
   topology::MemoryPolicy policy = topology::MemoryPolicy::strict;
   std::vector<unsigned> memory_nodes;             // empty: default policy
   std::optional<std::uint64_t> memlock;           // RLIMIT_MEMLOCK in bytes; nullopt: inherit
+  std::optional<unsigned> group;                  // one supplementary group (that of /dev/kvm); only with uid
   std::string private_kvm;                        // a directory to mount a private /dev/kvm from; "": not wanted
   bool dies_with_parent = true;
   friend bool operator==(const ChildSpec&, const ChildSpec&) = default;

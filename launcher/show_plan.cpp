@@ -65,7 +65,8 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
     const PlannedStep& planned = plan.steps[i];
     std::string undo;
     for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(step));
-    if (std::holds_alternative<StartQemu>(planned.step)) undo = "end QEMU, " + undo;
+    if (std::holds_alternative<StartQemu>(planned.step)) undo = "end QEMU";
+    if (std::holds_alternative<Listen>(planned.step)) undo = "goes with the VM's directory";
     out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)), undo.empty() ? "nothing: what was opened closes with QEMU" : undo);
     if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);
   }

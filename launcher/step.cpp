@@ -31,7 +31,7 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
     "raise_pool", "trim_pool", "make_tap",    "open_tap",   "drop_tap",    "open_vhost",
-    "open_file",  "listen",    "remove_file", "start_qemu", "end_process"};
+    "open_file",  "listen",    "start_qemu", "end_process"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -126,7 +126,6 @@ std::string describe(const Step& step) {
           [](const OpenVhost& s) { return fmt::format("open /dev/vhost-net {}", s.fds.size() == 1 ? "once" : fmt::format("{} times", s.fds.size())); },
           [](const OpenFile& s) { return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only"); },
           [](const Listen& s) { return fmt::format("listen on {}", s.path); },
-          [](const RemoveFile& s) { return fmt::format("remove {}", s.path); },
           [](const StartQemu& s) {
             std::string text = "start QEMU paused";
             if (s.child.uid) text += fmt::format(" as uid {}", *s.child.uid);
@@ -145,16 +144,16 @@ std::vector<Step> inverse_of(const Step& step) {
   return std::visit(Overloaded{
                         [](const RaisePool& s) { return std::vector<Step>{TrimPool{s.node, s.page, s.pages, s.floor}}; },
                         [](const MakeTap& s) { return std::vector<Step>{DropTap{s.name}}; },
-                        [](const Listen& s) { return std::vector<Step>{RemoveFile{s.path}}; },
                         // EndProcess{pid} is journalled by perform(), between fork and exec
-                        [](const StartQemu& s) { return std::vector<Step>{RemoveFile{s.log}}; },
+                        [](const StartQemu&) { return std::vector<Step>{}; },
+                        // what lies in the VM's directory goes with it
+                        [](const Listen&) { return std::vector<Step>{}; },
                         // undo steps, and opens that end with their fds
                         [](const TrimPool&) { return std::vector<Step>{}; },
                         [](const OpenTap&) { return std::vector<Step>{}; },
                         [](const DropTap&) { return std::vector<Step>{}; },
                         [](const OpenVhost&) { return std::vector<Step>{}; },
                         [](const OpenFile&) { return std::vector<Step>{}; },
-                        [](const RemoveFile&) { return std::vector<Step>{}; },
                         [](const EndProcess&) { return std::vector<Step>{}; },
                     },
                     step);
@@ -172,7 +171,6 @@ void perform(const Step& step, PerformContext& context) {
                  },
                  [&](const OpenFile& s) { perform_open_file(s, context, context.uid); },
                  [&](const Listen& s) { context.opened.fds[s.fd] = context.host.listen(s.path); },
-                 [&](const RemoveFile& s) { context.host.remove_file(s.path); },
                  [&](const StartQemu& s) { perform_start(s, context); },
                  [&](const EndProcess& s) { context.host.end_process(s.process); },
              },

@@ -65,14 +65,11 @@ struct OpenFile {                   // images (fdset), kernel, initrd, firmware,
   bool direct = false;              // O_DIRECT: from 9.1 QEMU takes an fd of a set only if that flag is as it wants it
   friend bool operator==(const OpenFile&, const OpenFile&) = default;
 };
-struct Listen {                     // a unix socket bound and listening before QEMU exists
+struct Listen {                     // a unix socket bound and listening before QEMU exists; it lies in the VM's
+                                    // directory and goes with it
   std::string path;
   int fd = -1;
   friend bool operator==(const Listen&, const Listen&) = default;
-};
-struct RemoveFile {
-  std::string path;
-  friend bool operator==(const RemoveFile&, const RemoveFile&) = default;
 };
 struct StartQemu {
   ChildSpec child;
@@ -85,7 +82,7 @@ struct EndProcess {
   friend bool operator==(const EndProcess&, const EndProcess&) = default;
 };
 
-using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen, RemoveFile,
+using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen,
                           StartQemu, EndProcess>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.

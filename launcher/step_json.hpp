@@ -7,7 +7,7 @@
 namespace launcher {
 
 BOOST_DESCRIBE_STRUCT(ProcessId, (), (pid, start))
-BOOST_DESCRIBE_STRUCT(ChildSpec, (), (argv, uid, affinity, policy, memory_nodes, memlock, private_kvm, dies_with_parent))
+BOOST_DESCRIBE_STRUCT(ChildSpec, (), (argv, uid, affinity, policy, memory_nodes, memlock, group, private_kvm, dies_with_parent))
 BOOST_DESCRIBE_STRUCT(RaisePool, (), (node, page, pages, floor))
 BOOST_DESCRIBE_STRUCT(TrimPool, (), (node, page, pages, floor))
 BOOST_DESCRIBE_STRUCT(MakeTap, (), (name, bridge, mtu, fds))
@@ -16,7 +16,6 @@ BOOST_DESCRIBE_STRUCT(DropTap, (), (name))
 BOOST_DESCRIBE_STRUCT(OpenVhost, (), (fds))
 BOOST_DESCRIBE_STRUCT(OpenFile, (), (path, writable, reopened, fd, direct))
 BOOST_DESCRIBE_STRUCT(Listen, (), (path, fd))
-BOOST_DESCRIBE_STRUCT(RemoveFile, (), (path))
 BOOST_DESCRIBE_STRUCT(StartQemu, (), (child, monitor_fd, log))
 BOOST_DESCRIBE_STRUCT(EndProcess, (), (process))
 

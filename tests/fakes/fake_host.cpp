@@ -223,12 +223,6 @@ int FakeHost::listen(const std::string& path) {
   return fd;
 }
 
-void FakeHost::remove_file(const std::string& path) {
-  Verb verb(*this, "remove_file " + path);
-  real_.remove_file(path);
-  verb.done();
-}
-
 // What only root may do, or what this machine may not have (CPU 71), is not done to the child.
 ProcessId FakeHost::spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
                           const std::function<void(const ProcessId&)>& written_down) {

@@ -39,7 +39,7 @@ for (my $at = 0; $at < $mb << 20; $at += 16 * $page) {
 }
 syscall(325, $start, $mb << 20, 1) == 0 or die "mlock2: $!";      # those that are there
 $| = 1;
-print "done\n";
+print "ready\n";
 sleep 1000;
 PERL
 echo 0 >/proc/sys/vm/compaction_proactiveness
@@ -50,7 +50,7 @@ ulimit -l unlimited
 numactl --membind=0 perl fragment.pl $(($(node_free) - 90)) >fragment.log 2>&1 &
 fragmenter=$!
 at_end+=("kill $fragmenter 2>/dev/null")
-check "node 0 fragmented" wait_for 90 grep -q done fragment.log || die "$(cat fragment.log)"
+check "node 0 fragmented" wait_for 90 grep -q ready fragment.log || die "$(cat fragment.log)"
 fact "fragmented node 0" "$(node_free) MiB free, $(in_blocks) MiB of it in pieces of 2M and more"
 check "256M are free on it" test "$(node_free)" -gt 300
 check "but not in pieces of 2M" test "$(in_blocks)" -lt 200

@@ -21,7 +21,7 @@ queues=2 vhost=true packed=true
 ! fault split || packed=false
 for name in a b; do
     case $name in a) ip=10.9.0.2 ;; b) ip=10.9.0.3 ;; esac
-    spec $name vmrun.ip=$ip vmrun.gw=10.9.0.1 <<TOML
+    spec $name "vmrun.ip=$ip" vmrun.gw=10.9.0.1 <<TOML
 name = "$name"
 [cpu]
 count = 2
@@ -42,7 +42,6 @@ TOML
 done
 
 # in_guest NAME COMMAND: typed at its shell; prints what it prints. False when it is not done within a minute.
-typed=0
 in_guest() {
     local fd=in_$1 name=$1 before
     shift

@@ -233,13 +233,17 @@ TEST_CASE("a QEMU without KVM, and a host without it") {
   CHECK(one.plan().accel == "kvm");
 }
 
-TEST_CASE("how QEMU's user gets at /dev/kvm: by fd where QEMU takes one, else a node of its own, else as it is") {
+TEST_CASE("how QEMU's user gets at /dev/kvm: by fd where QEMU takes one, else its group, else a node of its own, else as it is") {
   Case one(small);
   CHECK(has(value_of(one.plan(), "-accel"), "kvm,device=/dev/fdset/"));
   CHECK(one.plan().start().child.private_kvm == "");
   one.features = qemu("7.2");
   CHECK(value_of(one.plan(), "-accel") == "kvm");
-  CHECK(one.plan().start().child.private_kvm == "/run/vmrun/db/dev");
+  CHECK(one.plan().start().child.private_kvm == "/run/vmrun/db");
+  one.facts.kvm_group = 106;
+  CHECK(one.plan().start().child.private_kvm == "");
+  CHECK(one.plan().start().child.group == 106u);
+  one.facts.kvm_group.reset();
   one.facts.kvm_open_to_all = true;
   CHECK(one.plan().start().child.private_kvm == "");
   one = Case(small);

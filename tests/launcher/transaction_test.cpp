@@ -61,11 +61,10 @@ TEST_CASE("undone last first, each once, and then the claim is gone") {
     transaction.perform(Listen{(dir.path() / "a.sock").string(), 10});
     transaction.perform(MakeTap{"v.0", "", std::nullopt, {11}});
   }
-  CHECK(dir.pending().size() == 3);
+  CHECK(dir.pending().size() == 2);  // a socket lies in the VM's directory and goes with it
   place.host.heal();
   CHECK(unwind(place.host, dir, place.base).empty());
-  CHECK(place.host.log() == std::vector<std::string>{"drop_tap v.0", "remove_file " + (dir.path() / "a.sock").string(),
-                                                     "pool_total 0 2M", "set_pool 0 2M 100"});
+  CHECK(place.host.log() == std::vector<std::string>{"drop_tap v.0", "pool_total 0 2M", "set_pool 0 2M 100"});
   CHECK(!std::filesystem::exists(dir.path()));
 }
 
