@@ -1,6 +1,7 @@
 #include "launcher/facts.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <pwd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -13,8 +14,6 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
-
-#include <fmt/format.h>
 
 #include "launcher/image.hpp"
 #include "launcher/io_uring_probe.hpp"
@@ -44,7 +43,7 @@ std::optional<unsigned> node_of(const std::string& sysfs_device) {
 
 DeviceFacts look_at(const Disk& disk) {
   DeviceFacts facts;
-  struct stat info{};
+  struct stat info {};
   facts.exists = stat(disk.path.c_str(), &info) == 0 && (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode));
   if (!facts.exists) return facts;
   facts.is_block = S_ISBLK(info.st_mode);
@@ -93,7 +92,7 @@ DeviceFacts look_at(const Console&) { return {}; }
 
 // KVM counts when /dev/kvm can be opened; auto uses it only when kvm_intel or kvm_amd is what serves it.
 void look_at_kvm(Facts& facts) {
-  struct stat info{};
+  struct stat info {};
   if (stat("/dev/kvm", &info) < 0) {
     facts.kvm_why = "there is no /dev/kvm (no virtualization extensions, or `modprobe kvm_intel` / `kvm_amd` is due)";
     return;
@@ -110,7 +109,9 @@ void look_at_kvm(Facts& facts) {
     if (sysfs.exists(std::string("/sys/module/") + module)) facts.kvm_module = module;
   }
   if (facts.kvm_module.empty()) {
-    facts.kvm_why = "/dev/kvm is served neither by kvm_intel nor by kvm_amd, and such a KVM may not run ordinary guests (accel = \"kvm\" insists)";
+    facts.kvm_why =
+        "/dev/kvm is served neither by kvm_intel nor by kvm_amd, and such a KVM may not run ordinary guests (accel = "
+        "\"kvm\" insists)";
   }
 }
 
@@ -124,8 +125,10 @@ Facts gather_facts(const Spec& spec, const HostConfig& config) {
   facts.raised = all_raises(facts.run_base);
   if (config.user) {
     const passwd* user = getpwnam(config.user->c_str());
-    if (user != nullptr) facts.user_uid = user->pw_uid;
-    else facts.user_problem = fmt::format("host.toml says user = \"{}\", but this host has no such user", *config.user);
+    if (user != nullptr)
+      facts.user_uid = user->pw_uid;
+    else
+      facts.user_problem = fmt::format("host.toml says user = \"{}\", but this host has no such user", *config.user);
   }
   look_at_kvm(facts);
   rlimit memlock{};

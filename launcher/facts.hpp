@@ -16,18 +16,18 @@ namespace launcher {
 
 struct Facts {
   bool root = false;
-  unsigned uid = 0;                 // ours
-  std::string run_base;             // "/run/vmrun"
-  bool kvm = false;                 // /dev/kvm opens
-  std::string kvm_module;           // "kvm_intel" | "kvm_amd" | "" (something else serves /dev/kvm, or nothing)
-  std::string kvm_why;              // when it is not usable, or not one of the two
-  bool kvm_open_to_all = false;     // mode lets any uid open it
-  std::optional<unsigned> kvm_group;  // whose members may open it, where it is not root's
-  std::optional<std::uint64_t> memlock;  // our RLIMIT_MEMLOCK; nullopt: unlimited
-  std::vector<DeviceFacts> devices;  // beside Spec::devices
+  unsigned uid = 0;                         // ours
+  std::string run_base;                     // "/run/vmrun"
+  bool kvm = false;                         // /dev/kvm opens
+  std::string kvm_module;                   // "kvm_intel" | "kvm_amd" | "" (something else serves /dev/kvm, or nothing)
+  std::string kvm_why;                      // when it is not usable, or not one of the two
+  bool kvm_open_to_all = false;             // mode lets any uid open it
+  std::optional<unsigned> kvm_group;        // whose members may open it, where it is not root's
+  std::optional<std::uint64_t> memlock;     // our RLIMIT_MEMLOCK; nullopt: unlimited
+  std::vector<DeviceFacts> devices;         // beside Spec::devices
   std::vector<topology::PageClaim> raised;  // by other VMs' journals: what a pool's size owes to them
-  std::optional<unsigned> user_uid;  // of host.toml's user
-  std::string user_problem;          // when there is no such user
+  std::optional<unsigned> user_uid;         // of host.toml's user
+  std::string user_problem;                 // when there is no such user
   bool kernel_readable = true, initrd_readable = true, firmware_readable = true;
 };
 

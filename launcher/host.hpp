@@ -2,12 +2,13 @@
 // one thing, throws std::system_error (or runtime_error with what the kernel granted) and leaves nothing half done.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
-#include <sys/types.h>
 
 #include "launcher/process.hpp"
 #include "topology/bytes.hpp"
@@ -30,14 +31,16 @@ class Host {
   virtual void set_mtu(const std::string& interface, unsigned mtu) = 0;
   virtual void join_bridge(const std::string& interface, const std::string& bridge) = 0;
   virtual void set_up(const std::string& interface) = 0;
-  virtual void drop_tap(const std::string& name) = 0;   // gone already: fine
+  virtual void drop_tap(const std::string& name) = 0;  // gone already: fine
 
   virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
-  virtual int readable_copy(int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
+  virtual int readable_copy(
+      int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
   virtual int listen(const std::string& path) = 0;
 
-  virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds, const std::function<void(const ProcessId&)>& written_down) = 0;
-  virtual void end_process(const ProcessId& process) = 0;              // gone already: fine
+  virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
+                          const std::function<void(const ProcessId&)>& written_down) = 0;
+  virtual void end_process(const ProcessId& process) = 0;  // gone already: fine
 
   virtual void pin(pid_t thread, const topology::CpuSet& cpus) = 0;
   virtual topology::CpuSet pinned(pid_t thread) = 0;
@@ -58,7 +61,8 @@ class LinuxHost final : public Host {
   int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
   int listen(const std::string& path) override;
-  ProcessId spawn(const ChildSpec& child, const FdLayout& fds, const std::function<void(const ProcessId&)>& written_down) override;
+  ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
+                  const std::function<void(const ProcessId&)>& written_down) override;
   void end_process(const ProcessId& process) override;
   void pin(pid_t thread, const topology::CpuSet& cpus) override;
   topology::CpuSet pinned(pid_t thread) override;

@@ -14,9 +14,9 @@ namespace launcher {
 class TomlDocument;
 
 struct HostConfig {
-  topology::HostPolicy policy;             // housekeeping = "0-1" | "auto"; keep_free = "512M" (per node)
+  topology::HostPolicy policy;              // housekeeping = "0-1" | "auto"; keep_free = "512M" (per node)
   std::string qemu = "qemu-system-x86_64";  // qemu: a path, or a name looked up in PATH
-  std::optional<std::string> user;         // user = "auto" (a uid of its own per VM) | "name" of an existing user
+  std::optional<std::string> user;          // user = "auto" (a uid of its own per VM) | "name" of an existing user
   friend bool operator==(const HostConfig&, const HostConfig&) = default;
 };
 

@@ -1,9 +1,9 @@
 // What a VM's name yields: UUID, MACs, tap names, uid. The rule: the same name gives the same ones on every host.
-#include <boost/uuid/name_generator_sha1.hpp>
-#include <boost/uuid/uuid_io.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/uuid/name_generator_sha1.hpp>
+#include <boost/uuid/uuid_io.hpp>
 #include <cctype>
 
 #include "launcher/device_context.hpp"
@@ -14,8 +14,7 @@ namespace launcher {
 namespace {
 
 boost::uuids::uuid derive(const std::string& vm, const std::string& what) {
-  static const boost::uuids::uuid ours =
-      boost::uuids::name_generator_sha1(boost::uuids::ns::dns())("vmrun.invalid");
+  static const boost::uuids::uuid ours = boost::uuids::name_generator_sha1(boost::uuids::ns::dns())("vmrun.invalid");
   return boost::uuids::name_generator_sha1(ours)(what + "/" + vm);
 }
 
@@ -47,7 +46,8 @@ unsigned uid_of(const std::string& vm) {
 std::string pci_address(unsigned first_slot, unsigned index) {
   constexpr unsigned slots = 8;
   const unsigned function = index / slots;
-  return function == 0 ? fmt::format("{:02x}", first_slot + index % slots) : fmt::format("{:02x}.{}", first_slot + index % slots, function);
+  return function == 0 ? fmt::format("{:02x}", first_slot + index % slots)
+                       : fmt::format("{:02x}.{}", first_slot + index % slots, function);
 }
 
 }  // namespace launcher

@@ -1,13 +1,13 @@
 #include "launcher/image.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace launcher {
 
@@ -25,8 +25,8 @@ std::uint64_t big_endian(std::string_view header, std::size_t offset, std::size_
 
 struct Header {
   std::string format;
-  std::string backing;          // as written in the image; "" if none
-  std::string backing_format;   // "" when the image does not say
+  std::string backing;         // as written in the image; "" if none
+  std::string backing_format;  // "" when the image does not say
 };
 
 std::string read_at(std::ifstream& file, std::uint64_t offset, std::size_t size) {
@@ -57,7 +57,8 @@ std::string backing_format_of(std::ifstream& file, std::string_view header, std:
 std::expected<Header, std::string> read_qcow2(std::ifstream& file, std::string_view header) {
   constexpr std::uint64_t external_data = 1u << 2;
   const std::uint64_t version = big_endian(header, 4, 4);
-  if (version != 2 && version != 3) return std::unexpected(fmt::format("qcow2 version {} is unknown; wanted 2 or 3", version));
+  if (version != 2 && version != 3)
+    return std::unexpected(fmt::format("qcow2 version {} is unknown; wanted 2 or 3", version));
   if (big_endian(header, 32, 4) != 0) return std::unexpected("the image is encrypted, which vmrun does not handle");
   if (version == 3 && (big_endian(header, 72, 8) & external_data) != 0)
     return std::unexpected("the image keeps its data in another file, which vmrun does not handle");
@@ -96,13 +97,16 @@ std::expected<ImageInfo, std::string> read_image(const std::string& path) {
     std::string name = header->backing;
     if (name.starts_with("file:")) name.erase(0, 5);
     const std::string next = fs::path(here).parent_path() / name;  // an absolute name replaces it
-    std::error_code unreachable;  // a name too long, a folder that may not be entered
-    if (!fs::is_regular_file(next, unreachable)) return std::unexpected(fmt::format("'{}' stands on '{}', which is not there", here, next));
-    if (info.chain.size() == longest_chain) return std::unexpected("its chain of backing files is longer than 16, or loops");
+    std::error_code unreachable;                                   // a name too long, a folder that may not be entered
+    if (!fs::is_regular_file(next, unreachable))
+      return std::unexpected(fmt::format("'{}' stands on '{}', which is not there", here, next));
+    if (info.chain.size() == longest_chain)
+      return std::unexpected("its chain of backing files is longer than 16, or loops");
     const std::string said = header->backing_format;
     header = read_header(next);
     if (!header) return std::unexpected(header.error());
-    if (said == "raw") header = Header{.format = "raw", .backing = {}, .backing_format = {}};  // the image's word, not the magic
+    if (said == "raw")
+      header = Header{.format = "raw", .backing = {}, .backing_format = {}};  // the image's word, not the magic
     info.chain.push_back({next, header->format});
     here = next;
   }

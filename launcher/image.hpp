@@ -11,8 +11,8 @@
 namespace launcher {
 
 struct ImageInfo {
-  std::string format;         // "raw" | "qcow2"
-  std::vector<Image> chain;   // backing files, nearest first
+  std::string format;        // "raw" | "qcow2"
+  std::vector<Image> chain;  // backing files, nearest first
 };
 
 // qcow2's header: QEMU docs/interop/qcow2.txt. Errors: a backing file that is missing or loops, an encrypted image or one

@@ -32,7 +32,8 @@ class File {
 // "" when the read went through the ring, else what did not.
 std::string read_by_ring(int fd, void* buffer) {
   io_uring ring{};
-  if (const int error = io_uring_queue_init(2, &ring, 0); error < 0) return std::string("io_uring_setup: ") + std::strerror(-error);
+  if (const int error = io_uring_queue_init(2, &ring, 0); error < 0)
+    return std::string("io_uring_setup: ") + std::strerror(-error);
   std::string why;
   io_uring_sqe* entry = io_uring_get_sqe(&ring);
   io_uring_prep_read(entry, fd, buffer, block, 0);

@@ -7,9 +7,9 @@
 namespace launcher {
 
 struct IoProbe {
-  bool direct_io = false;      // O_DIRECT open and an aligned 4 KiB read worked
-  bool io_uring = false;       // the same read through io_uring (with O_DIRECT when that works)
-  std::string why;             // what failed, with the kernel's word
+  bool direct_io = false;  // O_DIRECT open and an aligned 4 KiB read worked
+  bool io_uring = false;   // the same read through io_uring (with O_DIRECT when that works)
+  std::string why;         // what failed, with the kernel's word
 };
 
 // The file is opened read-only. An empty file counts as readable.

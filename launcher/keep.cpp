@@ -1,5 +1,6 @@
 #include "launcher/keep.hpp"
 
+#include <fmt/format.h>
 #include <link.h>
 #include <malloc.h>
 #include <poll.h>
@@ -18,8 +19,6 @@
 #include <cstring>
 #include <optional>
 #include <system_error>
-
-#include <fmt/format.h>
 
 #include "launcher/stop_ladder.hpp"
 #include "launcher/terminal.hpp"
@@ -50,7 +49,11 @@ std::optional<std::chrono::microseconds> watchdog_period() {
 class Keeper {
  public:
   Keeper(RunningVm& vm, const KeepOptions& options)
-      : vm_(vm), options_(options), out_(options.console, STDOUT_FILENO), in_(STDIN_FILENO, options.console), watchdog_(watchdog_period()) {
+      : vm_(vm),
+        options_(options),
+        out_(options.console, STDOUT_FILENO),
+        in_(STDIN_FILENO, options.console),
+        watchdog_(watchdog_period()) {
     if (watchdog_) next_watchdog_ = Clock::now();
   }
 
@@ -178,12 +181,18 @@ class Keeper {
 
   void say_how_it_ended() {
     const int code = ended_.qemu_exit;
-    if (panicked_) ended_.reason = "the guest panicked";
-    else if (code > 128) ended_.reason = fmt::format("QEMU was killed by signal {}", code - 128);
-    else if (code != 0) ended_.reason = fmt::format("QEMU ended with exit code {}", code);
-    else if (shutdown_reason_ == "guest-shutdown") ended_.reason = "the guest powered off";
-    else if (shutdown_reason_ == "host-qmp-quit") ended_.reason = "QEMU was told to quit";
-    else ended_.reason = "the VM ended";
+    if (panicked_)
+      ended_.reason = "the guest panicked";
+    else if (code > 128)
+      ended_.reason = fmt::format("QEMU was killed by signal {}", code - 128);
+    else if (code != 0)
+      ended_.reason = fmt::format("QEMU ended with exit code {}", code);
+    else if (shutdown_reason_ == "guest-shutdown")
+      ended_.reason = "the guest powered off";
+    else if (shutdown_reason_ == "host-qmp-quit")
+      ended_.reason = "QEMU was told to quit";
+    else
+      ended_.reason = "the VM ended";
   }
 
   int signals_fd_() const { return signals_.fd(); }

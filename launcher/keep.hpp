@@ -11,16 +11,16 @@
 namespace launcher {
 
 struct KeepOptions {
-  int console = -1;                        // a connected socket to relay; -1: none
+  int console = -1;  // a connected socket to relay; -1: none
   std::chrono::milliseconds stop_timeout{60'000};
   std::function<void(const std::string&)> say;
 };
 
 struct Ended {
-  int qemu_exit = 0;                       // 128 + signal when it was killed
-  std::string reason;                      // "the guest powered off", "QEMU was killed by signal 9", ...
-  bool stopped = false;                    // by us
-  std::vector<std::string> left;           // what could not be undone
+  int qemu_exit = 0;              // 128 + signal when it was killed
+  std::string reason;             // "the guest powered off", "QEMU was killed by signal 9", ...
+  bool stopped = false;           // by us
+  std::vector<std::string> left;  // what could not be undone
 };
 
 // SIGINT, SIGTERM and SIGHUP are turned into a stop; a second SIGINT kills. They must be blocked already (Signals).
@@ -35,7 +35,7 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
   int fd() const { return fd_; }
-  static int pending();   // 0: none
+  static int pending();  // 0: none
 
  private:
   int fd_ = -1;

@@ -1,5 +1,6 @@
 #include "launcher/launch.hpp"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -9,8 +10,6 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
-
-#include <fmt/format.h>
 
 #include "launcher/pin.hpp"
 #include "launcher/transaction.hpp"
@@ -37,13 +36,15 @@ std::string last_lines(const std::string& path) {
 [[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu) {
   if (const int pidfd = open_pidfd(qemu); pidfd >= 0) {
     pollfd ending{pidfd, POLLIN, 0};
-    if (poll(&ending, 1, 5000) != 1) kill(qemu.pid, SIGKILL);  // it closed its monitor and does not end; our child, so the pid is its own
+    if (poll(&ending, 1, 5000) != 1)
+      kill(qemu.pid, SIGKILL);  // it closed its monitor and does not end; our child, so the pid is its own
     close(pidfd);
   }
   const int code = reap(qemu.pid);
   const std::string words = last_lines(plan.start().log);
-  throw std::runtime_error(fmt::format("QEMU ended before it was up (exit code {}): {}\nits command line was:\n{}", code,
-                                       words.empty() ? "it said nothing" : words, shell_line(plan.start().child.argv)));
+  throw std::runtime_error(fmt::format("QEMU ended before it was up (exit code {}): {}\nits command line was:\n{}",
+                                       code, words.empty() ? "it said nothing" : words,
+                                       shell_line(plan.start().child.argv)));
 }
 
 std::uint64_t planned_bytes(const LaunchPlan& plan) {
@@ -110,7 +111,8 @@ class Launch {
     subtract_pending(host, world_.base);
     facts_.raised = all_raises(world_.base);
     if (const auto taken = VmDir::find(world_.base, spec_.name)) {
-      throw ProblemsFound({{"name", fmt::format("a VM '{}' runs already on this host", spec_.name), "stop it with `vmrun stop " + spec_.name + "`, or give this one another name"}});
+      throw ProblemsFound({{"name", fmt::format("a VM '{}' runs already on this host", spec_.name),
+                            "stop it with `vmrun stop " + spec_.name + "`, or give this one another name"}});
     }
     auto plan = make_plan(spec_, host, world_.config, read_reservations(world_.base), features_, facts_);
     if (!plan) throw ProblemsFound(std::move(plan.error()));
@@ -166,7 +168,10 @@ class Launch {
     const std::uint64_t whole = planned_bytes(*plan_);
     monitor.on_idle([&] {
       check_cancelled();
-      if (whole > 0) progress(fmt::format("preallocating {} of {}", to_string(topology::Bytes{touched_bytes(qemu_.pid, world_.memory_of) >> 20 << 20}), to_string(topology::Bytes{whole})));
+      if (whole > 0)
+        progress(fmt::format("preallocating {} of {}",
+                             to_string(topology::Bytes{touched_bytes(qemu_.pid, world_.memory_of) >> 20 << 20}),
+                             to_string(topology::Bytes{whole})));
     });
     monitor.handshake(world_.start_patience);
     progress("");
@@ -193,7 +198,8 @@ class Launch {
     state.since = std::time(nullptr);
     dir_->write_state(state);
     timings_.mark("resume");
-    return RunningVm{std::move(*plan_), std::move(*dir_), qemu_, std::move(monitor), std::move(timings_), std::move(state)};
+    return RunningVm{std::move(*plan_),  std::move(*dir_),    qemu_,
+                     std::move(monitor), std::move(timings_), std::move(state)};
   }
 
   [[noreturn]] void undo_and_rethrow() {
@@ -249,7 +255,8 @@ World this_world(Host& host, const HostConfig& config) {
           .config = config};
 }
 
-RunningVm launch(const Spec& spec, World& world, const Teller& teller, const std::function<void(const LaunchPlan&)>& on_paused) {
+RunningVm launch(const Spec& spec, World& world, const Teller& teller,
+                 const std::function<void(const LaunchPlan&)>& on_paused) {
   return Launch(spec, world, teller).run(on_paused);
 }
 

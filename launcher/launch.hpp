@@ -20,27 +20,28 @@ namespace launcher {
 // What a launch needs to know of the world, so that a test can give another one.
 struct World {
   Host& host;
-  std::filesystem::path base;                                                // of the run directories
-  std::function<topology::HostTopology()> read_host;                         // read under the lock
-  std::function<Facts(const Spec&)> facts;                                   // images are looked at before the lock
+  std::filesystem::path base;                         // of the run directories
+  std::function<topology::HostTopology()> read_host;  // read under the lock
+  std::function<Facts(const Spec&)> facts;            // images are looked at before the lock
   std::function<std::expected<QemuFeatures, std::string>()> features;
   HostConfig config;
-  MemoryOf memory_of = topology::read_numa_maps;                             // where a process's pages lie
-  std::chrono::milliseconds patience{30'000};                                // for one QMP command
-  std::chrono::milliseconds start_patience{std::chrono::hours(1)};           // preallocating a terabyte takes minutes; the user sees progress and can leave
+  MemoryOf memory_of = topology::read_numa_maps;  // where a process's pages lie
+  std::chrono::milliseconds patience{30'000};     // for one QMP command
+  std::chrono::milliseconds start_patience{
+      std::chrono::hours(1)};  // preallocating a terabyte takes minutes; the user sees progress and can leave
 };
 World this_world(Host& host, const HostConfig& config);
 
 // How a launch tells what it is doing. Both may be empty.
 struct Teller {
-  std::function<void(const std::string&)> say;        // things a user should know ("recovered what a crash of db left")
-  std::function<void(const std::string&)> progress;   // a line that replaces the last one; "" clears it
-  std::function<void()> check_cancelled;              // throws when the user wants out
+  std::function<void(const std::string&)> say;       // things a user should know ("recovered what a crash of db left")
+  std::function<void(const std::string&)> progress;  // a line that replaces the last one; "" clears it
+  std::function<void()> check_cancelled;             // throws when the user wants out
 };
 
 class Timings {
  public:
-  void mark(std::string stage);   // the stage that just ended
+  void mark(std::string stage);  // the stage that just ended
   const std::vector<std::pair<std::string, std::chrono::microseconds>>& stages() const { return stages_; }
 
  private:
@@ -51,7 +52,8 @@ class Timings {
 // The user can fix these.
 class ProblemsFound : public std::runtime_error {
  public:
-  explicit ProblemsFound(Problems found) : std::runtime_error("the VM cannot be started as specified"), problems(std::move(found)) {}
+  explicit ProblemsFound(Problems found)
+      : std::runtime_error("the VM cannot be started as specified"), problems(std::move(found)) {}
   Problems problems;
 };
 
@@ -73,12 +75,13 @@ struct RunningVm {
 
 // From a spec to a running, pinned VM. on_paused is called when every thread is where it shall be and the guest has not
 // run an instruction. Throws ProblemsFound (nothing was done), NotUndone, or what failed with nested reasons (undone).
-RunningVm launch(const Spec& spec, World& world, const Teller& teller, const std::function<void(const LaunchPlan&)>& on_paused = {});
+RunningVm launch(const Spec& spec, World& world, const Teller& teller,
+                 const std::function<void(const LaunchPlan&)>& on_paused = {});
 
 // The plan alone, by the same calls; nothing is written and no lock is taken.
 struct Planned {
   LaunchPlan plan;
-  topology::HostTopology host;   // as it was read
+  topology::HostTopology host;  // as it was read
 };
 enum class Ledger { read, none };  // none: planning for another machine
 std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledger ledger);

@@ -95,7 +95,8 @@ void make_address_high(const std::string& tap) {
 
 std::uint64_t LinuxHost::pool_total(unsigned node, topology::Bytes page) {
   const auto total = topology::Sysfs{}.read_number(pool_path(node, page));
-  if (!total) throw std::runtime_error("node " + std::to_string(node) + " has no pool of " + to_string(page) + " pages");
+  if (!total)
+    throw std::runtime_error("node " + std::to_string(node) + " has no pool of " + to_string(page) + " pages");
   return *total;
 }
 
@@ -171,7 +172,7 @@ int LinuxHost::open_file(const std::string& path, bool writable, bool direct) {
 }
 
 int LinuxHost::readable_copy(int fd, std::optional<unsigned> uid) {
-  struct stat info{};
+  struct stat info {};
   if (fstat(fd, &info) < 0) refuse("fstat");
   const bool readable = !uid || (info.st_uid == *uid ? info.st_mode & S_IRUSR : info.st_mode & S_IROTH) != 0;
   if (readable) return fd;

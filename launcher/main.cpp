@@ -1,12 +1,11 @@
 // vmrun: picks the subcommand; exceptions become a message and an exit code.
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "launcher/commands/commands.hpp"
 
@@ -17,14 +16,16 @@ using commands::Command;
 
 std::string overview() {
   std::string text = "usage: vmrun SPEC.toml | vmrun COMMAND [OPTIONS]\n\n";
-  for (const Command& command : commands::command_table()) text += fmt::format("  {:<18} {}\n", command.usage, command.summary);
+  for (const Command& command : commands::command_table())
+    text += fmt::format("  {:<18} {}\n", command.usage, command.summary);
   return text + "\n`vmrun COMMAND --help` tells its options; `vmrun --version` the version.\n";
 }
 
 std::string help_of(const Command& command) {
   std::string text = fmt::format("usage: vmrun {} [OPTIONS]\n{}\n", command.usage, command.summary);
   if (!command.options.empty()) text += "\n";
-  for (const OptionInfo& option : command.options) text += fmt::format("  --{:<24} {}\n", option.name + (option.value.empty() ? "" : " " + option.value), option.help);
+  for (const OptionInfo& option : command.options)
+    text += fmt::format("  --{:<24} {}\n", option.name + (option.value.empty() ? "" : " " + option.value), option.help);
   return text;
 }
 
@@ -51,7 +52,8 @@ int dispatch(std::vector<std::string> args) {
     std::vector<std::string> names;
     for (const Command& row : table) names.push_back(row.name);
     const std::string close = closest(args[0], names);
-    throw UsageError(fmt::format("no command '{}'{}; `vmrun --help` lists them", printable(args[0]), close.empty() ? "" : "; did you mean '" + close + "'?"));
+    throw UsageError(fmt::format("no command '{}'{}; `vmrun --help` lists them", printable(args[0]),
+                                 close.empty() ? "" : "; did you mean '" + close + "'?"));
   }
   if (std::find(args.begin(), args.end(), "--help") != args.end()) {
     commands::print(help_of(*command));

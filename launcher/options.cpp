@@ -1,9 +1,9 @@
 #include "launcher/options.hpp"
 
-#include <charconv>
+#include <fmt/format.h>
 
 #include <boost/program_options.hpp>
-#include <fmt/format.h>
+#include <charconv>
 
 namespace launcher {
 
@@ -12,19 +12,27 @@ namespace po = boost::program_options;
 Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, const std::vector<std::string>& args) {
   po::options_description description;
   for (const OptionInfo& option : known) {
-    if (option.value.empty()) description.add_options()(option.name.c_str(), option.help.c_str());
-    else if (option.repeated) description.add_options()(option.name.c_str(), po::value<std::vector<std::string>>()->composing(), option.help.c_str());
-    else description.add_options()(option.name.c_str(), po::value<std::string>(), option.help.c_str());
+    if (option.value.empty())
+      description.add_options()(option.name.c_str(), option.help.c_str());
+    else if (option.repeated)
+      description.add_options()(option.name.c_str(), po::value<std::vector<std::string>>()->composing(),
+                                option.help.c_str());
+    else
+      description.add_options()(option.name.c_str(), po::value<std::string>(), option.help.c_str());
   }
   description.add_options()("word", po::value<std::vector<std::string>>());
   po::positional_options_description positional;
   positional.add("word", -1);
   Options result;
   try {
-    const auto parsed = po::command_line_parser(args).options(description).positional(positional)
-                            .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing).run();
+    const auto parsed = po::command_line_parser(args)
+                            .options(description)
+                            .positional(positional)
+                            .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
+                            .run();
     for (const auto& option : parsed.options) {
-      if (option.string_key == "word" || option.position_key >= 0) result.words_.insert(result.words_.end(), option.value.begin(), option.value.end());
+      if (option.string_key == "word" || option.position_key >= 0)
+        result.words_.insert(result.words_.end(), option.value.begin(), option.value.end());
       else {
         auto& values = result.values_[option.string_key];
         values.insert(values.end(), option.value.begin(), option.value.end());

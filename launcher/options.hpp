@@ -11,8 +11,8 @@
 namespace launcher {
 
 struct OptionInfo {
-  std::string name;          // "timeout"
-  std::string value;         // "SECONDS"; "" for a flag
+  std::string name;   // "timeout"
+  std::string value;  // "SECONDS"; "" for a flag
   std::string help;
   bool repeated = false;
 };
@@ -31,7 +31,7 @@ class Options {
   bool flag(const std::string& name) const { return values_.contains(name); }
   std::optional<std::string> value(const std::string& name) const;
   std::vector<std::string> all(const std::string& name) const;
-  std::optional<double> number(const std::string& name) const;   // throws UsageError when it is none or negative
+  std::optional<double> number(const std::string& name) const;  // throws UsageError when it is none or negative
   const std::vector<std::string>& words() const { return words_; }
   const std::string& word(std::size_t index, const std::string& what) const;  // throws UsageError "wanted WHAT"
 

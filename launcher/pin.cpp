@@ -1,5 +1,7 @@
 #include "launcher/pin.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -8,8 +10,6 @@
 #include <stdexcept>
 #include <system_error>
 #include <thread>
-
-#include <fmt/format.h>
 
 #include "qmp/commands.hpp"
 #include "topology/page_location.hpp"
@@ -41,7 +41,8 @@ std::string comm_of(const fs::path& task) {
 }
 
 // Thread id -> what the plan wants for it.
-std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Client& monitor, std::chrono::milliseconds patience) {
+std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Client& monitor,
+                                              std::chrono::milliseconds patience) {
   std::map<pid_t, ThreadRecord> wanted;
   std::map<unsigned, pid_t> vcpus;
   for (const qmp::Vcpu& vcpu : qmp::query_cpus_fast(monitor, patience)) vcpus[vcpu.index] = vcpu.thread;
@@ -53,7 +54,8 @@ std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Clien
   }
   if (plan.iothreads.empty()) return wanted;
   std::map<std::string, pid_t> iothreads;
-  for (const qmp::Iothread& iothread : qmp::query_iothreads(monitor, patience)) iothreads[iothread.id] = iothread.thread;
+  for (const qmp::Iothread& iothread : qmp::query_iothreads(monitor, patience))
+    iothreads[iothread.id] = iothread.thread;
   for (const IothreadPin& pin : plan.iothreads) {
     const auto found = iothreads.find(pin.id);
     if (found == iothreads.end()) throw std::runtime_error(fmt::format("QEMU has no iothread {}", pin.id));
@@ -64,7 +66,8 @@ std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Clien
 
 }  // namespace
 
-std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known, bool look_for_kernel_threads) {
+std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known,
+                               bool look_for_kernel_threads) {
   std::map<pid_t, std::string> roles;
   for (const ThreadRecord& record : known) roles[record.tid] = record.role;
   const auto role_of = [&](pid_t tid, const std::string& name) {
@@ -83,8 +86,10 @@ std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRe
   const std::string owner = std::to_string(qemu.pid);
   for (pid_t pid : numbers_in("/proc")) {
     const std::string name = comm_of(fs::path("/proc") / std::to_string(pid));
-    if (name == "vhost-" + owner) threads.push_back({pid, name, "vhost", false});
-    else if (name.starts_with("kvm-") && (name.ends_with("-" + owner) || name.ends_with("/" + owner))) threads.push_back({pid, name, "kvm", false});
+    if (name == "vhost-" + owner)
+      threads.push_back({pid, name, "vhost", false});
+    else if (name.starts_with("kvm-") && (name.ends_with("-" + owner) || name.ends_with("/" + owner)))
+      threads.push_back({pid, name, "kvm", false});
   }
   return threads;
 }
@@ -99,7 +104,8 @@ void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   for (const Thread& thread : threads) {
-    const bool known = std::any_of(records.begin(), records.end(), [&](const ThreadRecord& record) { return record.tid == thread.tid; });
+    const bool known = std::any_of(records.begin(), records.end(),
+                                   [&](const ThreadRecord& record) { return record.tid == thread.tid; });
     if (known) continue;
     const topology::CpuSet& cpus = thread.role == "vhost" ? plan.placement.vhost : plan.placement.emulator;
     try {
@@ -122,7 +128,8 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
     wanted[thread.tid] = {thread.tid, thread.role, vhost ? plan.placement.vhost : plan.placement.emulator};
   }
   if (vhost_workers < plan.vhost_workers) {
-    throw std::runtime_error(fmt::format("the kernel made {} vhost workers, the plan has {}", vhost_workers, plan.vhost_workers));
+    throw std::runtime_error(
+        fmt::format("the kernel made {} vhost workers, the plan has {}", vhost_workers, plan.vhost_workers));
   }
   std::vector<ThreadRecord> records;
   for (auto& [tid, record] : wanted) {
@@ -130,8 +137,9 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
     if (host.pinned(tid) != record.cpus) host.pin(tid, record.cpus);
     const topology::CpuSet actual = host.pinned(tid);
     if (actual != record.cpus) {
-      throw std::runtime_error(fmt::format("{} (thread {}) is allowed on CPUs {} after it was pinned to {}; a cpuset of this host forbids the rest",
-                                           record.role, tid, actual.to_string(), record.cpus.to_string()));
+      throw std::runtime_error(fmt::format(
+          "{} (thread {}) is allowed on CPUs {} after it was pinned to {}; a cpuset of this host forbids the rest",
+          record.role, tid, actual.to_string(), record.cpus.to_string()));
     }
     records.push_back(std::move(record));
   }
@@ -149,7 +157,8 @@ void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf&
   }
   for (const topology::PageClaim& claim : plan.reservation.pages) {
     if (pages[claim.node] < claim.pages)
-      throw std::runtime_error(fmt::format("node {} holds {} of the guest's {} pages of {}", claim.node, pages[claim.node], claim.pages, to_string(claim.page)));
+      throw std::runtime_error(fmt::format("node {} holds {} of the guest's {} pages of {}", claim.node,
+                                           pages[claim.node], claim.pages, to_string(claim.page)));
   }
 }
 

@@ -25,11 +25,12 @@ void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
 // The threads a VM has now, with their roles: those recorded, and late ones (workers, vhost) by where they are found.
 struct Thread {
   pid_t tid = 0;
-  std::string name;     // comm
+  std::string name;  // comm
   std::string role;
   bool in_qemu = true;  // false: a kernel thread that works for it
 };
-std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known, bool look_for_kernel_threads);
+std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known,
+                               bool look_for_kernel_threads);
 
 // Guest memory that is preallocated and strictly bound must lie where the plan says (numa_maps). Throws with numbers.
 using MemoryOf = std::function<std::expected<std::vector<topology::MappedRange>, std::string>(pid_t)>;

@@ -145,7 +145,8 @@ void add_devices(Draft& draft) {
     if (std::visit([](const auto& one) { return needs(one); }, device).iothread)
       context.iothread = add_iothread(draft, kind + std::to_string(index));
     if (index == most_of_a_kind)
-      draft.problems.push_back({context.key, fmt::format("{} of them; wanted at most {}", all[device.index()], most_of_a_kind),
+      draft.problems.push_back({context.key,
+                                fmt::format("{} of them; wanted at most {}", all[device.index()], most_of_a_kind),
                                 "remove some: the board has no more slots for this kind"});
     if (index >= most_of_a_kind) continue;
     std::visit([&](const auto& one) { plan_device(one, context); }, device);

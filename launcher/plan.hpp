@@ -30,36 +30,37 @@ struct IothreadPin {
 struct LaunchPlan {
   std::string name;
   std::string uuid;
-  std::string accel;                    // "kvm" | "tcg"
-  std::string qemu;                     // binary
+  std::string accel;  // "kvm" | "tcg"
+  std::string qemu;   // binary
   std::string qemu_version;
-  std::optional<unsigned> uid;          // QEMU's; nullopt: ours
+  std::optional<unsigned> uid;  // QEMU's; nullopt: ours
   topology::Placement placement;
   topology::Reservation reservation;
-  std::vector<IothreadPin> iothreads;   // in the order of -object iothread
+  std::vector<IothreadPin> iothreads;  // in the order of -object iothread
   bool pinned = false;
-  unsigned vhost_workers = 0;           // queue pairs served by kernel vhost
+  unsigned vhost_workers = 0;  // queue pairs served by kernel vhost
   std::string run_dir;
-  std::string console_socket;           // "" when the VM has no console
+  std::string console_socket;  // "" when the VM has no console
   bool console_on_stdio = false;
   std::vector<Arg> args;
-  std::vector<PlannedStep> steps;       // in order; the last one starts QEMU
-  std::vector<std::string> notes;       // what "auto" became and why; what was fallen back from
+  std::vector<PlannedStep> steps;  // in order; the last one starts QEMU
+  std::vector<std::string> notes;  // what "auto" became and why; what was fallen back from
 
   const StartQemu& start() const;
 };
 
-std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::HostTopology& host, const HostConfig& config,
-                                              const topology::Reservations& taken, const QemuFeatures& qemu, const Facts& facts);
+std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::HostTopology& host,
+                                              const HostConfig& config, const topology::Reservations& taken,
+                                              const QemuFeatures& qemu, const Facts& facts);
 
 // What place() is asked, from a spec: also used by tests.
 topology::PlacementRequest placement_request(const Spec& spec, const Facts& facts);
 
 // Derived from the VM's name, so that they are the same every time (RFC 9562 version 5).
 std::string uuid_of(const std::string& vm);
-std::string mac_of(const std::string& vm, unsigned nic);       // 52:54:00:xx:xx:xx
-std::string tap_of(const std::string& vm, unsigned nic);       // at most 15 bytes
-unsigned uid_of(const std::string& vm);                        // 1.9e9 .. 2.0e9, above every distribution's ranges
+std::string mac_of(const std::string& vm, unsigned nic);  // 52:54:00:xx:xx:xx
+std::string tap_of(const std::string& vm, unsigned nic);  // at most 15 bytes
+unsigned uid_of(const std::string& vm);                   // 1.9e9 .. 2.0e9, above every distribution's ranges
 
 std::string to_json(const LaunchPlan& plan);
 std::string to_text(const LaunchPlan& plan, const topology::HostTopology& host, bool explain);

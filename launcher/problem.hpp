@@ -8,9 +8,10 @@
 namespace launcher {
 
 struct Problem {
-  std::string key;   // "disk[0].path", "cpu.count", "" for the whole file
-  std::string what;  // what was found and what was wanted: "'17K' is not a page size; wanted \"4K\", \"2M\", \"1G\" or \"auto\""
-  std::string help;  // how to put it right; may be empty
+  std::string key;  // "disk[0].path", "cpu.count", "" for the whole file
+  std::string
+      what;  // what was found and what was wanted: "'17K' is not a page size; wanted \"4K\", \"2M\", \"1G\" or \"auto\""
+  std::string help;      // how to put it right; may be empty
   bool on_name = false;  // the caret goes under the key's name (an unknown key), not under its value
   friend bool operator==(const Problem&, const Problem&) = default;
 };

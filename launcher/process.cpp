@@ -103,7 +103,7 @@ class Child {
   // A /dev/kvm of the child's own, in a mount namespace of its own: for a QEMU that takes no fd for it, where the
   // host's node is root's. Nothing of it is visible outside, and it ends with the process.
   void make_private_kvm(const std::string& directory, unsigned uid) {
-    struct stat kvm{};
+    struct stat kvm {};
     if (stat("/dev/kvm", &kvm) < 0) fail("stat /dev/kvm");
     if (mkdir(directory.c_str(), 0711) < 0 && errno != EEXIST) fail("private /dev");
     if (unshare(CLONE_NEWNS) < 0) fail("mount namespace");
@@ -119,7 +119,8 @@ class Child {
     const gid_t supplementary = group.value_or(0);
     if (setgroups(group ? 1 : 0, &supplementary) < 0) fail("setgroups");
     if (setresgid(uid, uid, uid) < 0) fail("setgid");
-    if (setresuid(uid, uid, uid) < 0) fail("setuid");  // from root: all capability sets but the bounding one are emptied
+    if (setresuid(uid, uid, uid) < 0)
+      fail("setuid");  // from root: all capability sets but the bounding one are emptied
   }
 
   void lay_out(const FdLayout& fds) {

@@ -2,6 +2,8 @@
 // the child waits until its pid is written down, so there is never a QEMU that nobody knows how to end.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -9,7 +11,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-#include <sys/types.h>
 
 #include "topology/cpu_set.hpp"
 #include "topology/placement.hpp"
@@ -23,19 +24,19 @@ struct ProcessId {
   friend bool operator==(const ProcessId&, const ProcessId&) = default;
 };
 
-std::optional<ProcessId> process_id(pid_t pid);        // nullopt: no such process (or only a zombie)
-bool is_alive(const ProcessId& process);               // a zombie is not alive
+std::optional<ProcessId> process_id(pid_t pid);  // nullopt: no such process (or only a zombie)
+bool is_alive(const ProcessId& process);         // a zombie is not alive
 
 // Everything that is decided about the child before it exists.
 struct ChildSpec {
   std::vector<std::string> argv;
-  std::optional<unsigned> uid;                    // nullopt: stay who we are (no root)
-  topology::CpuSet affinity;                      // emulator CPUs; empty: inherit
+  std::optional<unsigned> uid;  // nullopt: stay who we are (no root)
+  topology::CpuSet affinity;    // emulator CPUs; empty: inherit
   topology::MemoryPolicy policy = topology::MemoryPolicy::strict;
-  std::vector<unsigned> memory_nodes;             // empty: default policy
-  std::optional<std::uint64_t> memlock;           // RLIMIT_MEMLOCK in bytes; nullopt: inherit
-  std::optional<unsigned> group;                  // one supplementary group (that of /dev/kvm); only with uid
-  std::string private_kvm;                        // a directory to mount a private /dev/kvm from; "": not wanted
+  std::vector<unsigned> memory_nodes;    // empty: default policy
+  std::optional<std::uint64_t> memlock;  // RLIMIT_MEMLOCK in bytes; nullopt: inherit
+  std::optional<unsigned> group;         // one supplementary group (that of /dev/kvm); only with uid
+  std::string private_kvm;               // a directory to mount a private /dev/kvm from; "": not wanted
   bool dies_with_parent = true;
   friend bool operator==(const ChildSpec&, const ChildSpec&) = default;
 };
@@ -50,7 +51,7 @@ ProcessId spawn(const ChildSpec& spec, const FdLayout& fds, const std::function<
 // SIGKILL by pidfd if it is still the same process; waits (and reaps if it is our child). Gone already: fine.
 void end_process(const ProcessId& process);
 
-int open_pidfd(const ProcessId& process);         // -1: gone. Caller closes.
+int open_pidfd(const ProcessId& process);  // -1: gone. Caller closes.
 
 // Exit of a child: exit code, or 128 + signal.
 int reap(pid_t pid);

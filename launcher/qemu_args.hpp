@@ -2,20 +2,19 @@
 // for QEMU, so a hostile name or path can never become a second property.
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <boost/json/object.hpp>
-
 namespace launcher {
 
 struct Arg {
-  std::string option;   // "-device", "-nodefaults"
-  std::string value;    // as QEMU gets it; "" for options without one
-  std::string why;      // one clause: "one virtqueue per vCPU"
-  std::string origin;   // "spec disk[0].queues" | "default" | "host" | "qemu" | "guide 001" | "extra_args"
+  std::string option;  // "-device", "-nodefaults"
+  std::string value;   // as QEMU gets it; "" for options without one
+  std::string why;     // one clause: "one virtqueue per vCPU"
+  std::string origin;  // "spec disk[0].queues" | "default" | "host" | "qemu" | "guide 001" | "extra_args"
   friend bool operator==(const Arg&, const Arg&) = default;
 };
 
@@ -27,8 +26,9 @@ class Opts {
   Opts& set(std::string_view key, const char* value) { return set(key, std::string_view(value)); }
   Opts& set(std::string_view key, bool value) { return set(key, std::string_view(value ? "on" : "off")); }
   template <class N>
-    requires std::is_integral_v<N> && (!std::is_same_v<N, bool>)
-  Opts& set(std::string_view key, N value) { return set(key, std::string_view(std::to_string(value))); }
+  requires std::is_integral_v<N> &&(!std::is_same_v<N, bool>)Opts& set(std::string_view key, N value) {
+    return set(key, std::string_view(std::to_string(value)));
+  }
   const std::string& text() const { return text_; }
   static std::string quote(std::string_view value);
 
@@ -42,7 +42,7 @@ class QemuArgs {
   void add(std::string option, const Opts& opts, std::string why, std::string origin);
   void add(std::string option, const boost::json::object& json, std::string why, std::string origin);
   void add_plain(Arg arg) { args_.push_back(std::move(arg)); }  // options whose whole value is a file name or free text
-  void add_extra(std::string argument);                       // verbatim, marked
+  void add_extra(std::string argument);                         // verbatim, marked
   const std::vector<Arg>& list() const { return args_; }
   std::vector<std::string> argv(const std::string& binary) const;
 

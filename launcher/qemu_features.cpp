@@ -1,11 +1,14 @@
 #include "launcher/qemu_features.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -13,10 +16,6 @@
 #include <fstream>
 #include <sstream>
 #include <system_error>
-
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-#include <fmt/format.h>
 
 #include "launcher/process.hpp"
 #include "qmp/commands.hpp"
@@ -40,16 +39,18 @@ constexpr std::array probed_accels = {"kvm", "tcg"};
 
 // Same path, inode, size and time of change: the same binary.
 std::string identity_of(const std::string& binary) {
-  struct stat info{};
+  struct stat info {};
   if (stat(binary.c_str(), &info) < 0) return {};
-  return fmt::format("{}:{}:{}:{}:{}.{:09}", generation, binary, info.st_dev, info.st_ino, info.st_mtim.tv_sec, info.st_mtim.tv_nsec) +
+  return fmt::format("{}:{}:{}:{}:{}.{:09}", generation, binary, info.st_dev, info.st_ino, info.st_mtim.tv_sec,
+                     info.st_mtim.tv_nsec) +
          fmt::format(":{}", info.st_size);
 }
 
 fs::path cache_directory() {
   if (const char* given = std::getenv("VMRUN_CACHE_DIR"); given != nullptr && *given != '\0') return given;
   if (geteuid() == 0) return "/var/cache/vmrun";
-  if (const char* given = std::getenv("XDG_CACHE_HOME"); given != nullptr && *given != '\0') return fs::path(given) / "vmrun";
+  if (const char* given = std::getenv("XDG_CACHE_HOME"); given != nullptr && *given != '\0')
+    return fs::path(given) / "vmrun";
   if (const char* home = std::getenv("HOME"); home != nullptr) return fs::path(home) / ".cache/vmrun";
   return {};
 }
@@ -91,13 +92,24 @@ class Probe {
  public:
   explicit Probe(const std::string& binary) {
     std::array<int, 2> pair{};
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0) throw std::system_error(errno, std::generic_category(), "socketpair");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0)
+      throw std::system_error(errno, std::generic_category(), "socketpair");
     std::array<int, 2> words{};
     if (pipe2(words.data(), O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe");
     const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     ChildSpec child;
-    child.argv = {binary, "-M", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
-                  "-chardev", "socket,id=control,fd=10", "-mon", "chardev=control,mode=control"};
+    child.argv = {binary,
+                  "-M",
+                  "none",
+                  "-nodefaults",
+                  "-no-user-config",
+                  "-display",
+                  "none",
+                  "-S",
+                  "-chardev",
+                  "socket,id=control,fd=10",
+                  "-mon",
+                  "chardev=control,mode=control"};
     words_ = words[0];
     client_.emplace(pair[0]);
     const auto close_ours = [&] {
@@ -128,9 +140,12 @@ class Probe {
     features.binary = binary;
     features.version = fmt::format("{}.{}.{}", greeting.major, greeting.minor, greeting.micro);
     ask_machines(features);
-    for (const char* device : probed_devices) note(features, device, qmp::device_list_properties(*client_, device, patience));
-    for (const char* object : probed_objects) note(features, object, qmp::qom_list_properties(*client_, object, patience));
-    if (!features.q35.empty()) note(features, "machine", qmp::qom_list_properties(*client_, features.q35 + "-machine", patience));
+    for (const char* device : probed_devices)
+      note(features, device, qmp::device_list_properties(*client_, device, patience));
+    for (const char* object : probed_objects)
+      note(features, object, qmp::qom_list_properties(*client_, object, patience));
+    if (!features.q35.empty())
+      note(features, "machine", qmp::qom_list_properties(*client_, features.q35 + "-machine", patience));
     for (const char* accel : probed_accels) {
       const auto properties = qmp::qom_list_properties(*client_, std::string(accel) + "-accel", patience);
       if (properties) features.known.insert(std::string("accel.") + accel);
@@ -156,7 +171,8 @@ class Probe {
   }
 
  private:
-  static void note(QemuFeatures& features, const std::string& type, const std::optional<std::vector<std::string>>& properties) {
+  static void note(QemuFeatures& features, const std::string& type,
+                   const std::optional<std::vector<std::string>>& properties) {
     if (!properties) return;
     features.known.insert(type);
     for (const std::string& property : *properties) features.known.insert(type + "." + property);
@@ -178,7 +194,8 @@ class Probe {
       const boost::json::object& type = entry.as_object();
       if (type.at("meta-type").as_string() != "enum") continue;
       std::set<std::string> values;
-      for (const boost::json::value& value : type.at("values").as_array()) values.insert(std::string(value.as_string()));
+      for (const boost::json::value& value : type.at("values").as_array())
+        values.insert(std::string(value.as_string()));
       if (values.contains("threads") && values.contains("native")) note_values(features, "aio", values);
       if (values.contains("tap") && values.contains("vhost-user")) note_values(features, "netdev", values);
     }
@@ -198,7 +215,8 @@ class Probe {
 std::expected<std::string, std::string> find_qemu(const std::string& name) {
   if (name.find('/') != std::string::npos) {
     if (access(name.c_str(), X_OK) == 0) return fs::canonical(name);
-    return std::unexpected(fmt::format("QEMU: '{}' cannot be executed; set qemu in /etc/vmrun/host.toml to a binary that can", name));
+    return std::unexpected(
+        fmt::format("QEMU: '{}' cannot be executed; set qemu in /etc/vmrun/host.toml to a binary that can", name));
   }
   const char* path = std::getenv("PATH");
   std::stringstream folders(path != nullptr ? path : "/usr/bin:/bin");
@@ -206,7 +224,9 @@ std::expected<std::string, std::string> find_qemu(const std::string& name) {
     const fs::path candidate = fs::path(folder) / name;
     if (!folder.empty() && access(candidate.c_str(), X_OK) == 0) return fs::canonical(candidate);
   }
-  return std::unexpected(fmt::format("QEMU: no '{}' in PATH; install it (Debian: apt install qemu-system-x86), or set qemu in /etc/vmrun/host.toml", name));
+  return std::unexpected(fmt::format(
+      "QEMU: no '{}' in PATH; install it (Debian: apt install qemu-system-x86), or set qemu in /etc/vmrun/host.toml",
+      name));
 }
 
 std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary, Cache cache) {
@@ -216,12 +236,14 @@ std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary
   try {
     probe.emplace(binary);
     QemuFeatures features = probe->ask(binary);
-    if (features.q35.empty()) return std::unexpected(fmt::format("QEMU: '{}' has no q35 machine; is it qemu-system-x86_64?", binary));
+    if (features.q35.empty())
+      return std::unexpected(fmt::format("QEMU: '{}' has no q35 machine; is it qemu-system-x86_64?", binary));
     if (cache == Cache::store) write_cache(identity, features);
     return features;
   } catch (const std::exception& error) {
     const std::string words = probe ? probe->words() : "";
-    return std::unexpected(fmt::format("QEMU: '{}' does not answer: {}{}{}", binary, error.what(), words.empty() ? "" : "\n", words));
+    return std::unexpected(
+        fmt::format("QEMU: '{}' does not answer: {}{}{}", binary, error.what(), words.empty() ? "" : "\n", words));
   }
 }
 

@@ -12,10 +12,10 @@
 namespace launcher {
 
 struct QemuFeatures {
-  std::string binary;               // resolved path
-  std::string version;              // "7.2.22", for people
-  std::string q35;                  // what "q35" stands for: "pc-q35-7.2"
-  std::set<std::string> machines;   // versioned q35 machines this QEMU has
+  std::string binary;              // resolved path
+  std::string version;             // "7.2.22", for people
+  std::string q35;                 // what "q35" stands for: "pc-q35-7.2"
+  std::set<std::string> machines;  // versioned q35 machines this QEMU has
   std::set<std::string> deprecated_machines;
   // "type.property" of devices and objects, "machine.property" of q35, "accel.kvm", "accel.tcg", "kvm.device",
   // "aio.io_uring", "netdev.passt", "type" alone when the type exists.

@@ -15,7 +15,7 @@ namespace launcher {
 
 struct SpecFile {
   Spec spec;
-  TomlDocument document;   // for the positions of problems found later
+  TomlDocument document;  // for the positions of problems found later
 };
 
 // Shape only: types, ranges, unknown keys, cross-field rules that need no host (topology product, page multiple, queues
@@ -25,12 +25,13 @@ struct SpecErrors {
   std::optional<TomlDocument> document;
 };
 Spec read_document(const TomlDocument& document, Problems& problems);  // the second half: a parsed text, and the rules
-std::expected<SpecFile, SpecErrors> read_spec(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+std::expected<SpecFile, SpecErrors> read_spec(const std::filesystem::path& file,
+                                              const std::vector<std::string>& overrides);
 
 // Every readable key, from running the readers over nothing. Source of the JSON schema and of the reference test.
 std::vector<KeyInfo> spec_keys();
 std::vector<KeyInfo> host_config_keys();
-std::string json_schema();   // draft 2020-12, for editor completion
+std::string json_schema();  // draft 2020-12, for editor completion
 
 // The message a person reads (colour only when asked), in the form DESIGN.md shows; document may be null.
 std::string render(const Problem& problem, const TomlDocument* document, bool colour);

@@ -1,11 +1,14 @@
 #include "launcher/run_dir.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
@@ -14,10 +17,6 @@
 #include <set>
 #include <sstream>
 #include <system_error>
-
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-#include <fmt/format.h>
 
 #include "launcher/step_json.hpp"
 #include "topology/page_location.hpp"
@@ -80,7 +79,8 @@ std::optional<VmDir::Undo> parse_undo(const boost::json::object& line) {
 fs::path run_base() {
   if (const char* given = std::getenv("VMRUN_RUN_DIR"); given != nullptr && *given != '\0') return given;
   if (geteuid() == 0) return "/run/vmrun";
-  if (const char* runtime = std::getenv("XDG_RUNTIME_DIR"); runtime != nullptr && *runtime != '\0') return fs::path(runtime) / "vmrun";
+  if (const char* runtime = std::getenv("XDG_RUNTIME_DIR"); runtime != nullptr && *runtime != '\0')
+    return fs::path(runtime) / "vmrun";
   return "/tmp/vmrun-" + std::to_string(geteuid());
 }
 
@@ -105,8 +105,9 @@ std::expected<VmDir, std::string> VmDir::claim(const fs::path& base, const std::
   if (mkdir(dir.path_.c_str(), 0755) < 0) {
     if (errno != EEXIST) throw std::system_error(errno, std::generic_category(), "make " + dir.path_.string());
     const auto owner = dir.owner();
-    return std::unexpected(owner && dir.owner_alive() ? fmt::format("a VM of this name runs already (vmrun pid {})", owner->pid)
-                                                      : "what a crash left of a VM of this name could not be put back yet");
+    return std::unexpected(owner && dir.owner_alive()
+                               ? fmt::format("a VM of this name runs already (vmrun pid {})", owner->pid)
+                               : "what a crash left of a VM of this name could not be put back yet");
   }
   const auto self = process_id(getpid());
   replace_file(dir.path_ / "owner", boost::json::serialize(topology::json::write(self.value())));
@@ -199,7 +200,8 @@ std::vector<VmDir::Undo> parse_journal(std::string_view text) {
     if (error || !json.is_object()) continue;
     if (auto undo = parse_undo(json.get_object())) {
       undos.insert_or_assign(undo->number, std::move(undo->step));
-    } else if (const boost::json::value* undone = json.get_object().if_contains("undone"); undone && undone->is_int64()) {
+    } else if (const boost::json::value* undone = json.get_object().if_contains("undone");
+               undone && undone->is_int64()) {
       undos.erase(static_cast<std::size_t>(undone->get_int64()));
     }
   }

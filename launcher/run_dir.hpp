@@ -3,14 +3,13 @@
 // CPUs and pages is nothing but these directories.
 #pragma once
 
+#include <boost/json/value.hpp>
 #include <expected>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <boost/json/value.hpp>
 
 #include "launcher/process.hpp"
 #include "launcher/step.hpp"
@@ -37,7 +36,7 @@ class Lock {
 // What a VM's threads are for, and where they were put: `show` compares it with the kernel.
 struct ThreadRecord {
   pid_t tid = 0;
-  std::string role;       // "vcpu 0", "iothread io-disk0", "vhost", "emulator"
+  std::string role;  // "vcpu 0", "iothread io-disk0", "vhost", "emulator"
   topology::CpuSet cpus;
   friend bool operator==(const ThreadRecord&, const ThreadRecord&) = default;
 };
@@ -48,7 +47,7 @@ struct State {
   Phase phase = Phase::starting;
   std::optional<ProcessId> qemu;
   std::vector<ThreadRecord> threads;
-  std::int64_t since = 0;  // unix seconds
+  std::int64_t since = 0;   // unix seconds
   bool pages_held = false;  // QEMU has its pages; until then they are pending in the ledger
 };
 
@@ -57,7 +56,7 @@ class VmDir {
  public:
   // Under the lock. Errors: the name is taken (by whom, since when). Writes `owner`.
   static std::expected<VmDir, std::string> claim(const std::filesystem::path& base, const std::string& name);
-  static std::vector<VmDir> all(const std::filesystem::path& base);           // sorted by name
+  static std::vector<VmDir> all(const std::filesystem::path& base);  // sorted by name
   static std::optional<VmDir> find(const std::filesystem::path& base, const std::string& name);
 
   const std::string& name() const { return name_; }
@@ -68,9 +67,9 @@ class VmDir {
 
   void write_plan(const std::string& json) const;
   std::optional<boost::json::value> read_plan() const;
-  topology::Reservation reservation() const;       // empty one if the plan is not there yet
+  topology::Reservation reservation() const;  // empty one if the plan is not there yet
 
-  void write_state(const State& state) const;      // replaced atomically
+  void write_state(const State& state) const;  // replaced atomically
   State read_state() const;
 
   // The journal: undo steps still to be done, oldest first; each line is one write(2).
@@ -82,7 +81,7 @@ class VmDir {
   void journal_undone(std::size_t number) const;
   std::vector<Undo> pending() const;
 
-  void remove() const;                             // the claim ends here
+  void remove() const;  // the claim ends here
 
  private:
   VmDir(std::filesystem::path path, std::string name) : path_(std::move(path)), name_(std::move(name)) {}
@@ -102,6 +101,7 @@ void subtract_pending(topology::HostTopology& host, const std::filesystem::path&
 std::vector<topology::PageClaim> all_raises(const std::filesystem::path& base);
 
 // Under the lock: what the other VMs' journals say they raised this pool by.
-std::uint64_t raises_of_others(const std::filesystem::path& base, const std::string& except, unsigned node, topology::Bytes page);
+std::uint64_t raises_of_others(const std::filesystem::path& base, const std::string& except, unsigned node,
+                               topology::Bytes page);
 
 }  // namespace launcher

@@ -1,8 +1,8 @@
 // A plan for a person, and for a program.
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json/serialize.hpp>
 
 #include "launcher/plan.hpp"
 #include "launcher/plan_json.hpp"
@@ -26,11 +26,12 @@ std::string joined(const std::vector<unsigned>& numbers) { return fmt::format("{
 void show_head(Lines& out, const LaunchPlan& plan) {
   const topology::GuestTopology& guest = plan.placement.guest;
   out += fmt::format("VM {}  ({})\n", plan.name, plan.uuid);
-  out += fmt::format("  QEMU      {} {}, {}{}\n", plan.qemu, plan.qemu_version, plan.accel == "kvm" ? "KVM" : "TCG (emulation)",
+  out += fmt::format("  QEMU      {} {}, {}{}\n", plan.qemu, plan.qemu_version,
+                     plan.accel == "kvm" ? "KVM" : "TCG (emulation)",
                      plan.uid ? fmt::format(", as uid {}", *plan.uid) : std::string());
-  out += fmt::format("  vCPUs     {}: {} socket{} x {} die{} x {} core{} x {} thread{}\n", plan.placement.vcpus.size(), guest.sockets,
-                     guest.sockets == 1 ? "" : "s", guest.dies, guest.dies == 1 ? "" : "s", guest.cores, guest.cores == 1 ? "" : "s",
-                     guest.threads, guest.threads == 1 ? "" : "s");
+  out += fmt::format("  vCPUs     {}: {} socket{} x {} die{} x {} core{} x {} thread{}\n", plan.placement.vcpus.size(),
+                     guest.sockets, guest.sockets == 1 ? "" : "s", guest.dies, guest.dies == 1 ? "" : "s", guest.cores,
+                     guest.cores == 1 ? "" : "s", guest.threads, guest.threads == 1 ? "" : "s");
 }
 
 void show_seats(Lines& out, const LaunchPlan& plan, const topology::HostTopology& host) {
@@ -40,22 +41,32 @@ void show_seats(Lines& out, const LaunchPlan& plan, const topology::HostTopology
       out += fmt::format("    vCPU {:<3} not pinned\n", seat.vcpu);
       continue;
     }
-    out += fmt::format("    vCPU {:<3} CPU {:<4} core {:<4} L3 {:<3} node {}\n", seat.vcpu, pu->cpu, pu->core, pu->l3, pu->node);
+    out += fmt::format("    vCPU {:<3} CPU {:<4} core {:<4} L3 {:<3} node {}\n", seat.vcpu, pu->cpu, pu->core, pu->l3,
+                       pu->node);
   }
-  if (!plan.placement.emulator.empty()) out += fmt::format("  emulator  CPUs {}\n", plan.placement.emulator.to_string());
-  for (const IothreadPin& pin : plan.iothreads) out += fmt::format("  iothread  {} on CPUs {}\n", pin.id, pin.cpus.to_string());
-  if (plan.vhost_workers > 0) out += fmt::format("  vhost     {} worker{} on CPUs {}\n", plan.vhost_workers, plan.vhost_workers == 1 ? "" : "s", plan.placement.vhost.to_string());
-  if (!plan.placement.exclusive.empty()) out += fmt::format("  owns      CPUs {}, for itself alone\n", plan.placement.exclusive.to_string());
+  if (!plan.placement.emulator.empty())
+    out += fmt::format("  emulator  CPUs {}\n", plan.placement.emulator.to_string());
+  for (const IothreadPin& pin : plan.iothreads)
+    out += fmt::format("  iothread  {} on CPUs {}\n", pin.id, pin.cpus.to_string());
+  if (plan.vhost_workers > 0)
+    out += fmt::format("  vhost     {} worker{} on CPUs {}\n", plan.vhost_workers, plan.vhost_workers == 1 ? "" : "s",
+                       plan.placement.vhost.to_string());
+  if (!plan.placement.exclusive.empty())
+    out += fmt::format("  owns      CPUs {}, for itself alone\n", plan.placement.exclusive.to_string());
 }
 
 void show_memory(Lines& out, const LaunchPlan& plan) {
   static constexpr const char* policies[] = {"strictly on", "preferably on", "interleaved over"};
   for (const topology::MemoryCell& cell : plan.placement.cells) {
-    out += fmt::format("  memory    {} in {} pages, {} node{} {} (guest node {}, vCPUs {})\n", to_string(cell.size), to_string(plan.placement.page),
-                       policies[static_cast<int>(plan.placement.policy)], cell.host_nodes.size() == 1 ? "" : "s", joined(cell.host_nodes), cell.guest_node, numbers(cell.vcpus));
+    out += fmt::format("  memory    {} in {} pages, {} node{} {} (guest node {}, vCPUs {})\n", to_string(cell.size),
+                       to_string(plan.placement.page), policies[static_cast<int>(plan.placement.policy)],
+                       cell.host_nodes.size() == 1 ? "" : "s", joined(cell.host_nodes), cell.guest_node,
+                       numbers(cell.vcpus));
   }
   for (const topology::PageNeed& need : plan.placement.pages) {
-    if (need.deficit > 0) out += fmt::format("            node {} needs {} pages of {}, its pool is raised by {}\n", need.node, need.pages, to_string(need.page), need.deficit);
+    if (need.deficit > 0)
+      out += fmt::format("            node {} needs {} pages of {}, its pool is raised by {}\n", need.node, need.pages,
+                         to_string(need.page), need.deficit);
   }
 }
 
@@ -67,7 +78,8 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
     for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(step));
     if (std::holds_alternative<StartQemu>(planned.step)) undo = "end QEMU";
     if (std::holds_alternative<Listen>(planned.step)) undo = "goes with the VM's directory";
-    out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)), undo.empty() ? "nothing: what was opened closes with QEMU" : undo);
+    out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)),
+                       undo.empty() ? "nothing: what was opened closes with QEMU" : undo);
     if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);
   }
 }
@@ -79,7 +91,8 @@ void show_args(Lines& out, const LaunchPlan& plan, bool explain) {
   }
   out += "\narguments\n";
   for (const Arg& arg : plan.args) {
-    out += fmt::format("  {}{}{}\n      {} [{}]\n", arg.option, arg.value.empty() ? "" : " ", arg.value, arg.why, arg.origin);
+    out += fmt::format("  {}{}{}\n      {} [{}]\n", arg.option, arg.value.empty() ? "" : " ", arg.value, arg.why,
+                       arg.origin);
   }
 }
 
@@ -107,7 +120,11 @@ boost::json::value plan_json(const LaunchPlan& plan) {
   for (const PlannedStep& planned : plan.steps) {
     boost::json::array undo;
     for (const Step& step : inverse_of(planned.step)) undo.push_back(to_json(step));
-    steps.push_back({{"step", to_json(planned.step)}, {"undo", undo}, {"text", describe(planned.step)}, {"why", planned.why}, {"origin", planned.origin}});
+    steps.push_back({{"step", to_json(planned.step)},
+                     {"undo", undo},
+                     {"text", describe(planned.step)},
+                     {"why", planned.why},
+                     {"origin", planned.origin}});
   }
   out["steps"] = steps;
   boost::json::array argv;

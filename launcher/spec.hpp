@@ -20,25 +20,26 @@ using OrAuto = std::optional<T>;
 enum class Accel { kvm, tcg };
 
 struct CpuSpec {
-  unsigned count = 1;                 // cpu.count, 1..4096
-  OrAuto<std::string> model;          // cpu.model; auto: "host" under KVM, "max" under TCG
-  OrAuto<unsigned> threads;           // cpu.threads: 1, 2 (guest threads per core)
-  OrAuto<unsigned> sockets;           // cpu.sockets
-  OrAuto<unsigned> cores;             // cpu.cores, per socket
+  unsigned count = 1;                                    // cpu.count, 1..4096
+  OrAuto<std::string> model;                             // cpu.model; auto: "host" under KVM, "max" under TCG
+  OrAuto<unsigned> threads;                              // cpu.threads: 1, 2 (guest threads per core)
+  OrAuto<unsigned> sockets;                              // cpu.sockets
+  OrAuto<unsigned> cores;                                // cpu.cores, per socket
   topology::Pinning pin = topology::Pinning::automatic;  // cpu.pin: "auto" | "off" | "4-7" | [4, 5, 6, 7]
-  std::vector<unsigned> pin_list;     // the CPU of vCPU 0, 1, ... when listed
-  OrAuto<topology::CpuSet> emulator;  // cpu.emulator: "auto" | "0-1" | [0, 1]
-  topology::CpuKindChoice kind = topology::CpuKindChoice::automatic;  // cpu.kind: "auto" | "performance" | "efficiency" | "any"
+  std::vector<unsigned> pin_list;                        // the CPU of vCPU 0, 1, ... when listed
+  OrAuto<topology::CpuSet> emulator;                     // cpu.emulator: "auto" | "0-1" | [0, 1]
+  topology::CpuKindChoice kind =
+      topology::CpuKindChoice::automatic;  // cpu.kind: "auto" | "performance" | "efficiency" | "any"
   friend bool operator==(const CpuSpec&, const CpuSpec&) = default;
 };
 
 struct MemorySpec {
-  topology::Bytes size;               // memory.size, required
-  OrAuto<topology::Bytes> page;       // memory.page: "auto" | "4K" | "2M" | "1G"
-  OrAuto<std::vector<unsigned>> nodes;  // memory.nodes: "auto" | [0, 1] | "0-1"
+  topology::Bytes size;                                            // memory.size, required
+  OrAuto<topology::Bytes> page;                                    // memory.page: "auto" | "4K" | "2M" | "1G"
+  OrAuto<std::vector<unsigned>> nodes;                             // memory.nodes: "auto" | [0, 1] | "0-1"
   topology::MemoryPolicy policy = topology::MemoryPolicy::strict;  // memory.policy
-  OrAuto<bool> prealloc;              // memory.prealloc; auto: with huge pages
-  bool lock = false;                  // memory.lock
+  OrAuto<bool> prealloc;                                           // memory.prealloc; auto: with huge pages
+  bool lock = false;                                               // memory.lock
   friend bool operator==(const MemorySpec&, const MemorySpec&) = default;
 };
 
@@ -49,12 +50,12 @@ struct BootSpec {
 };
 
 struct Spec {
-  std::string name;                   // [A-Za-z0-9][A-Za-z0-9._-]{0,62}; default: the file's stem
-  std::string machine = "q35";        // an alias is resolved to the versioned name in the plan
-  OrAuto<Accel> accel;                // accel: "auto" | "kvm" | "tcg"
+  std::string name;             // [A-Za-z0-9][A-Za-z0-9._-]{0,62}; default: the file's stem
+  std::string machine = "q35";  // an alias is resolved to the versioned name in the plan
+  OrAuto<Accel> accel;          // accel: "auto" | "kvm" | "tcg"
   CpuSpec cpu;
   MemorySpec memory;
-  std::vector<Device> devices;        // in the order disk[0..], net[0..], console
+  std::vector<Device> devices;  // in the order disk[0..], net[0..], console
   BootSpec boot;
   std::vector<std::string> extra_args;  // given to QEMU as they are, last
   friend bool operator==(const Spec&, const Spec&) = default;

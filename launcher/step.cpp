@@ -2,6 +2,7 @@
 #include "launcher/step.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,8 +11,6 @@
 #include <cerrno>
 #include <stdexcept>
 #include <system_error>
-
-#include <fmt/format.h>
 
 #include "launcher/host.hpp"
 #include "launcher/qemu_args.hpp"
@@ -30,8 +29,8 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
-    "raise_pool", "trim_pool", "make_tap",    "open_tap",   "drop_tap",    "open_vhost",
-    "open_file",  "listen",    "start_qemu", "end_process"};
+    "raise_pool", "trim_pool", "make_tap", "open_tap",   "drop_tap",
+    "open_vhost", "open_file", "listen",   "start_qemu", "end_process"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -42,10 +41,11 @@ void perform_raise(const RaisePool& raise, Host& host) {
     granted = host.set_pool(raise.node, raise.page, wanted);
   }
   if (granted < wanted) {
-    throw std::runtime_error(fmt::format(
-        "node {} has no room for {} more {} pages: the kernel granted {} (memory is short or fragmented; reserve at boot, "
-        "or use smaller pages)",
-        raise.node, raise.pages, to_string(raise.page), granted > before ? granted - before : 0));
+    throw std::runtime_error(
+        fmt::format("node {} has no room for {} more {} pages: the kernel granted {} (memory is short or fragmented; "
+                    "reserve at boot, "
+                    "or use smaller pages)",
+                    raise.node, raise.pages, to_string(raise.page), granted > before ? granted - before : 0));
   }
 }
 
@@ -93,7 +93,8 @@ void perform_start(const StartQemu& start, PerformContext& context) {
   };
   try {
     if (null < 0 || log < 0) throw std::system_error(errno, std::generic_category(), "open " + start.log);
-    context.opened.qemu = context.host.spawn(start.child, fds, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
+    context.opened.qemu =
+        context.host.spawn(start.child, fds, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
   } catch (...) {
     close_ours();
     throw;
@@ -111,9 +112,12 @@ Opened::~Opened() {
 std::string describe(const Step& step) {
   return std::visit(
       Overloaded{
-          [](const RaisePool& s) { return fmt::format("raise node {}'s pool of {} pages by {}", s.node, to_string(s.page), s.pages); },
+          [](const RaisePool& s) {
+            return fmt::format("raise node {}'s pool of {} pages by {}", s.node, to_string(s.page), s.pages);
+          },
           [](const TrimPool& s) {
-            return fmt::format("trim node {}'s pool of {} pages by {}, not below {}", s.node, to_string(s.page), s.pages, s.floor);
+            return fmt::format("trim node {}'s pool of {} pages by {}, not below {}", s.node, to_string(s.page),
+                               s.pages, s.floor);
           },
           [](const MakeTap& s) {
             std::string text = fmt::format("make tap {} with {}", s.name, queues(s.fds.size()));
@@ -123,8 +127,13 @@ std::string describe(const Step& step) {
           },
           [](const OpenTap& s) { return fmt::format("open tap {} with {}", s.name, queues(s.fds.size())); },
           [](const DropTap& s) { return fmt::format("let tap {} go with its last fd", s.name); },
-          [](const OpenVhost& s) { return fmt::format("open /dev/vhost-net {}", s.fds.size() == 1 ? "once" : fmt::format("{} times", s.fds.size())); },
-          [](const OpenFile& s) { return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only"); },
+          [](const OpenVhost& s) {
+            return fmt::format("open /dev/vhost-net {}",
+                               s.fds.size() == 1 ? "once" : fmt::format("{} times", s.fds.size()));
+          },
+          [](const OpenFile& s) {
+            return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only");
+          },
           [](const Listen& s) { return fmt::format("listen on {}", s.path); },
           [](const StartQemu& s) {
             std::string text = "start QEMU paused";
@@ -142,7 +151,9 @@ std::string describe(const Step& step) {
 
 std::vector<Step> inverse_of(const Step& step) {
   return std::visit(Overloaded{
-                        [](const RaisePool& s) { return std::vector<Step>{TrimPool{s.node, s.page, s.pages, s.floor}}; },
+                        [](const RaisePool& s) {
+                          return std::vector<Step>{TrimPool{s.node, s.page, s.pages, s.floor}};
+                        },
                         [](const MakeTap& s) { return std::vector<Step>{DropTap{s.name}}; },
                         // EndProcess{pid} is journalled by perform(), between fork and exec
                         [](const StartQemu&) { return std::vector<Step>{}; },
@@ -164,7 +175,9 @@ void perform(const Step& step, PerformContext& context) {
                  [&](const RaisePool& s) { perform_raise(s, context.host); },
                  [&](const TrimPool& s) { perform_trim(s, context.host, context.other_raises); },
                  [&](const MakeTap& s) { perform_make_tap(s, context); },
-                 [&](const OpenTap& s) { hand_over(s.fds, context.host.open_tap(s.name, s.fds.size(), s.multi_queue), context.opened); },
+                 [&](const OpenTap& s) {
+                   hand_over(s.fds, context.host.open_tap(s.name, s.fds.size(), s.multi_queue), context.opened);
+                 },
                  [&](const DropTap& s) { context.host.drop_tap(s.name); },
                  [&](const OpenVhost& s) {
                    for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);

@@ -3,6 +3,7 @@
 // asks for describe, inverse_of, perform and JSON.
 #pragma once
 
+#include <boost/json/value.hpp>
 #include <cstdint>
 #include <expected>
 #include <map>
@@ -10,8 +11,6 @@
 #include <string>
 #include <variant>
 #include <vector>
-
-#include <boost/json/value.hpp>
 
 #include "launcher/process.hpp"
 #include "topology/bytes.hpp"
@@ -37,12 +36,12 @@ struct TrimPool {
 // A multiqueue tap that lives as long as its fds (not persistent: the kernel removes it with its last fd).
 struct MakeTap {
   std::string name;
-  std::string bridge;               // "": none
+  std::string bridge;  // "": none
   std::optional<unsigned> mtu;
-  std::vector<int> fds;             // child's numbers, one per queue
+  std::vector<int> fds;  // child's numbers, one per queue
   friend bool operator==(const MakeTap&, const MakeTap&) = default;
 };
-struct OpenTap {                    // somebody else's persistent tap: opened, never changed
+struct OpenTap {  // somebody else's persistent tap: opened, never changed
   std::string name;
   bool multi_queue = false;
   std::vector<int> fds;
@@ -52,29 +51,29 @@ struct DropTap {
   std::string name;
   friend bool operator==(const DropTap&, const DropTap&) = default;
 };
-struct OpenVhost {                  // /dev/vhost-net, one fd per queue
+struct OpenVhost {  // /dev/vhost-net, one fd per queue
   std::vector<int> fds;
   friend bool operator==(const OpenVhost&, const OpenVhost&) = default;
 };
-struct OpenFile {                   // images (fdset), kernel, initrd, firmware, /dev/kvm
+struct OpenFile {  // images (fdset), kernel, initrd, firmware, /dev/kvm
   std::string path;
   bool writable = false;
-  bool reopened = false;            // QEMU opens /proc/self/fd/N again: the inode must be readable for its uid,
-                                    // else a sealed copy in memory is handed over
+  bool reopened = false;  // QEMU opens /proc/self/fd/N again: the inode must be readable for its uid,
+                          // else a sealed copy in memory is handed over
   int fd = -1;
-  bool direct = false;              // O_DIRECT: from 9.1 QEMU takes an fd of a set only if that flag is as it wants it
+  bool direct = false;  // O_DIRECT: from 9.1 QEMU takes an fd of a set only if that flag is as it wants it
   friend bool operator==(const OpenFile&, const OpenFile&) = default;
 };
-struct Listen {                     // a unix socket bound and listening before QEMU exists; it lies in the VM's
-                                    // directory and goes with it
+struct Listen {  // a unix socket bound and listening before QEMU exists; it lies in the VM's
+                 // directory and goes with it
   std::string path;
   int fd = -1;
   friend bool operator==(const Listen&, const Listen&) = default;
 };
 struct StartQemu {
   ChildSpec child;
-  int monitor_fd = -1;              // child's end of our private QMP socketpair
-  std::string log;                  // QEMU's stdout and stderr
+  int monitor_fd = -1;  // child's end of our private QMP socketpair
+  std::string log;      // QEMU's stdout and stderr
   friend bool operator==(const StartQemu&, const StartQemu&) = default;
 };
 struct EndProcess {
@@ -82,19 +81,19 @@ struct EndProcess {
   friend bool operator==(const EndProcess&, const EndProcess&) = default;
 };
 
-using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen,
-                          StartQemu, EndProcess>;
+using Step =
+    std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen, StartQemu, EndProcess>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {
   Step step;
   std::string why;
-  std::string origin;               // as in Arg
+  std::string origin;  // as in Arg
   friend bool operator==(const PlannedStep&, const PlannedStep&) = default;
 };
 
-std::string describe(const Step& step);                // for a person: "raise node 0's 2M pool by 256 pages"
-std::vector<Step> inverse_of(const Step& step);        // empty: nothing stays behind (fds close by themselves)
+std::string describe(const Step& step);          // for a person: "raise node 0's 2M pool by 256 pages"
+std::vector<Step> inverse_of(const Step& step);  // empty: nothing stays behind (fds close by themselves)
 
 boost::json::value to_json(const Step& step);
 std::expected<Step, std::string> step_from_json(const boost::json::value& json);
@@ -107,8 +106,8 @@ struct Opened {
   Opened(const Opened&) = delete;
   Opened& operator=(const Opened&) = delete;
   ~Opened();
-  FdLayout fds;                     // child fd -> ours
-  int monitor = -1;                 // our end of the private QMP socketpair; whoever takes it sets it to -1
+  FdLayout fds;      // child fd -> ours
+  int monitor = -1;  // our end of the private QMP socketpair; whoever takes it sets it to -1
   std::optional<ProcessId> qemu;
 };
 
@@ -122,7 +121,7 @@ struct PerformContext {
   Opened& opened;
   const OtherRaises& other_raises;
   const std::function<void(const Step& undo)>& journal;
-  std::optional<unsigned> uid;      // QEMU's, where it is not ours: files it opens again must be readable for it
+  std::optional<unsigned> uid;  // QEMU's, where it is not ours: files it opens again must be readable for it
 };
 void perform(const Step& step, PerformContext& context);
 

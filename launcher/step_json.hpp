@@ -7,7 +7,8 @@
 namespace launcher {
 
 BOOST_DESCRIBE_STRUCT(ProcessId, (), (pid, start))
-BOOST_DESCRIBE_STRUCT(ChildSpec, (), (argv, uid, affinity, policy, memory_nodes, memlock, group, private_kvm, dies_with_parent))
+BOOST_DESCRIBE_STRUCT(ChildSpec, (),
+                      (argv, uid, affinity, policy, memory_nodes, memlock, group, private_kvm, dies_with_parent))
 BOOST_DESCRIBE_STRUCT(RaisePool, (), (node, page, pages, floor))
 BOOST_DESCRIBE_STRUCT(TrimPool, (), (node, page, pages, floor))
 BOOST_DESCRIBE_STRUCT(MakeTap, (), (name, bridge, mtu, fds))

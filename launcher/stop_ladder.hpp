@@ -29,10 +29,14 @@ class StopLadder {
 
 inline const char* describe(Rung rung) {
   switch (rung) {
-    case Rung::powerdown: return "asked the guest to power down (ACPI)";
-    case Rung::quit: return "the guest did not power down in time: told QEMU to quit";
-    case Rung::terminate: return "QEMU did not quit: sent SIGTERM";
-    case Rung::kill: return "QEMU did not end: sent SIGKILL";
+    case Rung::powerdown:
+      return "asked the guest to power down (ACPI)";
+    case Rung::quit:
+      return "the guest did not power down in time: told QEMU to quit";
+    case Rung::terminate:
+      return "QEMU did not quit: sent SIGTERM";
+    case Rung::kill:
+      return "QEMU did not end: sent SIGKILL";
   }
   return "";
 }

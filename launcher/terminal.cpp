@@ -12,7 +12,8 @@
 namespace launcher {
 
 RawTerminal::RawTerminal(bool signals) {
-  if (isatty(STDIN_FILENO) == 0 || tcgetpgrp(STDIN_FILENO) != getpgrp() || tcgetattr(STDIN_FILENO, &before_) < 0) return;
+  if (isatty(STDIN_FILENO) == 0 || tcgetpgrp(STDIN_FILENO) != getpgrp() || tcgetattr(STDIN_FILENO, &before_) < 0)
+    return;
   termios raw = before_;
   raw.c_iflag &= ~static_cast<tcflag_t>(ICRNL | IXON);
   raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | IEXTEN);
@@ -52,7 +53,8 @@ void Relay::write_some() {
 bool colour_wanted(int fd) {
   const char* term = std::getenv("TERM");
   const char* no_color = std::getenv("NO_COLOR");
-  return isatty(fd) != 0 && (no_color == nullptr || *no_color == '\0') && term != nullptr && std::strcmp(term, "dumb") != 0;
+  return isatty(fd) != 0 && (no_color == nullptr || *no_color == '\0') && term != nullptr &&
+         std::strcmp(term, "dumb") != 0;
 }
 
 }  // namespace launcher

@@ -1,8 +1,9 @@
 // The terminal end of a console: keys go to the guest one by one, output comes as it is, and the terminal is put back.
 #pragma once
 
-#include <string>
 #include <termios.h>
+
+#include <string>
 
 namespace launcher {
 
@@ -28,11 +29,11 @@ class Relay {
   bool wants_write() const { return !pending_.empty(); }
   void read_some();
   void write_some();
-  bool ended() const { return ended_; }            // from is at its end, or to is broken
+  bool ended() const { return ended_; }  // from is at its end, or to is broken
   bool drained() const { return pending_.empty(); }
   int from() const { return from_; }
   int to() const { return to_; }
-  std::string& last() { return last_; }             // what the last read_some() brought, for an escape key
+  std::string& last() { return last_; }  // what the last read_some() brought, for an escape key
   void drop_pending() { pending_.clear(); }
 
  private:
@@ -42,6 +43,6 @@ class Relay {
   bool ended_ = false;
 };
 
-bool colour_wanted(int fd);   // a terminal, no NO_COLOR, TERM not dumb
+bool colour_wanted(int fd);  // a terminal, no NO_COLOR, TERM not dumb
 
 }  // namespace launcher

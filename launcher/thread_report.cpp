@@ -1,9 +1,8 @@
 #include "launcher/thread_report.hpp"
 
-#include <map>
-
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <map>
 
 #include "launcher/pin.hpp"
 #include "launcher/step_json.hpp"
@@ -58,8 +57,12 @@ std::vector<MemoryReport> report_memory(const VmDir& dir) {
 boost::json::value thread_report_json(const VmDir& dir) {
   boost::json::array out;
   for (const ThreadReport& thread : report_threads(dir)) {
-    out.push_back({{"tid", thread.tid}, {"name", thread.name}, {"role", thread.role}, {"wanted", thread.wanted.to_string()},
-                   {"actual", thread.actual.to_string()}, {"as_wanted", thread.as_wanted()}});
+    out.push_back({{"tid", thread.tid},
+                   {"name", thread.name},
+                   {"role", thread.role},
+                   {"wanted", thread.wanted.to_string()},
+                   {"actual", thread.actual.to_string()},
+                   {"as_wanted", thread.as_wanted()}});
   }
   return out;
 }
@@ -67,7 +70,10 @@ boost::json::value thread_report_json(const VmDir& dir) {
 boost::json::value memory_report_json(const VmDir& dir) {
   boost::json::array out;
   for (const MemoryReport& part : report_memory(dir)) {
-    out.push_back({{"node", part.node}, {"page", to_string(part.page)}, {"pages", part.pages}, {"bytes", part.page.count * part.pages}});
+    out.push_back({{"node", part.node},
+                   {"page", to_string(part.page)},
+                   {"pages", part.pages},
+                   {"bytes", part.page.count * part.pages}});
   }
   return out;
 }

@@ -1,10 +1,9 @@
 // A running VM as the kernel sees it, beside what was planned: threads and their masks, memory per node and page size.
 #pragma once
 
+#include <boost/json/value.hpp>
 #include <string>
 #include <vector>
-
-#include <boost/json/value.hpp>
 
 #include "launcher/run_dir.hpp"
 

@@ -23,8 +23,8 @@ namespace launcher {
 
 // What one readable key looks like: for the JSON schema, completion and the reference test.
 struct KeyInfo {
-  std::string path = {};              // "cpu.count", "disk[].path"
-  std::string type = {};              // "string", "integer", "boolean", "size", "cpus", "list", "table", "tables"
+  std::string path = {};                  // "cpu.count", "disk[].path"
+  std::string type = {};                  // "string", "integer", "boolean", "size", "cpus", "list", "table", "tables"
   std::vector<std::string> choices = {};  // enumerated values, "auto" included
   bool or_auto = false;
   std::optional<std::int64_t> min = {}, max = {};  // of an integer, or of a size in bytes
@@ -34,10 +34,10 @@ struct KeyInfo {
 
 struct Position {
   std::string file;
-  unsigned line = 0, column = 0;      // from 1, in code points; line 0: not in any file (a --set or a default)
-  unsigned end_column = 0;            // one past the last code point, on the same line
-  std::string origin;                 // "--set cpu.count=4" when line is 0 and a --set gave it; column is then within it
-  unsigned rank = 0;                  // problems are shown by rank: the spec, its includes as they were read, the --sets
+  unsigned line = 0, column = 0;  // from 1, in code points; line 0: not in any file (a --set or a default)
+  unsigned end_column = 0;        // one past the last code point, on the same line
+  std::string origin;             // "--set cpu.count=4" when line is 0 and a --set gave it; column is then within it
+  unsigned rank = 0;              // problems are shown by rank: the spec, its includes as they were read, the --sets
   friend bool operator==(const Position&, const Position&) = default;
 };
 
@@ -52,19 +52,20 @@ class TomlDocument {
   // Errors: unreadable file, TOML syntax (one problem per file), include cycles or more than 16 deep, bad --set.
   // overrides: "cpu.count=4", "disk.0.path='/x'"; the value is TOML, or a bare string when it is no TOML. An index one
   // past the end appends.
-  static std::expected<TomlDocument, TomlErrors> load(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+  static std::expected<TomlDocument, TomlErrors> load(const std::filesystem::path& file,
+                                                      const std::vector<std::string>& overrides);
   static std::expected<TomlDocument, TomlErrors> parse(std::string_view text, const std::string& file_name,
                                                        const std::vector<std::string>& overrides = {});
   TomlDocument(TomlDocument&&) noexcept;
   TomlDocument& operator=(TomlDocument&&) noexcept;
   ~TomlDocument();
 
-  Position position_of(std::string_view key) const;        // of the key's value; the nearest parent's if absent
-  Position position_of(const Problem& problem) const;       // also of what is wrong with the text itself or with a --set
+  Position position_of(std::string_view key) const;    // of the key's value; the nearest parent's if absent
+  Position position_of(const Problem& problem) const;  // also of what is wrong with the text itself or with a --set
   std::string source_line(const Position& position) const;  // "" if there is none
   // Where the key's relative paths start: the directory of the file that gave it; for a --set the current one.
   std::filesystem::path directory_of(std::string_view key) const;
-  std::string file() const;                                 // the main file, as it was named
+  std::string file() const;  // the main file, as it was named
 
   struct Impl;
   const Impl& impl() const { return *impl_; }
@@ -93,14 +94,15 @@ class TableReader {
   std::string path(std::string_view key, bool required);  // made absolute against the giving file's directory
   bool flag(std::string_view key, bool fallback);
   std::optional<bool> flag_or_auto(std::string_view key);
-  std::int64_t integer(std::string_view key, std::int64_t fallback, std::int64_t min, std::int64_t max, bool required = false);
+  std::int64_t integer(std::string_view key, std::int64_t fallback, std::int64_t min, std::int64_t max,
+                       bool required = false);
   std::optional<std::int64_t> integer_or_auto(std::string_view key, std::int64_t min, std::int64_t max);
   topology::Bytes size(std::string_view key, topology::Bytes fallback, topology::Bytes min, topology::Bytes max);
   topology::Bytes required_size(std::string_view key, topology::Bytes min, topology::Bytes max);
   std::optional<topology::Bytes> size_or_auto(std::string_view key, const std::vector<topology::Bytes>& allowed);
-  std::optional<topology::CpuSet> cpus_or_auto(std::string_view key);                // "0-3" or [0, 1, 2, 3]
-  std::optional<std::vector<unsigned>> numbers_or_auto(std::string_view key);        // order kept: [4, 6, 5] or "4-7"
-  std::vector<std::string> texts(std::string_view key);                             // list of strings
+  std::optional<topology::CpuSet> cpus_or_auto(std::string_view key);          // "0-3" or [0, 1, 2, 3]
+  std::optional<std::vector<unsigned>> numbers_or_auto(std::string_view key);  // order kept: [4, 6, 5] or "4-7"
+  std::vector<std::string> texts(std::string_view key);                        // list of strings
   // One of `choices`; index of it. fallback is the index returned for absent or wrong.
   std::size_t choice(std::string_view key, const std::vector<std::string>& choices, std::size_t fallback);
   bool has(std::string_view key) const;
@@ -111,7 +113,7 @@ class TableReader {
   void table(std::string_view key, const std::function<void(TableReader&)>& read);
   void tables(std::string_view key, const std::function<void(TableReader&)>& read);  // [[key]], in order
 
-  void problem(std::string_view key, std::string what, std::string help);            // key is relative to this table
+  void problem(std::string_view key, std::string what, std::string help);  // key is relative to this table
   std::string full_key(std::string_view key) const;
   void finish();
 

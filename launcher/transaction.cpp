@@ -1,12 +1,13 @@
 #include "launcher/transaction.hpp"
 
-#include <stdexcept>
-
 #include <fmt/format.h>
+
+#include <stdexcept>
 
 namespace launcher {
 
-Transaction::Transaction(Host& host, const VmDir& dir, std::optional<unsigned> uid) : host_(host), dir_(dir), uid_(uid) {}
+Transaction::Transaction(Host& host, const VmDir& dir, std::optional<unsigned> uid)
+    : host_(host), dir_(dir), uid_(uid) {}
 
 void Transaction::perform(const Step& step) {
   const std::function<void(const Step&)> journal = [&](const Step& undo) { dir_.journal_undo(next_++, undo); };

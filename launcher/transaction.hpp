@@ -14,7 +14,7 @@ namespace launcher {
 class Transaction {
  public:
   Transaction(Host& host, const VmDir& dir, std::optional<unsigned> uid);
-  void perform(const Step& step);   // throws what the machine said, with the step in front
+  void perform(const Step& step);  // throws what the machine said, with the step in front
   Opened& opened() { return opened_; }
 
  private:
@@ -32,7 +32,7 @@ std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesys
 // Under the lock: unwinds every VM whose owner is dead. What was done, for the user.
 struct Recovered {
   std::vector<std::string> names;
-  std::vector<std::string> left;    // "NAME: what could not be undone"
+  std::vector<std::string> left;  // "NAME: what could not be undone"
 };
 Recovered recover_dead(Host& host, const std::filesystem::path& base);
 

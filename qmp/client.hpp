@@ -2,14 +2,13 @@
 // air; EOF fails everything pending; disconnected is terminal; every wait has a deadline.
 #pragma once
 
+#include <boost/json/value.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
-
-#include <boost/json/value.hpp>
 
 #include "qmp/message.hpp"
 

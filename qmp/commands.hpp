@@ -2,20 +2,20 @@
 // unexpected shape is Error(protocol).
 #pragma once
 
+#include <sys/types.h>
+
+#include <boost/json/value.hpp>
 #include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <boost/json/value.hpp>
-#include <sys/types.h>
 
 #include "qmp/client.hpp"
 
 namespace qmp {
 
 struct Vcpu {
-  unsigned index = 0;      // cpu-index: what to key on, never the list position
+  unsigned index = 0;  // cpu-index: what to key on, never the list position
   pid_t thread = 0;
   std::string qom_path;
 };
@@ -37,14 +37,16 @@ void quit(Client& client, std::chrono::milliseconds deadline);  // EOF before th
 // For the feature probe.
 struct MachineType {
   std::string name;
-  std::string alias;      // "q35" on the versioned one
+  std::string alias;  // "q35" on the versioned one
   bool deprecated = false;
   unsigned cpu_max = 0;
 };
 std::vector<MachineType> query_machines(Client& client, std::chrono::milliseconds deadline);
 boost::json::value query_qmp_schema(Client& client, std::chrono::milliseconds deadline);
 // Property names of a device or object type; nullopt: this QEMU has no such type.
-std::optional<std::vector<std::string>> device_list_properties(Client& client, const std::string& type, std::chrono::milliseconds deadline);
-std::optional<std::vector<std::string>> qom_list_properties(Client& client, const std::string& type, std::chrono::milliseconds deadline);
+std::optional<std::vector<std::string>> device_list_properties(Client& client, const std::string& type,
+                                                               std::chrono::milliseconds deadline);
+std::optional<std::vector<std::string>> qom_list_properties(Client& client, const std::string& type,
+                                                            std::chrono::milliseconds deadline);
 
 }  // namespace qmp

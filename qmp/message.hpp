@@ -2,15 +2,14 @@
 // parse_message(), whatever the bytes are (fuzzed). Source: QEMU docs/interop/qmp-spec.
 #pragma once
 
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <string>
 #include <string_view>
 #include <variant>
-
-#include <boost/json/object.hpp>
-#include <boost/json/value.hpp>
 
 namespace qmp {
 
@@ -23,12 +22,12 @@ struct Reply {
   boost::json::value value;
 };
 struct Failure {
-  std::uint64_t id = 0;         // 0: QEMU could not tell which command it was
-  std::string error_class;      // "GenericError", "CommandNotFound", ...
+  std::uint64_t id = 0;     // 0: QEMU could not tell which command it was
+  std::string error_class;  // "GenericError", "CommandNotFound", ...
   std::string description;
 };
 struct Event {
-  std::string name;             // "SHUTDOWN", "STOP", ...
+  std::string name;  // "SHUTDOWN", "STOP", ...
   boost::json::object data;
 };
 using Message = std::variant<Greeting, Reply, Failure, Event>;
@@ -63,8 +62,8 @@ class LineSplitter {
   void find_newline(std::size_t from);
 
   std::size_t limit_;
-  std::string buffer_;  // once broken: only the beginning of the too long line
-  std::size_t begin_ = 0;  // what lies before it was taken
+  std::string buffer_;                       // once broken: only the beginning of the too long line
+  std::size_t begin_ = 0;                    // what lies before it was taken
   std::size_t newline_ = std::string::npos;  // the first one after begin_
   bool broken_ = false;
 };

@@ -30,9 +30,9 @@ class CpuSet {
   bool intersects(const CpuSet& other) const;
   bool empty() const { return words_.empty(); }
   unsigned size() const;
-  unsigned first() const;                 // precondition: not empty
+  unsigned first() const;                   // precondition: not empty
   std::vector<unsigned> to_vector() const;  // ascending
-  std::string to_string() const;          // canonical cpulist: "0-3,8"
+  std::string to_string() const;            // canonical cpulist: "0-3,8"
 
   CpuSet& operator|=(const CpuSet& other);
   CpuSet& operator&=(const CpuSet& other);

@@ -17,36 +17,36 @@ namespace topology {
 // One hardware thread. core, l3 and package are numbers unique over the machine (not per package), in CPU order of
 // their first PU, so that they are stable whatever the firmware calls them.
 struct Pu {
-  unsigned cpu = 0;      // the kernel's CPU number
+  unsigned cpu = 0;  // the kernel's CPU number
   unsigned core = 0;
-  unsigned l3 = 0;       // PUs that share a last-level cache (a core of its own L2 counts where there is no L3)
+  unsigned l3 = 0;  // PUs that share a last-level cache (a core of its own L2 counts where there is no L3)
   unsigned package = 0;
-  unsigned node = 0;     // index into HostTopology::nodes is NOT meant: the kernel's node number
-  unsigned kind = 0;     // hwloc's cpukind rank: 0 is the most efficient (E-core), higher is faster; all 0 if uniform
+  unsigned node = 0;  // index into HostTopology::nodes is NOT meant: the kernel's node number
+  unsigned kind = 0;  // hwloc's cpukind rank: 0 is the most efficient (E-core), higher is faster; all 0 if uniform
   friend bool operator==(const Pu&, const Pu&) = default;
 };
 
 struct HugePagePool {
-  Bytes page;                 // 2M or 1G
-  std::uint64_t total = 0;    // nr_hugepages
-  std::uint64_t free = 0;     // free_hugepages
+  Bytes page;               // 2M or 1G
+  std::uint64_t total = 0;  // nr_hugepages
+  std::uint64_t free = 0;   // free_hugepages
   friend bool operator==(const HugePagePool&, const HugePagePool&) = default;
 };
 
 struct Node {
   unsigned id = 0;
   Bytes memory_total;
-  Bytes memory_free;                  // MemFree plus clean page cache (Inactive(file)): what a pool raise can take
-  std::vector<HugePagePool> pools;    // ascending page size
-  std::vector<unsigned> distances;    // to nodes[0], nodes[1], ... ; 10 is local; may be empty when unknown
+  Bytes memory_free;                // MemFree plus clean page cache (Inactive(file)): what a pool raise can take
+  std::vector<HugePagePool> pools;  // ascending page size
+  std::vector<unsigned> distances;  // to nodes[0], nodes[1], ... ; 10 is local; may be empty when unknown
   friend bool operator==(const Node&, const Node&) = default;
 };
 
 struct PciDevice {
-  std::string address;   // "0000:31:00.0"
-  std::string name;      // "Ethernet controller: Intel ..." as hwloc names it; may be empty
-  std::string class_id;  // "0200" as in lspci -n
-  int node = -1;         // -1: the firmware does not say
+  std::string address;                  // "0000:31:00.0"
+  std::string name;                     // "Ethernet controller: Intel ..." as hwloc names it; may be empty
+  std::string class_id;                 // "0200" as in lspci -n
+  int node = -1;                        // -1: the firmware does not say
   std::vector<std::string> os_devices;  // "eth0", "nvme0n1", ... the kernel's names for it
   friend bool operator==(const PciDevice&, const PciDevice&) = default;
 };
@@ -57,17 +57,17 @@ struct HostTopology {
   std::vector<Pu> pus;      // ascending cpu; online and allowed ones only
   std::vector<Node> nodes;  // ascending id; a node may have no CPUs (then it is never chosen by itself)
   std::vector<PciDevice> devices;
-  CpuSet isolated;          // isolcpus as the kernel reports it
+  CpuSet isolated;  // isolcpus as the kernel reports it
   Bytes base_page = kib(4);
 
-  const Pu* pu(unsigned cpu) const;      // nullptr: no such CPU
-  const Node* node(unsigned id) const;   // nullptr: no such node
+  const Pu* pu(unsigned cpu) const;     // nullptr: no such CPU
+  const Node* node(unsigned id) const;  // nullptr: no such node
   CpuSet all_cpus() const;
   CpuSet cpus_of_node(unsigned id) const;
   CpuSet cpus_of_core(unsigned core) const;
   CpuSet cpus_of_l3(unsigned l3) const;
-  unsigned threads_per_core() const;     // the largest over all cores
-  unsigned kinds() const;                // how many CPU kinds: 1 on a uniform machine
+  unsigned threads_per_core() const;  // the largest over all cores
+  unsigned kinds() const;             // how many CPU kinds: 1 on a uniform machine
   const HugePagePool* pool(unsigned node_id, Bytes page) const;
   unsigned distance(unsigned from, unsigned to) const;  // 10 if equal, 20 when unknown
 

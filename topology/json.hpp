@@ -8,7 +8,6 @@
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <boost/mp11.hpp>
-
 #include <concepts>
 #include <limits>
 #include <optional>
@@ -32,7 +31,11 @@ template <class T>
 struct is_optional<std::optional<T>> : std::true_type {};
 
 template <class T>
-concept Sequence = requires(T t) { typename T::value_type; t.begin(); } && !std::is_same_v<T, std::string>;
+concept Sequence = requires(T t) {
+  typename T::value_type;
+  t.begin();
+}
+&&!std::is_same_v<T, std::string>;
 
 [[noreturn]] inline void wrong(const std::string& path, const std::string& wanted) {
   throw std::invalid_argument((path.empty() ? "value" : path) + ": wanted " + wanted);
@@ -46,8 +49,10 @@ boost::json::value write(const T& value) {
   if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string>) {
     return boost::json::value(value);
   } else if constexpr (std::is_same_v<T, CpuSet> || std::is_same_v<T, Bytes>) {
-    if constexpr (std::is_same_v<T, CpuSet>) return boost::json::value(value.to_string());
-    else return boost::json::value(to_string(value));
+    if constexpr (std::is_same_v<T, CpuSet>)
+      return boost::json::value(value.to_string());
+    else
+      return boost::json::value(to_string(value));
   } else if constexpr (std::is_enum_v<T>) {
     return boost::json::value(boost::describe::enum_to_string(value, "?"));
   } else if constexpr (std::is_integral_v<T>) {
@@ -89,7 +94,8 @@ T read(const boost::json::value& json, const std::string& path = {}) {
   } else if constexpr (std::is_enum_v<T>) {
     T value{};
     const std::string text = read<std::string>(json, path);
-    if (!boost::describe::enum_from_string(text.c_str(), value)) detail::wrong(path, "another word than '" + text + "'");
+    if (!boost::describe::enum_from_string(text.c_str(), value))
+      detail::wrong(path, "another word than '" + text + "'");
     return value;
   } else if constexpr (std::is_integral_v<T>) {
     if (json.is_int64() && std::in_range<T>(json.get_int64())) return static_cast<T>(json.get_int64());

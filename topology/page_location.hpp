@@ -1,6 +1,8 @@
 // Where a process's memory really lies, and telling the kernel where it shall. The only file that includes <numa.h>.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <expected>
 #include <map>
@@ -8,7 +10,6 @@
 #include <string_view>
 #include <system_error>
 #include <vector>
-#include <sys/types.h>
 
 #include "topology/bytes.hpp"
 #include "topology/cpu_set.hpp"
@@ -19,10 +20,10 @@ namespace topology {
 // One mapping of /proc/PID/numa_maps (kernel: Documentation/filesystems/proc.rst, mm/mempolicy.c show_numa_map).
 struct MappedRange {
   std::uint64_t start = 0;
-  std::string policy;   // "default", "bind:0", "prefer:1", "interleave:0-1"
-  std::string file;     // "/memfd:memory-backend-memfd", "" for anonymous
-  bool huge = false;    // hugetlb
-  Bytes page;           // kernelpagesize_kB
+  std::string policy;  // "default", "bind:0", "prefer:1", "interleave:0-1"
+  std::string file;    // "/memfd:memory-backend-memfd", "" for anonymous
+  bool huge = false;   // hugetlb
+  Bytes page;          // kernelpagesize_kB
   std::map<unsigned, std::uint64_t> pages_on_node;
   friend bool operator==(const MappedRange&, const MappedRange&) = default;
 };
@@ -39,6 +40,7 @@ std::error_code set_affinity(pid_t tid, const CpuSet& cpus);
 std::expected<CpuSet, std::error_code> get_affinity(pid_t tid);
 
 // Move a running process's pages from some nodes to others (migrate_pages(2)). Returns pages that could not be moved.
-std::expected<long, std::error_code> move_pages_of(pid_t pid, const std::vector<unsigned>& from, const std::vector<unsigned>& to);
+std::expected<long, std::error_code> move_pages_of(pid_t pid, const std::vector<unsigned>& from,
+                                                   const std::vector<unsigned>& to);
 
 }  // namespace topology

@@ -19,18 +19,18 @@ enum class CpuKindChoice { automatic, fastest, efficient, any };  // automatic: 
 
 struct PlacementRequest {
   unsigned vcpus = 1;
-  std::optional<unsigned> threads;    // guest threads per core: 1, 2, ...; nullopt: choose
-  std::optional<unsigned> sockets;    // guest topology when the user wants it; nullopt: mirror the host
-  std::optional<unsigned> cores;      // per socket
+  std::optional<unsigned> threads;  // guest threads per core: 1, 2, ...; nullopt: choose
+  std::optional<unsigned> sockets;  // guest topology when the user wants it; nullopt: mirror the host
+  std::optional<unsigned> cores;    // per socket
   Pinning pinning = Pinning::automatic;
-  std::vector<unsigned> listed;       // pinning == listed: the CPU of vCPU 0, 1, ...; size() == vcpus
-  std::optional<CpuSet> emulator;     // nullopt: choose
-  unsigned iothreads = 0;             // threads that want a CPU beside the emulator's
-  unsigned vhost_workers = 0;         // one per queue pair of every vhost NIC
+  std::vector<unsigned> listed;    // pinning == listed: the CPU of vCPU 0, 1, ...; size() == vcpus
+  std::optional<CpuSet> emulator;  // nullopt: choose
+  unsigned iothreads = 0;          // threads that want a CPU beside the emulator's
+  unsigned vhost_workers = 0;      // one per queue pair of every vhost NIC
   Bytes memory;
-  std::optional<Bytes> page;          // nullopt: choose ("auto"): huge pages where they fit, else base pages
-  bool may_reserve_pages = true;      // false (no root): only pages already free in the pools count
-  std::vector<unsigned> nodes;        // empty: choose
+  std::optional<Bytes> page;      // nullopt: choose ("auto"): huge pages where they fit, else base pages
+  bool may_reserve_pages = true;  // false (no root): only pages already free in the pools count
+  std::vector<unsigned> nodes;    // empty: choose
   MemoryPolicy policy = MemoryPolicy::strict;
   CpuKindChoice kind = CpuKindChoice::automatic;
   std::vector<unsigned> device_nodes;  // nodes of the VM's own devices: these come first
@@ -39,8 +39,8 @@ struct PlacementRequest {
 
 struct VcpuSeat {
   unsigned vcpu = 0;
-  std::optional<unsigned> cpu;   // nullopt when pinning is off
-  unsigned guest_node = 0;       // index into Placement::cells
+  std::optional<unsigned> cpu;  // nullopt when pinning is off
+  unsigned guest_node = 0;      // index into Placement::cells
   friend bool operator==(const VcpuSeat&, const VcpuSeat&) = default;
 };
 
@@ -69,17 +69,17 @@ struct GuestTopology {  // product == vcpus
 
 struct Placement {
   std::vector<VcpuSeat> vcpus;
-  CpuSet emulator;                   // main loop, call_rcu, workers: housekeeping of the VM's nodes unless asked otherwise
-  std::vector<CpuSet> iothreads;     // one per requested iothread
-  CpuSet vhost;                      // all vhost workers of the VM
-  CpuSet exclusive;                  // what nobody else may have: goes into the ledger
-  std::vector<MemoryCell> cells;     // at least one
-  Bytes page;                        // base page when no huge pages are used
+  CpuSet emulator;                // main loop, call_rcu, workers: housekeeping of the VM's nodes unless asked otherwise
+  std::vector<CpuSet> iothreads;  // one per requested iothread
+  CpuSet vhost;                   // all vhost workers of the VM
+  CpuSet exclusive;               // what nobody else may have: goes into the ledger
+  std::vector<MemoryCell> cells;  // at least one
+  Bytes page;                     // base page when no huge pages are used
   MemoryPolicy policy = MemoryPolicy::strict;
-  std::vector<PageNeed> pages;       // empty for base pages under no strict policy
+  std::vector<PageNeed> pages;  // empty for base pages under no strict policy
   GuestTopology guest;
   std::vector<std::vector<unsigned>> distances;  // guest NUMA distances, cells x cells; empty for one cell
-  std::vector<std::string> notes;    // what "auto" became and why; what crosses nodes and why
+  std::vector<std::string> notes;                // what "auto" became and why; what crosses nodes and why
   friend bool operator==(const Placement&, const Placement&) = default;
 };
 
@@ -94,8 +94,8 @@ struct NodeShortage {
 };
 
 struct Unplaceable {
-  std::string key;                     // the spec key that is to blame: "cpu.count", "memory.size", "memory.page", "cpu.pin", ...
-  std::string what;                    // one sentence
+  std::string key;   // the spec key that is to blame: "cpu.count", "memory.size", "memory.page", "cpu.pin", ...
+  std::string what;  // one sentence
   std::vector<NodeShortage> nodes;
   std::string help;
   friend bool operator==(const Unplaceable&, const Unplaceable&) = default;

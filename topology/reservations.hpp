@@ -17,7 +17,7 @@ namespace topology {
 struct PageClaim {
   unsigned node = 0;
   Bytes page;
-  std::uint64_t pages = 0;   // what the VM uses
+  std::uint64_t pages = 0;  // what the VM uses
   friend bool operator==(const PageClaim&, const PageClaim&) = default;
 };
 
@@ -31,14 +31,14 @@ struct Reservation {
 // Host-wide policy (host.toml). Source of the default: guide 002 "reserve housekeeping CPUs", guide 001 3.2.7 "one
 // housekeeping CPU for each NUMA node".
 struct HostPolicy {
-  std::optional<CpuSet> housekeeping;   // nullopt: default_housekeeping()
-  Bytes keep_free = mib(512);           // per node: memory a pool raise must leave to the host
+  std::optional<CpuSet> housekeeping;  // nullopt: default_housekeeping()
+  Bytes keep_free = mib(512);          // per node: memory a pool raise must leave to the host
   friend bool operator==(const HostPolicy&, const HostPolicy&) = default;
 };
 
 struct Reservations {
   std::vector<Reservation> vms;
-  CpuSet cpus() const;                                     // of all VMs
+  CpuSet cpus() const;  // of all VMs
   std::optional<std::string> owner_of(unsigned cpu) const;
 };
 

@@ -17,11 +17,11 @@ class Sysfs {
   explicit Sysfs(std::filesystem::path root = "/") : root_(std::move(root)) {}
 
   // Paths are absolute kernel paths ("/sys/devices/..."); text comes back without its trailing newline.
-  std::optional<std::string> read(std::string_view path) const;          // nullopt: not there or not readable
-  std::optional<std::uint64_t> read_number(std::string_view path) const;  // nullopt also when it is no number
+  std::optional<std::string> read(std::string_view path) const;               // nullopt: not there or not readable
+  std::optional<std::uint64_t> read_number(std::string_view path) const;      // nullopt also when it is no number
   std::error_code write(std::string_view path, std::string_view text) const;  // one write(2); errno as error_code
   bool exists(std::string_view path) const;
-  std::vector<std::string> list(std::string_view directory) const;  // names, sorted naturally (node2 before node10)
+  std::vector<std::string> list(std::string_view directory) const;    // names, sorted naturally (node2 before node10)
   std::optional<std::string> link_name(std::string_view path) const;  // last part of what a symlink points to
   std::filesystem::path at(std::string_view path) const;
 

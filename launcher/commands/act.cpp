@@ -1,14 +1,13 @@
 // Verbs on a running VM: stop, kill, pause, resume, reset, qmp. They speak to its QMP socket; its keeper cleans up.
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
-
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
-#include <fmt/format.h>
+#include <cerrno>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/stop_ladder.hpp"
@@ -27,7 +26,9 @@ using Clock = std::chrono::steady_clock;
   try {
     client.handshake(patience);
   } catch (const ::qmp::Error& error) {
-    if (error.kind == ::qmp::Error::Kind::timeout) throw std::runtime_error("QEMU does not answer: does somebody else hold " + (dir.path() / "qmp.sock").string() + "?");
+    if (error.kind == ::qmp::Error::Kind::timeout)
+      throw std::runtime_error("QEMU does not answer: does somebody else hold " + (dir.path() / "qmp.sock").string() +
+                               "?");
     throw;
   }
   return client;
@@ -62,16 +63,21 @@ int await_cleanup(const VmDir& dir, const std::optional<ProcessId>& keeper) {
 }
 
 void report(const Options& options, const VmDir& dir, const std::string& what) {
-  if (options.flag("json")) print_json({{"name", dir.name()}, {"done", what}});
-  else say(fmt::format("VM {}: {}", dir.name(), what));
+  if (options.flag("json"))
+    print_json({{"name", dir.name()}, {"done", what}});
+  else
+    say(fmt::format("VM {}: {}", dir.name(), what));
 }
 
-void climb(Rung rung, const VmDir& dir, std::optional<::qmp::Client>& monitor, int pidfd, const std::optional<ProcessId>& keeper) {
+void climb(Rung rung, const VmDir& dir, std::optional<::qmp::Client>& monitor, int pidfd,
+           const std::optional<ProcessId>& keeper) {
   try {
     if (rung == Rung::powerdown || rung == Rung::quit) {
       if (!monitor) monitor.emplace(connect(dir));
-      if (rung == Rung::powerdown) ::qmp::system_powerdown(*monitor, patience);
-      else ::qmp::quit(*monitor, patience);
+      if (rung == Rung::powerdown)
+        ::qmp::system_powerdown(*monitor, patience);
+      else
+        ::qmp::quit(*monitor, patience);
     }
   } catch (const std::exception& error) {
     say(error.what());
@@ -84,7 +90,8 @@ void climb(Rung rung, const VmDir& dir, std::optional<::qmp::Client>& monitor, i
   if (rung == Rung::kill) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
 }
 
-int simple(const Options& options, const std::string& what, void (*command)(::qmp::Client&, std::chrono::milliseconds)) {
+int simple(const Options& options, const std::string& what,
+           void (*command)(::qmp::Client&, std::chrono::milliseconds)) {
   const VmDir dir = named_vm(options);
   ::qmp::Client client = connect(dir);
   command(client, patience);
@@ -103,7 +110,8 @@ int stop(const Options& options) {
   } else if (state.qemu) {
     const int pidfd = open_pidfd(*state.qemu);
     std::optional<::qmp::Client> monitor;
-    StopLadder ladder(std::chrono::milliseconds(static_cast<long>(options.number("timeout").value_or(60) * 1000)), Clock::now());
+    StopLadder ladder(std::chrono::milliseconds(static_cast<long>(options.number("timeout").value_or(60) * 1000)),
+                      Clock::now());
     while (pidfd >= 0 && !ladder.exhausted()) {
       if (const std::optional<Rung> rung = ladder.step(Clock::now())) {
         if (!options.flag("json")) say(describe(*rung));
@@ -122,8 +130,10 @@ int kill(const Options& options) {
   const VmDir dir = named_vm(options);
   const std::optional<ProcessId> keeper = dir.owner();
   const State state = dir.read_state();
-  if (state.qemu) end_process(*state.qemu);
-  else if (keeper && dir.owner_alive()) ::kill(keeper->pid, SIGTERM);
+  if (state.qemu)
+    end_process(*state.qemu);
+  else if (keeper && dir.owner_alive())
+    ::kill(keeper->pid, SIGTERM);
   const int code = await_cleanup(dir, keeper);
   report(options, dir, "killed");
   return code;
@@ -143,7 +153,8 @@ int qmp(const Options& options) {
     if (error) throw UsageError("no JSON: " + error.message());
     const boost::json::object& object = json.as_object();
     const boost::json::value* name = object.if_contains("execute");
-    if (name == nullptr || !name->is_string()) throw UsageError("wanted {\"execute\": \"COMMAND\", \"arguments\": {...}}");
+    if (name == nullptr || !name->is_string())
+      throw UsageError("wanted {\"execute\": \"COMMAND\", \"arguments\": {...}}");
     command.name = std::string(name->get_string());
     if (const boost::json::value* arguments = object.if_contains("arguments")) {
       if (!arguments->is_object()) throw UsageError("\"arguments\" must be an object");
@@ -151,7 +162,8 @@ int qmp(const Options& options) {
     }
   }
   ::qmp::Client client = connect(dir);
-  print_json(client.execute(command, std::chrono::milliseconds(static_cast<long>(options.number("timeout").value_or(30) * 1000))));
+  print_json(client.execute(
+      command, std::chrono::milliseconds(static_cast<long>(options.number("timeout").value_or(30) * 1000))));
   return done;
 }
 

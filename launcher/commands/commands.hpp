@@ -18,8 +18,8 @@ enum Exit { done = 0, failed = 1, problems = 2, left_over = 3 };
 
 struct Command {
   std::string name;
-  std::string usage;          // "plan SPEC [OPTIONS]"
-  std::string summary;        // one line
+  std::string usage;    // "plan SPEC [OPTIONS]"
+  std::string summary;  // one line
   std::vector<OptionInfo> options;
   std::size_t words = 0;
   int (*run)(const Options&);
@@ -58,6 +58,6 @@ VmDir named_vm(const Options& options);
 // Text for a person on stdout; with --json the value instead.
 void print(const std::string& text);
 void print_json(const boost::json::value& value);
-void say(const std::string& text);          // to stderr, "vmrun: ..."
+void say(const std::string& text);  // to stderr, "vmrun: ..."
 
 }  // namespace launcher::commands

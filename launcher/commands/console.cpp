@@ -39,7 +39,8 @@ int console(const Options& options) {
   signal(SIGPIPE, SIG_IGN);
   const int fd = ::qmp::connect_unix(dir.path() / "console.sock");
   const RawTerminal terminal(false);
-  if (terminal.active()) say("connected to " + dir.name() + "'s console (Ctrl-] leaves; nothing is shown while another holds it)\r");
+  if (terminal.active())
+    say("connected to " + dir.name() + "'s console (Ctrl-] leaves; nothing is shown while another holds it)\r");
   relay(fd, terminal.active());
   close(fd);
   return done;

@@ -1,7 +1,8 @@
 // `vmrun host`: the machine as vmrun sees it; with --json what `vmrun plan --host FILE` reads. `vmrun schema`: for editors.
+#include <fmt/format.h>
+
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
-#include <fmt/format.h>
 
 #include "launcher/commands/commands.hpp"
 #include "topology/read_host.hpp"
@@ -10,9 +11,11 @@ namespace launcher::commands {
 
 namespace {
 
-std::string node_text(const topology::HostTopology& host, const topology::Node& node, const HostConfig& config, const topology::Reservations& taken) {
-  std::string text = fmt::format("node {}: CPUs {}, {} MiB free of {}\n", node.id, host.cpus_of_node(node.id).to_string(),
-                                 node.memory_free.count >> 20, node.memory_total.count >> 20);
+std::string node_text(const topology::HostTopology& host, const topology::Node& node, const HostConfig& config,
+                      const topology::Reservations& taken) {
+  std::string text =
+      fmt::format("node {}: CPUs {}, {} MiB free of {}\n", node.id, host.cpus_of_node(node.id).to_string(),
+                  node.memory_free.count >> 20, node.memory_total.count >> 20);
   for (const topology::HugePagePool& pool : node.pools) {
     if (pool.total > 0) text += fmt::format("  {} pages: {} free of {}\n", to_string(pool.page), pool.free, pool.total);
   }
@@ -40,10 +43,12 @@ int host(const Options& options) {
     return done;
   }
   const topology::Reservations taken = read_reservations(run_base());
-  std::string text = fmt::format("{}\n{} CPUs in {} nodes, {} threads per core\n", topology->cpu_model.empty() ? "CPU of unknown model" : topology->cpu_model,
+  std::string text = fmt::format("{}\n{} CPUs in {} nodes, {} threads per core\n",
+                                 topology->cpu_model.empty() ? "CPU of unknown model" : topology->cpu_model,
                                  topology->pus.size(), topology->nodes.size(), topology->threads_per_core());
   const topology::CpuSet housekeeping = config.policy.housekeeping.value_or(topology::default_housekeeping(*topology));
-  text += fmt::format("housekeeping: {}\n", housekeeping.empty() ? "no CPU (the machine is too small to keep one)" : "CPUs " + housekeeping.to_string());
+  text += fmt::format("housekeeping: {}\n", housekeeping.empty() ? "no CPU (the machine is too small to keep one)"
+                                                                 : "CPUs " + housekeeping.to_string());
   for (const topology::Node& node : topology->nodes) text += node_text(*topology, node, config, taken);
   text += features ? fmt::format("QEMU {} at {}\n", features->version, features->binary) : features.error() + "\n";
   print(text);

@@ -1,14 +1,13 @@
 // `vmrun list`, `vmrun show`, `vmrun wait`, `vmrun recover`: what runs, what it holds, what a crash left.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <ctime>
-
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <fmt/chrono.h>
-#include <fmt/format.h>
+#include <cerrno>
+#include <ctime>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/step_json.hpp"
@@ -21,14 +20,19 @@ namespace {
 
 const char* name_of(Phase phase) {
   switch (phase) {
-    case Phase::starting: return "starting";
-    case Phase::running: return "running";
-    case Phase::stopping: return "stopping";
+    case Phase::starting:
+      return "starting";
+    case Phase::running:
+      return "running";
+    case Phase::stopping:
+      return "stopping";
   }
   return "?";
 }
 
-std::string phase_of(const VmDir& dir, const State& state) { return dir.owner_alive() ? name_of(state.phase) : "crashed"; }
+std::string phase_of(const VmDir& dir, const State& state) {
+  return dir.owner_alive() ? name_of(state.phase) : "crashed";
+}
 
 boost::json::object summary(const VmDir& dir) {
   const State state = dir.read_state();
@@ -44,7 +48,9 @@ boost::json::object summary(const VmDir& dir) {
 
 std::string pages_text(const topology::Reservation& held) {
   std::string text;
-  for (const topology::PageClaim& claim : held.pages) text += fmt::format("{}{} x {} on node {}", text.empty() ? "" : ", ", claim.pages, to_string(claim.page), claim.node);
+  for (const topology::PageClaim& claim : held.pages)
+    text +=
+        fmt::format("{}{} x {} on node {}", text.empty() ? "" : ", ", claim.pages, to_string(claim.page), claim.node);
   return text.empty() ? "-" : text;
 }
 
@@ -66,7 +72,8 @@ int list(const Options& options) {
   for (const VmDir& dir : dirs) {
     const State state = dir.read_state();
     const topology::Reservation held = dir.reservation();
-    text += fmt::format("{:<20} {:<9} {:>8} {:<14} {}\n", dir.name(), phase_of(dir, state), state.qemu ? std::to_string(state.qemu->pid) : "-",
+    text += fmt::format("{:<20} {:<9} {:>8} {:<14} {}\n", dir.name(), phase_of(dir, state),
+                        state.qemu ? std::to_string(state.qemu->pid) : "-",
                         held.cpus.empty() ? "-" : held.cpus.to_string(), pages_text(held));
   }
   print(text);
@@ -86,17 +93,20 @@ int show(const Options& options) {
   }
   std::string text = fmt::format("VM {}: {}", dir.name(), phase_of(dir, state));
   if (state.qemu) text += fmt::format(", QEMU pid {}", state.qemu->pid);
-  if (state.since > 0) text += fmt::format(", since {:%Y-%m-%d %H:%M:%S}", fmt::localtime(static_cast<std::time_t>(state.since)));
+  if (state.since > 0)
+    text += fmt::format(", since {:%Y-%m-%d %H:%M:%S}", fmt::localtime(static_cast<std::time_t>(state.since)));
   text += fmt::format("\n\n{:>8}  {:<16} {:<20} {:<12} {:<12}\n", "TID", "NAME", "ROLE", "WANTED", "ACTUAL");
   bool all_right = true;
   for (const ThreadReport& thread : report_threads(dir)) {
     all_right = all_right && thread.as_wanted();
-    text += fmt::format("{:>8}  {:<16} {:<20} {:<12} {:<12}{}\n", thread.tid, thread.name, thread.role, thread.wanted.to_string(),
-                        thread.actual.to_string(), thread.as_wanted() ? "" : " NOT AS WANTED");
+    text +=
+        fmt::format("{:>8}  {:<16} {:<20} {:<12} {:<12}{}\n", thread.tid, thread.name, thread.role,
+                    thread.wanted.to_string(), thread.actual.to_string(), thread.as_wanted() ? "" : " NOT AS WANTED");
   }
   text += fmt::format("\n{:>6}  {:>5}  {:>10}  {}\n", "NODE", "PAGE", "PAGES", "SIZE");
   for (const MemoryReport& part : report_memory(dir)) {
-    text += fmt::format("{:>6}  {:>5}  {:>10}  {} MiB\n", part.node, to_string(part.page), part.pages, part.page.count * part.pages >> 20);
+    text += fmt::format("{:>6}  {:>5}  {:>10}  {} MiB\n", part.node, to_string(part.page), part.pages,
+                        part.page.count * part.pages >> 20);
   }
   print(text);
   return all_right ? done : failed;
@@ -125,7 +135,8 @@ int recover(const Options& options) {
   const Lock lock(run_base());
   const Recovered recovered = recover_dead(machine, run_base());
   if (options.flag("json")) {
-    print_json({{"recovered", topology::json::write(recovered.names)}, {"left", topology::json::write(recovered.left)}});
+    print_json(
+        {{"recovered", topology::json::write(recovered.names)}, {"left", topology::json::write(recovered.left)}});
   } else {
     for (const std::string& name : recovered.names) say("put back what VM " + name + " had left");
     for (const std::string& left : recovered.left) say(left);

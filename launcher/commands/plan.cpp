@@ -1,9 +1,8 @@
 // `vmrun plan`: the first half of `vmrun run`, by the same calls. A pure dry run.
-#include <fstream>
-#include <sstream>
-
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <fstream>
+#include <sstream>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/plan_json.hpp"
@@ -60,9 +59,12 @@ int plan(const Options& options) {
     print_problems(planned.error(), &file->document, options.flag("json"));
     return problems;
   }
-  if (options.flag("json")) print_json(plan_json(planned->plan));
-  else if (options.flag("shell")) print(shell_line(argv_of(planned->plan.qemu, planned->plan.args)));
-  else print(to_text(planned->plan, planned->host, options.flag("explain")));
+  if (options.flag("json"))
+    print_json(plan_json(planned->plan));
+  else if (options.flag("shell"))
+    print(shell_line(argv_of(planned->plan.qemu, planned->plan.args)));
+  else
+    print(to_text(planned->plan, planned->host, options.flag("explain")));
   return done;
 }
 

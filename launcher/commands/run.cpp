@@ -1,13 +1,12 @@
 // `vmrun run` (and bare `vmrun SPEC`): launch, stay, undo. `vmrun start`: the same in a keeper of its own.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <fmt/format.h>
+#include <cstdio>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/keep.hpp"
@@ -53,11 +52,16 @@ void show_timings(const Timings& timings) {
 // What is said when the guest begins to run: where everything is, as the kernel reports it.
 void tell_running(const RunningVm& vm, const Options& options) {
   if (options.flag("json")) {
-    print_json({{"event", "running"}, {"name", vm.plan.name}, {"pid", getpid()}, {"qemu", vm.qemu.pid},
-                {"threads", thread_report_json(vm.dir)}, {"timings", timings_json(vm.timings)}});
+    print_json({{"event", "running"},
+                {"name", vm.plan.name},
+                {"pid", getpid()},
+                {"qemu", vm.qemu.pid},
+                {"threads", thread_report_json(vm.dir)},
+                {"timings", timings_json(vm.timings)}});
     return;
   }
-  say(fmt::format("VM {} runs: QEMU pid {}, {} threads where the plan wants them", vm.plan.name, vm.qemu.pid, vm.state.threads.size()));
+  say(fmt::format("VM {} runs: QEMU pid {}, {} threads where the plan wants them", vm.plan.name, vm.qemu.pid,
+                  vm.state.threads.size()));
   if (options.flag("timings")) show_timings(vm.timings);
 }
 
@@ -87,7 +91,8 @@ int supervise(const Options& options, bool detached, int ready_fd) {
   World world = this_world(machine, host_config_or_throw(options));
   KeepOptions keeping;
   keeping.say = say;
-  keeping.stop_timeout = std::chrono::milliseconds(static_cast<long>(options.number("stop-timeout").value_or(60) * 1000));
+  keeping.stop_timeout =
+      std::chrono::milliseconds(static_cast<long>(options.number("stop-timeout").value_or(60) * 1000));
   const bool attach = !detached && !options.flag("no-console") && !options.flag("json");
   try {
     RunningVm vm = launch(file->spec, world, make_teller(), [&](const LaunchPlan& plan) {
@@ -104,8 +109,11 @@ int supervise(const Options& options, bool detached, int ready_fd) {
     terminal.reset();
     if (keeping.console >= 0) close(keeping.console);
     for (const std::string& left : ended.left) say(left);
-    if (options.flag("json")) print_json({{"event", "ended"}, {"name", vm.plan.name}, {"reason", ended.reason}, {"qemu_exit", ended.qemu_exit}});
-    else say(fmt::format("VM {}: {}{}", vm.plan.name, ended.reason, ended.left.empty() ? "; everything is put back" : ""));
+    if (options.flag("json"))
+      print_json(
+          {{"event", "ended"}, {"name", vm.plan.name}, {"reason", ended.reason}, {"qemu_exit", ended.qemu_exit}});
+    else
+      say(fmt::format("VM {}: {}{}", vm.plan.name, ended.reason, ended.left.empty() ? "; everything is put back" : ""));
     if (!ended.left.empty()) return left_over;
     return ended.qemu_exit == 0 || ended.stopped ? done : failed;
   } catch (const ProblemsFound& found) {

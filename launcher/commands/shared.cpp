@@ -1,10 +1,9 @@
 // What several commands do alike.
+#include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include <boost/json/serialize.hpp>
-#include <fmt/format.h>
+#include <cstdio>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/printable.hpp"
@@ -36,7 +35,8 @@ void print_problems(const Problems& problems, const TomlDocument* document, bool
 std::optional<SpecFile> read_spec_or_print(const Options& options) {
   auto read = read_spec(options.word(0, "the spec's file"), options.all("set"));
   if (read) return std::move(*read);
-  print_problems(read.error().problems, read.error().document ? &*read.error().document : nullptr, options.flag("json"));
+  print_problems(read.error().problems, read.error().document ? &*read.error().document : nullptr,
+                 options.flag("json"));
   return std::nullopt;
 }
 
@@ -52,7 +52,8 @@ VmDir named_vm(const Options& options) {
   if (auto dir = VmDir::find(run_base(), name)) return *dir;
   std::string names;
   for (const VmDir& dir : VmDir::all(run_base())) names += (names.empty() ? "" : ", ") + dir.name();
-  throw std::runtime_error(fmt::format("no VM '{}' runs here ({})", printable(name), names.empty() ? "none does" : "there are: " + names));
+  throw std::runtime_error(
+      fmt::format("no VM '{}' runs here ({})", printable(name), names.empty() ? "none does" : "there are: " + names));
 }
 
 }  // namespace launcher::commands

@@ -16,11 +16,13 @@ DeviceNeeds needs(const Console&) { return {}; }
 void plan_device(const Console& console, DeviceContext& context) {
   if (console.mode == Console::Mode::none) return;
   const int fd = context.fds.take("console socket");
-  const std::string why = console.mode == Console::Mode::stdio ? "`vmrun run` connects its terminal here" : "for `vmrun console`";
+  const std::string why =
+      console.mode == Console::Mode::stdio ? "`vmrun run` connects its terminal here" : "for `vmrun console`";
   context.steps.push_back({Listen{context.run_dir + "/console.sock", fd}, why, context.origin("mode")});
-  context.args.add("-chardev", Opts("socket").set("id", "console").set("fd", fd).set("server", true).set("wait", false), why,
+  context.args.add("-chardev", Opts("socket").set("id", "console").set("fd", fd).set("server", true).set("wait", false),
+                   why, context.origin("mode"));
+  context.args.add("-device", Opts("isa-serial").set("id", "serial0").set("chardev", "console"), "the guest's COM1",
                    context.origin("mode"));
-  context.args.add("-device", Opts("isa-serial").set("id", "serial0").set("chardev", "console"), "the guest's COM1", context.origin("mode"));
 }
 
 }  // namespace launcher

@@ -10,7 +10,7 @@ class TableReader;
 
 struct Console {
   enum class Mode { stdio, socket, none };
-  Mode mode = Mode::stdio;   // console.mode; stdio: `run` attaches its terminal, `start` leaves it to `vmrun console`
+  Mode mode = Mode::stdio;  // console.mode; stdio: `run` attaches its terminal, `start` leaves it to `vmrun console`
 
   static Console read(TableReader& table);
   friend bool operator==(const Console&, const Console&) = default;

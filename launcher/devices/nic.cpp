@@ -15,9 +15,7 @@ namespace {
 constexpr std::size_t longest_interface_name = 15;  // IFNAMSIZ - 1
 constexpr unsigned most_nic_queues = 256;           // MAX_TAP_QUEUES in the kernel's tun driver
 
-bool is_hex(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
+bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
 bool is_mac(std::string_view text) {
   if (text.size() != 17) return false;
@@ -31,11 +29,13 @@ std::string read_mac(TableReader& table) {
   std::string mac = table.text("mac", "");
   if (mac.empty()) return {};
   if (!is_mac(mac)) {
-    table.problem("mac", fmt::format("\"{}\" is no MAC address; wanted six pairs of hex digits with colons between", mac),
+    table.problem("mac",
+                  fmt::format("\"{}\" is no MAC address; wanted six pairs of hex digits with colons between", mac),
                   "for example mac = \"52:54:00:12:34:56\"; or leave it out: it is then derived from the VM's name");
     return {};
   }
-  std::transform(mac.begin(), mac.end(), mac.begin(), [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c; });
+  std::transform(mac.begin(), mac.end(), mac.begin(),
+                 [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c; });
   const unsigned first = static_cast<unsigned>(std::stoul(mac.substr(0, 2), nullptr, 16));
   if (mac == "00:00:00:00:00:00") {
     table.problem("mac", "the all-zero address belongs to no card; wanted an address of its own for this card",
@@ -43,8 +43,9 @@ std::string read_mac(TableReader& table) {
     return {};
   }
   if (first & 1) {
-    table.problem("mac", fmt::format("\"{}\" is a multicast address (its first byte is odd); wanted that of a single card", mac),
-                  fmt::format("make the first byte even, for example mac = \"{:02x}{}\"", first & ~1u, mac.substr(2)));
+    table.problem(
+        "mac", fmt::format("\"{}\" is a multicast address (its first byte is odd); wanted that of a single card", mac),
+        fmt::format("make the first byte even, for example mac = \"{:02x}{}\"", first & ~1u, mac.substr(2)));
     return {};
   }
   return mac;
@@ -53,11 +54,15 @@ std::string read_mac(TableReader& table) {
 std::string read_interface(TableReader& table, std::string_view key) {
   std::string name = table.text(key, "");
   if (name.empty()) return {};
-  const bool bad_byte = std::any_of(name.begin(), name.end(), [](unsigned char c) { return c <= 0x20 || c == 0x7f || c == '/' || c == ':'; });
+  const bool bad_byte = std::any_of(name.begin(), name.end(),
+                                    [](unsigned char c) { return c <= 0x20 || c == 0x7f || c == '/' || c == ':'; });
   if (name.size() <= longest_interface_name && !bad_byte && name != "." && name != "..") return name;
-  table.problem(key, fmt::format("\"{}\" cannot be the name of a network interface; wanted at most {} bytes without spaces, '/' and ':'",
-                                 name, longest_interface_name),
-                "`ip -br link` lists the interfaces of this host");
+  table.problem(
+      key,
+      fmt::format(
+          "\"{}\" cannot be the name of a network interface; wanted at most {} bytes without spaces, '/' and ':'", name,
+          longest_interface_name),
+      "`ip -br link` lists the interfaces of this host");
   return {};
 }
 
@@ -67,24 +72,31 @@ void check_user_mode(TableReader& table, const Nic& nic) {
       table.problem(key, fmt::format("mode \"user\" has no {}; wanted mode \"tap\" with it", key),
                     fmt::format("set mode = \"tap\", or remove {}", key));
   if (nic.vhost == true)
-    table.problem("vhost", "true, but vhost moves the packets of a tap, and mode \"user\" has none; wanted false or \"auto\"",
+    table.problem("vhost",
+                  "true, but vhost moves the packets of a tap, and mode \"user\" has none; wanted false or \"auto\"",
                   "set mode = \"tap\", or remove vhost");
   if (nic.queues > 1u)
-    table.problem("queues", fmt::format("{} queues, but mode \"user\" can serve only one; wanted 1 or \"auto\"", *nic.queues),
+    table.problem("queues",
+                  fmt::format("{} queues, but mode \"user\" can serve only one; wanted 1 or \"auto\"", *nic.queues),
                   "set mode = \"tap\", or remove queues");
 }
 
 void check_tap_mode(TableReader& table, const Nic& nic) {
   if (!nic.bridge.empty() && !nic.tap.empty())
-    table.problem("bridge", "given together with tap; wanted one of them: a tap of your own is already attached where you want it",
-                  "remove bridge to use that tap as it is, or remove tap to have vmrun make one and attach it to the bridge");
+    table.problem(
+        "bridge",
+        "given together with tap; wanted one of them: a tap of your own is already attached where you want it",
+        "remove bridge to use that tap as it is, or remove tap to have vmrun make one and attach it to the bridge");
   if (!table.has("bridge") && !table.has("tap"))
-    table.problem("mode", "\"tap\", but neither bridge nor tap says where its packets go; wanted one of them",
-                  "add bridge = \"br0\" to have vmrun make a tap and attach it there, or tap = \"tap0\" to use one you made");
+    table.problem(
+        "mode", "\"tap\", but neither bridge nor tap says where its packets go; wanted one of them",
+        "add bridge = \"br0\" to have vmrun make a tap and attach it there, or tap = \"tap0\" to use one you made");
   if (nic.packed == true && nic.vhost == true)
-    table.problem("packed", "true together with vhost = true, but the kernel's vhost has no packed ring: the guest would get a split one; "
-                            "wanted one of the two",
-                  "remove packed (vhost with a split ring is the faster pair), or set vhost = false");
+    table.problem(
+        "packed",
+        "true together with vhost = true, but the kernel's vhost has no packed ring: the guest would get a split one; "
+        "wanted one of the two",
+        "remove packed (vhost with a split ring is the faster pair), or set vhost = false");
 }
 
 }  // namespace
@@ -118,8 +130,10 @@ bool choose_vhost(const Nic& nic, const DeviceContext& context) {
   if (nic.mode != Nic::Mode::tap) return false;
   const bool available = context.facts.vhost_available;
   if (nic.vhost == true && !available)
-    context.problem("vhost", "true, but /dev/vhost-net cannot be opened; wanted the vhost_net module loaded and the right to open it",
-                    "run `modprobe vhost_net`, or set vhost = \"auto\"");
+    context.problem(
+        "vhost",
+        "true, but /dev/vhost-net cannot be opened; wanted the vhost_net module loaded and the right to open it",
+        "run `modprobe vhost_net`, or set vhost = \"auto\"");
   if (!nic.vhost && !available)
     context.note("vhost", "off: /dev/vhost-net cannot be opened (`modprobe vhost_net` would make it faster)");
   return nic.vhost.value_or(available);
@@ -135,8 +149,10 @@ void check_backend(const Nic& nic, const DeviceContext& context) {
   const DeviceFacts& facts = context.facts;
   if (nic.mode != Nic::Mode::tap) return;
   if (!nic.bridge.empty() && !facts.bridge_exists)
-    context.problem("bridge", fmt::format("this host has no bridge '{}'", nic.bridge),
-                    fmt::format("make it with `ip link add {0} type bridge && ip link set {0} up`, or use mode = \"user\"", nic.bridge));
+    context.problem(
+        "bridge", fmt::format("this host has no bridge '{}'", nic.bridge),
+        fmt::format("make it with `ip link add {0} type bridge && ip link set {0} up`, or use mode = \"user\"",
+                    nic.bridge));
   if (!nic.tap.empty() && !facts.tap_exists)
     context.problem("tap", fmt::format("this host has no tap '{}'", nic.tap),
                     fmt::format("make it with `ip tuntap add {} mode tap multi_queue`, or name a bridge", nic.tap));
@@ -144,10 +160,13 @@ void check_backend(const Nic& nic, const DeviceContext& context) {
     context.problem("bridge", "making a tap and attaching it needs root; this is an ordinary user",
                     "run vmrun as root, hand in a tap that you own (tap = \"tap0\"), or use mode = \"user\"");
   if (!nic.tap.empty() && facts.tap_exists && !facts.tap_multi_queue && nic.queues > 1u)
-    context.problem("queues", fmt::format("{} queues, but tap '{}' was made without multi_queue", *nic.queues, nic.tap),
-                    fmt::format("make it again with `ip tuntap add {} mode tap multi_queue`, or set queues = 1", nic.tap));
+    context.problem(
+        "queues", fmt::format("{} queues, but tap '{}' was made without multi_queue", *nic.queues, nic.tap),
+        fmt::format("make it again with `ip tuntap add {} mode tap multi_queue`, or set queues = 1", nic.tap));
   if (nic.mtu && facts.bridge_mtu != 0 && *nic.mtu > facts.bridge_mtu)
-    context.problem("mtu", fmt::format("{}, but bridge {} passes at most {} bytes; larger packets would be lost", *nic.mtu, nic.bridge, facts.bridge_mtu),
+    context.problem("mtu",
+                    fmt::format("{}, but bridge {} passes at most {} bytes; larger packets would be lost", *nic.mtu,
+                                nic.bridge, facts.bridge_mtu),
                     fmt::format("run `ip link set {} mtu {}`, or lower mtu", nic.bridge, *nic.mtu));
 }
 
@@ -163,17 +182,23 @@ std::vector<int> take(DeviceContext& context, unsigned queues, const std::string
 void add_tap(const Nic& nic, DeviceContext& context, unsigned queues, bool vhost, std::optional<unsigned> mtu) {
   const std::vector<int> taps = take(context, queues, fmt::format("net{} tap", context.index));
   if (nic.tap.empty())
-    context.steps.push_back({MakeTap{context.tap_name, nic.bridge, mtu, taps}, "one queue per virtqueue pair", context.origin("bridge")});
+    context.steps.push_back(
+        {MakeTap{context.tap_name, nic.bridge, mtu, taps}, "one queue per virtqueue pair", context.origin("bridge")});
   else
-    context.steps.push_back({OpenTap{nic.tap, context.facts.tap_multi_queue, taps}, "the tap given", context.origin("tap")});
+    context.steps.push_back(
+        {OpenTap{nic.tap, context.facts.tap_multi_queue, taps}, "the tap given", context.origin("tap")});
   Opts netdev("tap");
-  netdev.set("id", fmt::format("net{}-host", context.index)).set(queues > 1 ? "fds" : "fd", joined(taps)).set("vhost", vhost);
+  netdev.set("id", fmt::format("net{}-host", context.index))
+      .set(queues > 1 ? "fds" : "fd", joined(taps))
+      .set("vhost", vhost);
   if (vhost) {
     const std::vector<int> workers = take(context, queues, fmt::format("net{} vhost", context.index));
-    context.steps.push_back({OpenVhost{workers}, "packets move in the kernel, past QEMU", nic.vhost ? context.origin("vhost") : "guide 004"});
+    context.steps.push_back({OpenVhost{workers}, "packets move in the kernel, past QEMU",
+                             nic.vhost ? context.origin("vhost") : "guide 004"});
     netdev.set(queues > 1 ? "vhostfds" : "vhostfd", joined(workers));
   }
-  context.args.add("-netdev", netdev, vhost ? "tap with a vhost worker per queue pair" : "tap, served by QEMU", context.origin(nic.tap.empty() ? "bridge" : "tap"));
+  context.args.add("-netdev", netdev, vhost ? "tap with a vhost worker per queue pair" : "tap, served by QEMU",
+                   context.origin(nic.tap.empty() ? "bridge" : "tap"));
 }
 
 }  // namespace
@@ -190,13 +215,16 @@ void plan_device(const Nic& nic, DeviceContext& context) {
   const unsigned queues = queue_pairs(nic, context.facts, context.vcpus);
   const bool known = context.qemu.has("virtio-net-pci.packed");
   if (nic.packed == true && vhost)
-    context.problem("packed", "true, but kernel vhost serves this card and has no packed ring: the guest would get a split one",
+    context.problem("packed",
+                    "true, but kernel vhost serves this card and has no packed ring: the guest would get a split one",
                     "set vhost = false, or remove packed");
   if (nic.packed == true && !known)
-    context.problem("packed", fmt::format("QEMU {} has no packed virtqueues for virtio-net", context.qemu.version), "remove packed");
+    context.problem("packed", fmt::format("QEMU {} has no packed virtqueues for virtio-net", context.qemu.version),
+                    "remove packed");
   if (context.problems.size() > problems) return;
   const bool packed = nic.packed.value_or(known && !vhost);
-  if (!nic.packed && vhost) context.note("packed", "off: kernel vhost has no packed ring and would fall back to a split one");
+  if (!nic.packed && vhost)
+    context.note("packed", "off: kernel vhost has no packed ring and would fall back to a split one");
   std::optional<unsigned> mtu = nic.mtu;
   if (!mtu && context.facts.bridge_mtu > 1500) {
     mtu = context.facts.bridge_mtu;
@@ -204,18 +232,22 @@ void plan_device(const Nic& nic, DeviceContext& context) {
   }
   const std::string host_side = fmt::format("net{}-host", context.index);
   if (nic.mode == Nic::Mode::user)
-    context.args.add("-netdev", Opts("user").set("id", host_side), "no rights needed; slower than a tap", context.origin("mode"));
+    context.args.add("-netdev", Opts("user").set("id", host_side), "no rights needed; slower than a tap",
+                     context.origin("mode"));
   else
     add_tap(nic, context, queues, vhost, mtu);
   Opts device("virtio-net-pci");
-  device.set("id", fmt::format("net{}", context.index)).set("netdev", host_side).set("addr", pci_address(first_slot, context.index));
+  device.set("id", fmt::format("net{}", context.index))
+      .set("netdev", host_side)
+      .set("addr", pci_address(first_slot, context.index));
   if (context.shares_slot) device.set("multifunction", true);
   device.set("mac", nic.mac.empty() ? context.mac : nic.mac).set("packed", packed);
   if (queues > 1) device.set("mq", true).set("vectors", 2 * queues + 2);
   if (mtu) device.set("host_mtu", *mtu);
   if (!context.boots_from_net) device.set("romfile", "");
   context.args.add("-device", device,
-                   queues > 1 ? fmt::format("{} queue pairs; vectors = 2 x {} + config + control", queues, queues) : "one queue pair",
+                   queues > 1 ? fmt::format("{} queue pairs; vectors = 2 x {} + config + control", queues, queues)
+                              : "one queue pair",
                    nic.queues ? context.origin("queues") : "guide 001");
 }
 

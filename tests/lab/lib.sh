@@ -219,6 +219,7 @@ up() {
         cat "$name.err" "$name.log"
         die "VM $name does not get ready"
     fi
+    # shellcheck disable=SC2034 # for those who source this
     qemu[$name]=$(qemu_of "$name") || die "VM $name has no QEMU"
     ok "VM $name runs"
 }

@@ -233,7 +233,9 @@ TEST_CASE("a QEMU without KVM, and a host without it") {
   CHECK(one.plan().accel == "kvm");
 }
 
-TEST_CASE("how QEMU's user gets at /dev/kvm: by fd where QEMU takes one, else its group, else a node of its own, else as it is") {
+TEST_CASE(
+    "how QEMU's user gets at /dev/kvm: by fd where QEMU takes one, else its group, else a node of its own, else as it "
+    "is") {
   Case one(small);
   CHECK(has(value_of(one.plan(), "-accel"), "kvm,device=/dev/fdset/"));
   CHECK(one.plan().start().child.private_kvm == "");

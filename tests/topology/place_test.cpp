@@ -95,8 +95,7 @@ TEST_CASE("which node: devices, then memory, then cores, then number") {
 TEST_CASE("kinds of cores are not mixed") {
   const HostTopology hybrid = machine("hybrid-8p8e");
   CHECK(placed(hybrid, vm(14, gib(8))).starts_with("2,3,4,5,6,7,8,9,10,11,12,13,14,15 | own 2-15 | emulator 0-1 "));
-  CHECK(placed(hybrid, vm(16, gib(8))) ==
-        "cpu.count: 16 vCPUs need 8 whole free P-cores (2 threads each); 7 are free");
+  CHECK(placed(hybrid, vm(16, gib(8))) == "cpu.count: 16 vCPUs need 8 whole free P-cores (2 threads each); 7 are free");
   const Reservations busy{{{"db", CpuSet::range(2, 11), {}}}};
   const auto slower = place(vm(8, gib(8)), hybrid, {}, busy);
   CHECK(line(slower) == "16,17,18,19,20,21,22,23 | own 16-23 | emulator 0-1 | 0:8G of 2M | 1x1x8x1");
