@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -54,11 +55,15 @@ std::expected<std::string, std::string> read_text(const fs::path& file) {
   if (fs::is_directory(file, error)) return std::unexpected("it is a directory");
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
-  std::string text(static_cast<std::size_t>(longest_file), '\0');
   if (!stream) return std::unexpected(std::strerror(errno ? errno : EIO));
-  stream.read(text.data(), longest_file);
+  std::string text;
+  std::array<char, 8192> chunk{};
+  while (text.size() < static_cast<std::size_t>(longest_file) && stream.good()) {
+    stream.read(chunk.data(),
+                std::min<std::streamsize>(chunk.size(), longest_file - static_cast<std::streamsize>(text.size())));
+    text.append(chunk.data(), static_cast<std::size_t>(stream.gcount()));
+  }
   if (stream.bad()) return std::unexpected(std::strerror(errno ? errno : EIO));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
   return text;
 }
 
