@@ -115,6 +115,7 @@ done < <(kernel_threads "$pid")
 equal "kernel threads of KVM's that stray, and kvm-pit" "" "$stray"
 
 ! fault forgotten-claim || rm /run/vmrun/a/plan.json
+refused "4 vCPUs more do not fit on a's node" 2 "node $node has" vmrun plan --set cpu.count=4 --set "memory.nodes=[$node]" c.toml
 up b
 theirs=
 for tid in $(vcpus b); do theirs+=${theirs:+,}$(cpus_of "$tid"); done
