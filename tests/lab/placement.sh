@@ -93,8 +93,13 @@ while read -r tid cpus name; do
     case " ${tids[*]} " in *" $tid "*) continue ;; esac
     others=$((others + 1))
     case $name in
-        # They come with the vCPUs' first run and with I/O: somewhere within the VM's CPUs
-        kvm-nx-lpage* | iou-wrk-*) late+="$name on $cpus; "; inside "$cpus" "$mine,$helpers" || stray+="$tid $name on $cpus; " ;;
+        # They come with the vCPUs' first run and with I/O: somewhere within the VM's CPUs. But Linux 6.1 puts workers of io_uring on
+        # all CPUs of their node, and lets nobody change that (io-wq.c: PF_NO_SETAFFINITY); only a cpuset would hold them.
+        kvm-nx-lpage* | iou-wrk-*)
+            late+="$name on $cpus; "
+            case $LAB_KERNEL:$name in 6.1:iou-wrk-*) where=$(node_cpus "$node") ;; *) where=$mine,$helpers ;; esac
+            inside "$cpus" "$where" || stray+="$tid $name on $cpus; "
+            ;;
         *) inside "$cpus" "$helpers" || stray+="$tid $name on $cpus; " ;;
     esac
 done < <(threads "$pid")
