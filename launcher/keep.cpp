@@ -193,6 +193,8 @@ class Keeper {
       ended_.reason = "QEMU was told to quit";
     else
       ended_.reason = "the VM ended";
+    if (const std::string words = code != 0 && !panicked_ ? last_lines(vm_.plan.start().log) : ""; !words.empty())
+      ended_.reason += ", and its last words were: " + words;  // the log goes with the run directory
   }
 
   int signals_fd_() const { return signals_.fd(); }

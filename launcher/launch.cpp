@@ -21,17 +21,6 @@ namespace launcher {
 
 namespace {
 
-std::string last_lines(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  std::string all = text.str();
-  constexpr std::size_t most = 4000;
-  if (all.size() > most) all = "..." + all.substr(all.size() - most);
-  while (!all.empty() && all.back() == '\n') all.pop_back();
-  return all;
-}
-
 // QEMU is gone before it was up: its own words, exit code and command line say why.
 [[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu) {
   if (const int pidfd = open_pidfd(qemu); pidfd >= 0) {
@@ -230,6 +219,17 @@ class Launch {
 };
 
 }  // namespace
+
+std::string last_lines(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  std::string all = text.str();
+  constexpr std::size_t most = 4000;
+  if (all.size() > most) all = "..." + all.substr(all.size() - most);
+  while (!all.empty() && all.back() == '\n') all.pop_back();
+  return all;
+}
 
 void Timings::mark(std::string stage) {
   const auto now = std::chrono::steady_clock::now();

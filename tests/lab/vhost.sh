@@ -111,10 +111,13 @@ for worker in "${workers[@]}"; do
 done
 
 # Which rings were negotiated, as QEMU says
-for device in disk0:1 net0:0; do
-    status=$(vmrun qmp a "{\"execute\":\"x-query-virtio-status\",\"arguments\":{\"path\":\"/machine/peripheral/${device%:*}/virtio-backend\"}}")
-    equal "packed ring negotiated on ${device%:*}" "${device#*:}" "$(sed 's/.*"guest-features"//' <<<"$status" | grep -c RING_PACKED)"
-done
+# (11.1.3 dies of that question, by an assertion in qapi-visit-core.c: there the guest's word must do)
+if [ "$LAB_QEMU" != 11.1 ]; then
+    for device in disk0:1 net0:0; do
+        status=$(vmrun qmp a "{\"execute\":\"x-query-virtio-status\",\"arguments\":{\"path\":\"/machine/peripheral/${device%:*}/virtio-backend\"}}")
+        equal "packed ring negotiated on ${device%:*}" "${device#*:}" "$(sed 's/.*"guest-features"//' <<<"$status" | grep -c RING_PACKED)"
+    done
+fi
 check "vmrun has said that packed is off with vhost" grep -q 'packed: off: kernel vhost has no packed ring' a.err
 sed 's/^vhost = .*/vhost = true\npacked = true/' a.toml >p.toml
 refused "packed = true with vhost is refused" 2 'net\[0\].packed: true.*vhost' vmrun plan --set name=p p.toml
