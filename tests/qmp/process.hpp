@@ -23,12 +23,13 @@ class Process {
   Process(const std::string& binary, std::vector<std::string> arguments, std::vector<std::string> environment = {}) {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) throw std::runtime_error("socketpair");
+    ends[1] = raised(ends[1]);
     char log[] = "/tmp/vmrun-qmp-test-XXXXXX";
-    const int errors = ::mkostemp(log, O_CLOEXEC);
+    const int errors = raised(::mkostemp(log, O_CLOEXEC));
     ::unlink(log);
     posix_spawn_file_actions_t files;
     ::posix_spawn_file_actions_init(&files);
-    ::posix_spawn_file_actions_adddup2(&files, ends[1], 10);
+    ::posix_spawn_file_actions_adddup2(&files, ends[1], monitor_in_child);
     ::posix_spawn_file_actions_adddup2(&files, errors, 2);
     arguments.insert(arguments.begin(), binary);
     for (char** variable = environ; *variable; ++variable) environment.emplace_back(*variable);
@@ -73,6 +74,16 @@ class Process {
   }
 
  private:
+  static constexpr int monitor_in_child = 10;
+  // The same file at a number above all that the child is given: whoever started us may have left any number free, and
+  // dup2 of one file must not land on another.
+  static int raised(int fd) {
+    const int above = ::fcntl(fd, F_DUPFD_CLOEXEC, monitor_in_child + 1);
+    ::close(fd);
+    if (above < 0) throw std::runtime_error("fcntl");
+    return above;
+  }
+
   pid_t pid_ = -1;
   int monitor_ = -1;
   int errors_ = -1;
