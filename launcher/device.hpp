@@ -1,7 +1,8 @@
-// Device: one alternative per kind. The rule: a kind is one file pair under devices/ with its struct, read(), check(),
-// prepare() and emit(); std::visit over this variant makes the compiler list what a new kind lacks.
+// Device: one alternative per kind. The rule: a kind is one file pair under devices/ with its struct, Facts, kind, read(),
+// look_at(), assumed(), needs() and plan_device(); this variant makes the compiler list what a new kind lacks.
 #pragma once
 
+#include <boost/mp11/algorithm.hpp>
 #include <variant>
 
 #include "launcher/devices/console.hpp"
@@ -10,6 +11,18 @@
 
 namespace launcher {
 
-using Device = std::variant<Disk, Nic, Console>;
+using Device = std::variant<Disk, Nic, Console>;  // devices are planned in this order
+
+// What the machine answered about one device: its kind's Facts, from look_at(), or assumed() for another machine.
+template <class Kind>
+using FactsOf = typename Kind::Facts;
+using DeviceFacts = boost::mp11::mp_transform<FactsOf, Device>;
+
+// f(device, facts), both of the same kind.
+template <class F>
+auto with_facts(const Device& device, const DeviceFacts& facts, const F& f) {
+  return std::visit([&](const auto& one) { return f(one, std::get<FactsOf<std::decay_t<decltype(one)>>>(facts)); },
+                    device);
+}
 
 }  // namespace launcher

@@ -1,77 +1,93 @@
 // What a device kind is told when it plans itself, and where it puts its arguments and steps.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "launcher/problem.hpp"
 #include "launcher/qemu_args.hpp"
 #include "launcher/qemu_features.hpp"
 #include "launcher/step.hpp"
+#include "topology/host_topology.hpp"
+#include "topology/placement.hpp"
 
 namespace launcher {
 
-// What the kind wants of place(), before there is a placement.
+// What is fixed about a kind.
+struct DeviceKind {
+  std::string_view table;   // its table in the spec: "disk"
+  bool many = true;         // [[disk]]; false: one [console]
+  unsigned first_slot = 0;  // of the eight slots of the board's first bus that it owns; 0: it is no PCI device
+};
+
+// What one device asks of the rest of the plan, before there is a placement.
 struct DeviceNeeds {
-  bool iothread = false;  // an iothread of its own
+  unsigned iothreads = 0;                    // of its own
+  unsigned vhost_workers = 0;                // threads of the kernel's vhost, one per queue pair
+  std::optional<unsigned> node = {};         // where the hardware behind it hangs; guide 001 "IRQ Affinity"
+  bool boots = false;                        // the guest can boot from it
+  bool shared_memory = false;                // another process maps the guest's memory (vhost-user)
+  bool locked_memory = false;                // all of the guest's memory is pinned for DMA (vfio)
+  std::map<std::string, bool> machine = {};  // properties of the board that it needs: {"nvdimm", true}
 };
 
-struct Image {
-  std::string path;
-  std::string format;  // "raw" | "qcow2"
-  friend bool operator==(const Image&, const Image&) = default;
-};
-
-// What the machine answered about one device's files; found out before the plan, so that planning itself does no I/O.
-struct DeviceFacts {
-  std::optional<unsigned> node;  // of the PCI device behind it, where the firmware says; guide 001 "IRQ Affinity"
-  // Disk
-  bool exists = false, readable = false, is_block = false;
-  std::string format;         // "raw" | "qcow2", by magic
-  std::vector<Image> chain;   // backing files, nearest first (qcow2)
-  std::string chain_problem;  // why the image or its backing files cannot be used; "" if they can
-  bool direct_io = false;     // O_DIRECT open and read worked
-  bool io_uring = false;      // an io_uring read (O_DIRECT when direct_io) of this very file worked
-  std::string io_uring_why;   // when it did not
-  // Nic
-  bool bridge_exists = false, tap_exists = false, tap_multi_queue = false, vhost_available = false;
-  unsigned bridge_mtu = 0;
-  friend bool operator==(const DeviceFacts&, const DeviceFacts&) = default;
+// What the launch itself must know of the devices.
+struct DeviceResults {
+  std::string console_socket;  // "" when the VM has no console
+  bool console_on_stdio = false;
 };
 
 struct DeviceContext {
   const std::string& vm;
   const QemuFeatures& qemu;
-  const DeviceFacts& facts;
+  const topology::HostTopology& host;
+  const topology::Placement& placement;  // empty where the VM has no place; then only problems are looked for
+  DeviceKind kind;
   std::string key;           // "disk[0]"
   unsigned index = 0;        // within its kind
   bool shares_slot = false;  // more than eight of its kind: function 0 of a slot must say that others follow
   unsigned vcpus = 1;
   bool kvm = false;
-  bool root = false;            // vmrun has the rights to make taps
-  unsigned uid = 0;             // QEMU's
-  std::string run_dir;          // "/run/vmrun/db"
-  std::string mac;              // this card's, derived from the VM's name
-  std::string tap_name;         // likewise
-  bool boots_from_net = false;  // nothing else to boot from: network cards keep their boot ROM
-  std::string iothread;         // id of this device's iothread; "" if it has none
+  bool root = false;                   // vmrun has the rights to make taps
+  unsigned uid = 0;                    // QEMU's
+  std::string run_dir;                 // "/run/vmrun/db"
+  bool boots_from_net = false;         // nothing else to boot from: network cards keep their boot ROM
+  std::vector<std::string> iothreads;  // ids of those it asked for
   QemuArgs& args;
   FdPlan& fds;
   std::vector<PlannedStep>& steps;
   Problems& problems;
-  std::vector<std::string>& notes;  // what "auto" became and why
+  std::vector<std::string>& notes;                           // what "auto" became and why
+  std::vector<std::pair<std::string, std::string>>& claims;  // key -> what no other VM may have: "MAC 52:54:00:1:2:3"
+  DeviceResults& results;
 
   // Adds a problem about one of this device's keys.
   void problem(const std::string& name, std::string what, std::string help) const {
     problems.push_back({key + "." + name, std::move(what), std::move(help)});
   }
   void note(const std::string& name, const std::string& text) const { notes.push_back(key + "." + name + ": " + text); }
+  void claim(const std::string& name, std::string what) const {
+    claims.emplace_back(key + "." + name, std::move(what));
+  }
+  void set_address(Opts& device) const;  // "addr", and "multifunction" where others share the slot
   std::string origin(const std::string& name) const { return "spec " + key + "." + name; }
 };
 
-// "08", "08.1": device i of a kind that owns eight slots from `first`; function numbers beyond the eighth device.
+// The board's first bus: eight slots for a kind of which there may be many (64 devices, as functions beyond the eighth),
+// one function of a common slot for what a VM has at most once. A number, once given, stays: a guest names devices by it.
+namespace slots {
+constexpr unsigned vga = 0x01, bridges = 0x02, singles = 0x03, controllers = 0x04, ports = 0x05;
+constexpr unsigned disks = 0x08, nics = 0x10, shares = 0x18;
+}  // namespace slots
+// Functions of slots::singles. The panic device is always there: function 0 makes the others visible.
+enum class Single { panic, rng, balloon, vsock, watchdog, agent, memory, usb };
+void set_address(Opts& device, Single single);
+
 constexpr std::size_t most_of_a_kind = 64;
-std::string pci_address(unsigned first_slot, unsigned index);
+std::string pci_address(unsigned first_slot, unsigned index);  // "08", "08.1": device i of a kind that owns eight slots
 
 }  // namespace launcher

@@ -36,7 +36,7 @@ class Host {
   virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
   virtual int readable_copy(
       int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
-  virtual int listen(const std::string& path) = 0;
+  virtual int listen(const std::string& path, std::optional<unsigned> owner) = 0;  // owner: nullopt: ours
 
   virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                           const std::function<void(const ProcessId&)>& written_down) = 0;
@@ -60,7 +60,7 @@ class LinuxHost final : public Host {
   void drop_tap(const std::string& name) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
-  int listen(const std::string& path) override;
+  int listen(const std::string& path, std::optional<unsigned> owner) override;
   ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                   const std::function<void(const ProcessId&)>& written_down) override;
   void end_process(const ProcessId& process) override;

@@ -1,13 +1,11 @@
-// What a VM's name yields: UUID, MACs, tap names, uid. The rule: the same name gives the same ones on every host.
+#include "launcher/identity.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/uuid/name_generator_sha1.hpp>
 #include <boost/uuid/uuid_io.hpp>
 #include <cctype>
-
-#include "launcher/device_context.hpp"
-#include "launcher/plan.hpp"
 
 namespace launcher {
 
@@ -41,13 +39,6 @@ unsigned uid_of(const std::string& vm) {
   unsigned value = 0;
   for (int i = 0; i < 4; ++i) value = value << 8 | hash.data[i];
   return 1'900'000'000u + value % 100'000'000u;
-}
-
-std::string pci_address(unsigned first_slot, unsigned index) {
-  constexpr unsigned slots = 8;
-  const unsigned function = index / slots;
-  return function == 0 ? fmt::format("{:02x}", first_slot + index % slots)
-                       : fmt::format("{:02x}.{}", first_slot + index % slots, function);
 }
 
 }  // namespace launcher

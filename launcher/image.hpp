@@ -6,9 +6,13 @@
 #include <string_view>
 #include <vector>
 
-#include "launcher/device_context.hpp"
-
 namespace launcher {
+
+struct Image {
+  std::string path;
+  std::string format;  // "raw" | "qcow2"
+  friend bool operator==(const Image&, const Image&) = default;
+};
 
 struct ImageInfo {
   std::string format;        // "raw" | "qcow2"

@@ -19,6 +19,8 @@
 #include <cstring>
 #include <optional>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "launcher/stop_ladder.hpp"
 #include "launcher/terminal.hpp"
@@ -60,8 +62,12 @@ class Keeper {
   Ended wait() {
     vm_.monitor.on_event([this](const qmp::Event& event) { see(event); });
     pidfd_ = open_pidfd(vm_.qemu);
+    for (const Helper& helper : vm_.state.helpers) helper_pidfds_.push_back(open_pidfd(helper.process));
     while (pidfd_ >= 0 && !exited_) turn();
     if (pidfd_ >= 0) close(pidfd_);
+    for (const int fd : helper_pidfds_) {
+      if (fd >= 0) close(fd);
+    }
     drain_console();
     ended_.qemu_exit = reap(vm_.qemu.pid);
     say_how_it_ended();
@@ -81,16 +87,29 @@ class Keeper {
       fds.push_back({!out_.ended() && in_.wants_read() ? in_.from() : -1, POLLIN, 0});
       fds.push_back({!out_.ended() && in_.wants_write() ? in_.to() : -1, POLLOUT, 0});
     }
+    const std::size_t first_helper = fds.size();
+    for (const int fd : helper_pidfds_) fds.push_back({fd, POLLIN, 0});
     const int ready = poll(fds.data(), fds.size(), wait_time());
     if (ready < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "poll");
     if (ready > 0) {
-      if (fds.size() > 3) relay(fds);
+      if (options_.console >= 0) relay(fds);
       if (fds[1].revents != 0) take_signal();
       if (fds[2].revents != 0) read_monitor();
       exited_ = fds[0].revents != 0;
+      for (std::size_t i = first_helper; i < fds.size() && !exited_; ++i) {
+        if (fds[i].revents != 0) lose_helper(i - first_helper);
+      }
     }
     if (ladder_) climb();
     feed_watchdog();
+  }
+
+  // The guest goes on without what it served; QEMU ends with it by itself.
+  void lose_helper(std::size_t index) {
+    close(std::exchange(helper_pidfds_[index], -1));  // poll(2) passes over it from now on
+    const std::string& role = vm_.state.helpers[index].role;
+    const std::string words = last_lines(log_of(vm_.plan, role));
+    if (!ladder_) say(fmt::format("{} ended while the VM runs{}{}", role, words.empty() ? "" : ": ", words));
   }
 
   int wait_time() const {
@@ -209,6 +228,7 @@ class Keeper {
   Ended ended_;
   std::string shutdown_reason_;
   int pidfd_ = -1;
+  std::vector<int> helper_pidfds_;
   bool exited_ = false;
   bool panicked_ = false;
 };

@@ -133,9 +133,7 @@ class Launch {
       transaction_->perform(planned.step);
     }
     qemu_ = transaction_->opened().qemu.value();
-    State state;
-    state.qemu = qemu_;
-    dir_->write_state(state);
+    dir_->write_state(started());
     timings_.mark("start QEMU");
   }
 
@@ -152,11 +150,29 @@ class Launch {
     }
   }
 
+  State started() {
+    State state;
+    state.qemu = qemu_;
+    state.helpers = transaction_->opened().helpers;
+    return state;
+  }
+
+  // QEMU waits for an answer of its helpers, and would wait for one of the dead.
+  void check_helpers() {
+    for (const Helper& helper : transaction_->opened().helpers) {
+      if (is_alive(helper.process)) continue;
+      const std::string words = last_lines(log_of(*plan_, helper.role));
+      throw std::runtime_error(
+          fmt::format("{} ended before the VM ran: {}", helper.role, words.empty() ? "it said nothing" : words));
+    }
+  }
+
   qmp::Client shake_hands() {
     qmp::Client monitor(std::exchange(transaction_->opened().monitor, -1));
     const std::uint64_t whole = planned_bytes(*plan_);
     monitor.on_idle([&] {
       check_cancelled();
+      check_helpers();
       if (whole > 0)
         progress(fmt::format("preallocating {} of {}",
                              to_string(topology::Bytes{touched_bytes(qemu_.pid, world_.memory_of) >> 20 << 20}),
@@ -170,9 +186,8 @@ class Launch {
   }
 
   State pin(qmp::Client& monitor) {
-    State state;
-    state.qemu = qemu_;
-    state.threads = pin_threads(*plan_, monitor, qemu_, world_.host, world_.patience);
+    State state = started();
+    state.threads = pin_threads(*plan_, monitor, qemu_, state.helpers, world_.host, world_.patience);
     check_memory(*plan_, qemu_, world_.memory_of);
     state.pages_held = true;
     timings_.mark("pin");
@@ -219,6 +234,14 @@ class Launch {
 };
 
 }  // namespace
+
+std::string log_of(const LaunchPlan& plan, const std::string& role) {
+  for (const PlannedStep& planned : plan.steps) {
+    const auto* start = std::get_if<StartHelper>(&planned.step);
+    if (start != nullptr && start->role == role) return start->log;
+  }
+  return {};
+}
 
 std::string last_lines(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

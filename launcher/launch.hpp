@@ -89,7 +89,10 @@ std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledge
 // After QEMU is gone (or to make it go): undoes everything. Returns what could not be undone.
 std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base);
 
-// What QEMU wrote last, by its log; "" when it wrote nothing.
+// Where a helper's words go; "" if the plan has none of this role.
+std::string log_of(const LaunchPlan& plan, const std::string& role);
+
+// What QEMU (or a helper) wrote last, by its log; "" when it wrote nothing.
 std::string last_lines(const std::string& path);
 
 // "a: b: c" of a nested exception.

@@ -189,7 +189,7 @@ int LinuxHost::readable_copy(int fd, std::optional<unsigned> uid) {
   return copy;
 }
 
-int LinuxHost::listen(const std::string& path) {
+int LinuxHost::listen(const std::string& path, std::optional<unsigned> owner) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) throw std::invalid_argument("socket path too long: " + path);
@@ -204,6 +204,11 @@ int LinuxHost::listen(const std::string& path) {
     const int why = bound < 0 ? error : errno;
     close(fd);
     refuse("listen on " + path, why);
+  }
+  if (owner && chown(path.c_str(), *owner, *owner) < 0) {
+    const int why = errno;
+    close(fd);
+    refuse("give away " + path, why);
   }
   return fd;
 }

@@ -94,6 +94,16 @@ std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRe
   return threads;
 }
 
+std::vector<Thread> threads_of(const std::vector<Helper>& helpers) {
+  std::vector<Thread> threads;
+  for (const Helper& helper : helpers) {
+    const fs::path tasks = fmt::format("/proc/{}/task", helper.process.pid);
+    for (pid_t tid : numbers_in(tasks))
+      threads.push_back({tid, comm_of(tasks / std::to_string(tid)), "helper " + helper.role, false});
+  }
+  return threads;
+}
+
 void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records) {
   if (!plan.pinned || plan.placement.emulator.empty()) return;
   const auto is_recovery = [](const Thread& thread) { return thread.name.starts_with("kvm-nx-lpage-re"); };
@@ -117,7 +127,8 @@ void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
   }
 }
 
-std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu, Host& host,
+std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu,
+                                      const std::vector<Helper>& helpers, Host& host,
                                       std::chrono::milliseconds patience) {
   std::map<pid_t, ThreadRecord> wanted = planned_threads(plan, monitor, patience);
   unsigned vhost_workers = 0;
@@ -127,6 +138,8 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
     vhost_workers += vhost ? 1 : 0;
     wanted[thread.tid] = {thread.tid, thread.role, vhost ? plan.placement.vhost : plan.placement.emulator};
   }
+  for (const Thread& thread : threads_of(helpers))
+    wanted[thread.tid] = {thread.tid, thread.role, plan.placement.emulator};
   if (vhost_workers < plan.vhost_workers) {
     throw std::runtime_error(
         fmt::format("the kernel made {} vhost workers, the plan has {}", vhost_workers, plan.vhost_workers));

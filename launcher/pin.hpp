@@ -15,7 +15,8 @@
 namespace launcher {
 
 // Throws std::runtime_error when a planned thread is missing or a mask does not read back as set.
-std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu, Host& host,
+std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu,
+                                      const std::vector<Helper>& helpers, Host& host,
                                       std::chrono::milliseconds patience);
 
 // Threads that come with the first run of a vCPU (kvm-nx-lpage-recovery takes that vCPU's CPU with it): sent to the
@@ -32,8 +33,11 @@ struct Thread {
 std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known,
                                bool look_for_kernel_threads);
 
-// Guest memory that is preallocated and strictly bound must lie where the plan says (numa_maps). Throws with numbers.
+// Those of the processes beside QEMU; their role is the helper's.
+std::vector<Thread> threads_of(const std::vector<Helper>& helpers);
+
 using MemoryOf = std::function<std::expected<std::vector<topology::MappedRange>, std::string>(pid_t)>;
+// Guest memory that is preallocated and strictly bound must lie where the plan says (numa_maps). Throws with numbers.
 void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of);
 
 }  // namespace launcher

@@ -40,7 +40,7 @@ void place_guest(Draft& draft) {
   draft.placed = true;
   draft.plan.placement = std::move(*placed);
   draft.plan.pinned = draft.spec.cpu.pin != topology::Pinning::off;
-  draft.plan.reservation = {draft.spec.name, draft.plan.placement.exclusive, {}};
+  draft.plan.reservation = {draft.spec.name, draft.plan.placement.exclusive, {}, {}};
   for (const topology::PageNeed& need : draft.plan.placement.pages) {
     if (need.page > draft.host.base_page) draft.plan.reservation.pages.push_back({need.node, need.page, need.pages});
   }
@@ -111,21 +111,39 @@ std::string add_iothread(Draft& draft, const std::string& device) {
   return id;
 }
 
+DeviceNeeds needs_of(const Device& device, const DeviceFacts& facts, unsigned vcpus) {
+  return with_facts(device, facts,
+                    [&](const auto& one, const auto& its_facts) { return needs(one, its_facts, vcpus); });
+}
+
+void sum_needs(Draft& draft) {
+  for (std::size_t i = 0; i < draft.spec.devices.size(); ++i) {
+    const DeviceNeeds one = needs_of(draft.spec.devices[i], draft.facts.devices.at(i), draft.spec.cpu.count);
+    draft.needs.vhost_workers += one.vhost_workers;
+    draft.needs.boots |= one.boots;
+    draft.needs.shared_memory |= one.shared_memory;
+    draft.needs.locked_memory |= one.locked_memory;
+    for (const auto& [property, value] : one.machine) draft.needs.machine[property] = value;
+  }
+  draft.plan.vhost_workers = draft.needs.vhost_workers;
+}
+
 void add_devices(Draft& draft) {
   std::map<std::size_t, unsigned> count, all;
   for (const Device& device : draft.spec.devices) ++all[device.index()];
-  const bool boots_from_net = draft.spec.boot.kernel.empty() &&
-                              std::none_of(draft.spec.devices.begin(), draft.spec.devices.end(),
-                                           [](const Device& device) { return std::holds_alternative<Disk>(device); });
+  DeviceResults results;
   for (std::size_t i = 0; i < draft.spec.devices.size(); ++i) {
     const Device& device = draft.spec.devices[i];
+    const DeviceFacts& facts = draft.facts.devices.at(i);
+    const DeviceKind kind = std::visit([](const auto& one) { return one.kind; }, device);
     const unsigned index = count[device.index()]++;
-    static constexpr const char* tables[std::variant_size_v<Device>] = {"disk", "net", "console"};
-    const std::string kind = tables[device.index()];
+    const std::string table(kind.table);
     DeviceContext context{.vm = draft.spec.name,
                           .qemu = draft.qemu,
-                          .facts = draft.facts.devices.at(i),
-                          .key = kind == "console" ? kind : fmt::format("{}[{}]", kind, index),
+                          .host = draft.host,
+                          .placement = draft.plan.placement,
+                          .kind = kind,
+                          .key = kind.many ? fmt::format("{}[{}]", table, index) : table,
                           .index = index,
                           .shares_slot = all[device.index()] > 8 && index < 8,
                           .vcpus = draft.spec.cpu.count,
@@ -133,31 +151,43 @@ void add_devices(Draft& draft) {
                           .root = draft.facts.root,
                           .uid = draft.plan.uid.value_or(draft.facts.uid),
                           .run_dir = draft.plan.run_dir,
-                          .mac = mac_of(draft.spec.name, index),
-                          .tap_name = tap_of(draft.spec.name, index),
-                          .boots_from_net = boots_from_net,
-                          .iothread = {},
+                          .boots_from_net = draft.spec.boot.kernel.empty() && !draft.needs.boots,
+                          .iothreads = {},
                           .args = draft.args,
                           .fds = draft.fds,
                           .steps = draft.steps,
                           .problems = draft.problems,
-                          .notes = draft.plan.notes};
-    if (std::visit([](const auto& one) { return needs(one); }, device).iothread)
-      context.iothread = add_iothread(draft, kind + std::to_string(index));
+                          .notes = draft.plan.notes,
+                          .claims = draft.claims,
+                          .results = results};
+    const unsigned iothreads = needs_of(device, facts, draft.spec.cpu.count).iothreads;
+    for (unsigned j = 0; j < iothreads; ++j)
+      context.iothreads.push_back(
+          add_iothread(draft, fmt::format("{}{}{}", table, index, iothreads > 1 ? fmt::format("-{}", j) : "")));
     if (index == most_of_a_kind)
       draft.problems.push_back({context.key,
                                 fmt::format("{} of them; wanted at most {}", all[device.index()], most_of_a_kind),
                                 "remove some: the board has no more slots for this kind"});
     if (index >= most_of_a_kind) continue;
-    std::visit([&](const auto& one) { plan_device(one, context); }, device);
-    if (const Console* console = std::get_if<Console>(&device);
-        console != nullptr && console->mode != Console::Mode::none) {
-      draft.plan.console_socket = draft.plan.run_dir + "/console.sock";
-      draft.plan.console_on_stdio = console->mode == Console::Mode::stdio;
-    }
-    if (const Nic* nic = std::get_if<Nic>(&device))
-      draft.plan.vhost_workers += vhost_workers(*nic, draft.facts.devices.at(i), draft.spec.cpu.count);
+    with_facts(device, facts, [&](const auto& one, const auto& its_facts) { plan_device(one, its_facts, context); });
   }
+  draft.plan.console_socket = results.console_socket;
+  draft.plan.console_on_stdio = results.console_on_stdio;
+}
+
+// What only one VM of this host may have; within one VM, too.
+void claim_things(Draft& draft) {
+  std::set<std::string> ours;
+  for (const auto& [key, thing] : draft.claims) {
+    if (!ours.insert(thing).second)
+      draft.problem(key, fmt::format("{} is given twice to this VM", thing), "give each device its own");
+    for (const topology::Reservation& other : draft.taken.vms) {
+      if (std::ranges::find(other.things, thing) != other.things.end())
+        draft.problem(key, fmt::format("{} belongs to VM {}", thing, other.owner),
+                      fmt::format("choose another, or stop it with `vmrun stop {}`", other.owner));
+    }
+  }
+  draft.plan.reservation.things.assign(ours.begin(), ours.end());
 }
 
 // A file QEMU opens by itself: handed over as an fd, named through /proc.
@@ -182,6 +212,14 @@ void add_boot(Draft& draft) {
     add("-initrd", handed_over(draft, boot.initrd, "initrd"), "its initial file system", "spec boot.initrd");
   if (!boot.cmdline.empty()) add("-append", boot.cmdline, "its command line", "spec boot.cmdline");
   draft.args.add("-boot", Opts().set("strict", true), "only what the spec names is booted from", "default");
+}
+
+// Always there, as function 0 of the slot that the VM's single devices share.
+void add_panic_device(Draft& draft) {
+  Opts device("pvpanic-pci");
+  device.set("id", "panic0");
+  set_address(device, Single::panic);
+  draft.args.add("-device", device, "a guest's panic is told to vmrun", "default");
 }
 
 void add_end(Draft& draft) {
@@ -218,7 +256,8 @@ void add_steps(Draft& draft) {
   // QEMU's own memory follows the guest's, but only as a wish: its heap must not fail on a full node
   start.child.policy = topology::MemoryPolicy::preferred;
   if (draft.host.nodes.size() > 1) start.child.memory_nodes.assign(nodes.begin(), nodes.end());
-  if (draft.spec.memory.lock && draft.facts.root) start.child.memlock = memlock_need(draft);
+  if ((draft.spec.memory.lock || draft.needs.locked_memory) && draft.facts.root)
+    start.child.memlock = memlock_need(draft);
   start.child.group = draft.kvm_group;
   start.child.private_kvm = draft.private_kvm;
   start.monitor_fd = draft.monitor_fd;
@@ -233,6 +272,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   draft.plan.qemu = draft.qemu.binary;
   draft.plan.qemu_version = draft.qemu.version;
   draft.plan.run_dir = draft.facts.run_base + "/" + draft.spec.name;
+  sum_needs(draft);
   choose_user(draft);
   choose_accel(draft);
   choose_machine(draft);
@@ -247,11 +287,13 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
     add_memory(draft);
     add_security(draft);
     add_monitors(draft);
+    add_panic_device(draft);
     add_devices(draft);
     add_boot(draft);
     add_end(draft);
     add_steps(draft);
   }
+  claim_things(draft);
   if (!draft.problems.empty()) return std::unexpected(std::move(draft.problems));
   draft.plan.args = draft.args.list();
   return std::move(draft.plan);
@@ -277,11 +319,10 @@ topology::PlacementRequest placement_request(const Spec& spec, const Facts& fact
   request.nodes = spec.memory.nodes.value_or(std::vector<unsigned>{});
   request.policy = spec.memory.policy;
   for (std::size_t i = 0; i < spec.devices.size(); ++i) {
-    const DeviceNeeds wanted = std::visit([](const auto& one) { return needs(one); }, spec.devices[i]);
-    if (wanted.iothread) ++request.iothreads;
-    if (const Nic* nic = std::get_if<Nic>(&spec.devices[i]))
-      request.vhost_workers += vhost_workers(*nic, facts.devices.at(i), spec.cpu.count);
-    if (facts.devices.at(i).node) request.device_nodes.push_back(*facts.devices[i].node);
+    const DeviceNeeds wanted = needs_of(spec.devices[i], facts.devices.at(i), spec.cpu.count);
+    request.iothreads += wanted.iothreads;
+    request.vhost_workers += wanted.vhost_workers;
+    if (wanted.node) request.device_nodes.push_back(*wanted.node);
   }
   return request;
 }

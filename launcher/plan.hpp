@@ -9,6 +9,7 @@
 
 #include "launcher/facts.hpp"
 #include "launcher/host_config.hpp"
+#include "launcher/identity.hpp"
 #include "launcher/problem.hpp"
 #include "launcher/qemu_args.hpp"
 #include "launcher/qemu_features.hpp"
@@ -55,12 +56,6 @@ std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::
 
 // What place() is asked, from a spec: also used by tests.
 topology::PlacementRequest placement_request(const Spec& spec, const Facts& facts);
-
-// Derived from the VM's name, so that they are the same every time (RFC 9562 version 5).
-std::string uuid_of(const std::string& vm);
-std::string mac_of(const std::string& vm, unsigned nic);  // 52:54:00:xx:xx:xx
-std::string tap_of(const std::string& vm, unsigned nic);  // at most 15 bytes
-unsigned uid_of(const std::string& vm);                   // 1.9e9 .. 2.0e9, above every distribution's ranges
 
 std::string to_json(const LaunchPlan& plan);
 std::string to_text(const LaunchPlan& plan, const topology::HostTopology& host, bool explain);

@@ -37,6 +37,7 @@ void add_machine(Draft& draft) {
   if (draft.kvm()) set_known("pit", false);  // an emulated guest still needs it to calibrate its timer
   set_known("hpet", false);
   set_known("vmport", false);
+  for (const auto& [property, value] : draft.needs.machine) machine.set(property, value);
   machine.set("dump-guest-core", false).set("mem-merge", false);
   if (draft.plan.placement.cells.size() == 1) machine.set("memory-backend", "ram0");
   draft.args.add("-machine", machine,

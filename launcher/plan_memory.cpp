@@ -44,7 +44,7 @@ void add_guest_nodes(Draft& draft) {
 }
 
 void check_memlock(Draft& draft) {
-  if (!draft.spec.memory.lock || draft.facts.root || !draft.facts.memlock ||
+  if (!(draft.spec.memory.lock || draft.needs.locked_memory) || draft.facts.root || !draft.facts.memlock ||
       *draft.facts.memlock >= memlock_need(draft))
     return;
   draft.problem(
@@ -75,6 +75,10 @@ void add_memory(Draft& draft) {
       ram["hugetlb"] = true;
       ram["hugetlbsize"] = placement.page.count;
     }
+    if (draft.needs.shared_memory) {
+      ram["qom-type"] = "memory-backend-memfd";
+      ram["share"] = true;
+    }
     if (!cell.host_nodes.empty()) {
       static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
       ram["host-nodes"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
@@ -93,7 +97,9 @@ void add_memory(Draft& draft) {
     draft.args.add("-object", ram,
                    huge ? fmt::format("{} pages of node {}, without a hugetlbfs mount", to_string(placement.page),
                                       fmt::join(cell.host_nodes, ","))
-                        : std::string("base pages; transparent huge pages where the host has them on"),
+                   : draft.needs.shared_memory
+                       ? std::string("base pages that another process may map: a device of it needs that")
+                       : std::string("base pages; transparent huge pages where the host has them on"),
                    draft.spec.memory.page ? "spec memory.page" : "host");
   }
   if (placement.cells.size() > 1) add_guest_nodes(draft);

@@ -22,10 +22,12 @@ struct Draft {
   Problems problems{};
   QemuArgs args{};
   FdPlan fds{};
-  std::vector<PlannedStep> steps{};     // before those that reserve pages are put in front
-  std::string machine{};                // versioned
-  std::optional<unsigned> kvm_group{};  // ChildSpec::group
-  std::string private_kvm{};            // ChildSpec::private_kvm
+  std::vector<PlannedStep> steps{};                           // before those that reserve pages are put in front
+  std::string machine{};                                      // versioned
+  DeviceNeeds needs{};                                        // of all devices together
+  std::vector<std::pair<std::string, std::string>> claims{};  // key -> what no other VM may have
+  std::optional<unsigned> kvm_group{};                        // ChildSpec::group
+  std::string private_kvm{};                                  // ChildSpec::private_kvm
   int monitor_fd = -1;
   bool placed = false;
 

@@ -32,9 +32,41 @@ namespace {
 constexpr std::chrono::seconds patience{30};
 
 // What is asked of a QEMU: raise `generation` when this list changes, so that old caches are asked again.
-constexpr int generation = 2;
-constexpr std::array probed_devices = {"virtio-blk-pci", "virtio-net-pci", "isa-serial"};
-constexpr std::array probed_objects = {"memory-backend-memfd", "memory-backend-ram", "thread-context", "iothread"};
+constexpr int generation = 3;
+constexpr std::array probed_devices = {"virtio-blk-pci",
+                                       "virtio-scsi-pci",
+                                       "scsi-hd",
+                                       "nvme",
+                                       "nvme-ns",
+                                       "virtio-net-pci",
+                                       "vhost-user-fs-pci",
+                                       "vhost-vsock-pci",
+                                       "virtio-rng-pci",
+                                       "virtio-balloon-pci",
+                                       "virtio-mem-pci",
+                                       "virtio-pmem-pci",
+                                       "nvdimm",
+                                       "pvpanic-pci",
+                                       "vfio-pci",
+                                       "pxb-pcie",
+                                       "pcie-root-port",
+                                       "virtio-serial-pci",
+                                       "virtserialport",
+                                       "i6300esb",
+                                       "tpm-crb",
+                                       "tpm-tis",
+                                       "qemu-xhci",
+                                       "usb-host",
+                                       "isa-serial",
+                                       "VGA",
+                                       "virtio-vga",
+                                       "vhost-user-blk-pci",
+                                       "intel-iommu"};
+constexpr std::array probed_objects = {"memory-backend-memfd", "memory-backend-ram",
+                                       "memory-backend-file",  "memory-backend-shm",
+                                       "thread-context",       "iothread",
+                                       "rng-random",           "rng-builtin",
+                                       "throttle-group",       "iommufd"};
 constexpr std::array probed_accels = {"kvm", "tcg"};
 
 // Same path, inode, size and time of change: the same binary.

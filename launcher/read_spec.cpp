@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <boost/mp11/algorithm.hpp>
+#include <type_traits>
+
 #include "launcher/printable.hpp"
 #include "launcher/spec_rules.hpp"
 
@@ -68,9 +71,11 @@ Spec read_root(TableReader& root) {
   spec.extra_args = root.texts("extra_args");
   root.table("cpu", [&](TableReader& table) { spec.cpu = read_cpu(table); });
   root.table("memory", [&](TableReader& table) { spec.memory = read_memory(table); });
-  root.tables("disk", [&](TableReader& table) { spec.devices.emplace_back(Disk::read(table)); });
-  root.tables("net", [&](TableReader& table) { spec.devices.emplace_back(Nic::read(table)); });
-  root.table("console", [&](TableReader& table) { spec.devices.emplace_back(Console::read(table)); });
+  boost::mp11::mp_for_each<boost::mp11::mp_transform<std::type_identity, Device>>([&](auto kind) {
+    using Kind = typename decltype(kind)::type;
+    const auto read = [&](TableReader& table) { spec.devices.emplace_back(Kind::read(table)); };
+    Kind::kind.many ? root.tables(Kind::kind.table, read) : root.table(Kind::kind.table, read);
+  });
   root.table("boot", [&](TableReader& table) { spec.boot = read_boot(table); });
   root.finish();
   return spec;

@@ -27,7 +27,8 @@ namespace fs = std::filesystem;
 
 BOOST_DESCRIBE_ENUM(Phase, starting, running, stopping)
 BOOST_DESCRIBE_STRUCT(ThreadRecord, (), (tid, role, cpus))
-BOOST_DESCRIBE_STRUCT(State, (), (phase, qemu, threads, since, pages_held))
+BOOST_DESCRIBE_STRUCT(Helper, (), (role, process))
+BOOST_DESCRIBE_STRUCT(State, (), (phase, qemu, helpers, threads, since, pages_held))
 
 namespace {
 
@@ -152,7 +153,7 @@ void VmDir::write_plan(const std::string& json) const { replace_file(path_ / "pl
 std::optional<boost::json::value> VmDir::read_plan() const { return parse_file(path_ / "plan.json"); }
 
 topology::Reservation VmDir::reservation() const {
-  topology::Reservation none{.owner = name_, .cpus = {}, .pages = {}};
+  topology::Reservation none{.owner = name_, .cpus = {}, .pages = {}, .things = {}};
   const auto plan = read_plan();
   if (!plan || !plan->is_object()) return none;
   const boost::json::value* found = plan->get_object().if_contains("reservation");

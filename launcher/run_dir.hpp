@@ -46,6 +46,7 @@ enum class Phase { starting, running, stopping };
 struct State {
   Phase phase = Phase::starting;
   std::optional<ProcessId> qemu;
+  std::vector<Helper> helpers;
   std::vector<ThreadRecord> threads;
   std::int64_t since = 0;   // unix seconds
   bool pages_held = false;  // QEMU has its pages; until then they are pending in the ledger

@@ -55,7 +55,7 @@ struct Spec {
   OrAuto<Accel> accel;          // accel: "auto" | "kvm" | "tcg"
   CpuSpec cpu;
   MemorySpec memory;
-  std::vector<Device> devices;  // in the order disk[0..], net[0..], console
+  std::vector<Device> devices;  // in the order of the kinds, then of the spec
   BootSpec boot;
   std::vector<std::string> extra_args;  // given to QEMU as they are, last
   friend bool operator==(const Spec&, const Spec&) = default;

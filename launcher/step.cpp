@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 #include "launcher/host.hpp"
 #include "launcher/qemu_args.hpp"
@@ -29,8 +30,8 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
-    "raise_pool", "trim_pool", "make_tap", "open_tap",   "drop_tap",
-    "open_vhost", "open_file", "listen",   "start_qemu", "end_process"};
+    "raise_pool", "trim_pool", "make_tap", "open_tap",     "drop_tap",   "open_vhost",
+    "open_file",  "listen",    "pair",     "start_helper", "start_qemu", "end_process"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -73,33 +74,60 @@ void perform_open_file(const OpenFile& file, PerformContext& context, std::optio
   if (file.reopened) fd = context.host.readable_copy(fd, uid);
 }
 
-void perform_start(const StartQemu& start, PerformContext& context) {
-  std::array<int, 2> pair{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0) {
+void perform_pair(const Pair& pair, Opened& opened) {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
     throw std::system_error(errno, std::generic_category(), "socketpair");
-  }
-  const auto [ours, theirs] = pair;
-  context.opened.monitor = ours;
-  FdLayout fds = context.opened.fds;
-  fds[start.monitor_fd] = theirs;
+  opened.fds[pair.fd] = ends[0];
+  opened.fds[pair.other] = ends[1];
+}
+
+// A child with nothing on stdin and its words in a log. `fds` are closed here afterwards: it has its own copies.
+ProcessId start(const ChildSpec& child, FdLayout fds, const std::string& log_file, PerformContext& context) {
   const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const int log = open(start.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const FdLayout given = fds;
   fds[0] = null;
   fds[1] = fds[2] = log;
   const auto close_ours = [&] {
-    for (int fd : {theirs, null, log}) close(fd);
-    for (const auto& [number, fd] : context.opened.fds) close(fd);  // QEMU has its own copies
-    context.opened.fds.clear();
+    for (int fd : {null, log}) close(fd);
+    for (const auto& [number, fd] : given) close(fd);
   };
   try {
-    if (null < 0 || log < 0) throw std::system_error(errno, std::generic_category(), "open " + start.log);
-    context.opened.qemu =
-        context.host.spawn(start.child, fds, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
+    if (null < 0 || log < 0) throw std::system_error(errno, std::generic_category(), "open " + log_file);
+    const ProcessId process =
+        context.host.spawn(child, fds, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
+    close_ours();
+    return process;
   } catch (...) {
     close_ours();
     throw;
   }
-  close_ours();
+}
+
+void perform_start_helper(const StartHelper& helper, PerformContext& context) {
+  FdLayout fds;
+  for (const auto& [number, planned] : helper.fds) {
+    const auto opened = context.opened.fds.extract(planned);
+    fds[number] = opened.mapped();
+  }
+  context.opened.helpers.push_back({helper.role, start(helper.child, std::move(fds), helper.log, context)});
+}
+
+void perform_start(const StartQemu& qemu, PerformContext& context) {
+  std::array<int, 2> pair{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0) {
+    throw std::system_error(errno, std::generic_category(), "socketpair");
+  }
+  context.opened.monitor = pair[0];
+  FdLayout fds = std::exchange(context.opened.fds, {});
+  fds[qemu.monitor_fd] = pair[1];
+  context.opened.qemu = start(qemu.child, std::move(fds), qemu.log, context);
+}
+
+void perform_listen(const Listen& socket, PerformContext& context) {
+  const std::optional<unsigned> owner = socket.for_qemu ? context.uid : std::nullopt;
+  context.opened.fds[socket.fd] = context.host.listen(socket.path, owner);
 }
 
 }  // namespace
@@ -135,6 +163,12 @@ std::string describe(const Step& step) {
             return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only");
           },
           [](const Listen& s) { return fmt::format("listen on {}", s.path); },
+          [](const Pair&) { return std::string("make a pair of connected sockets"); },
+          [](const StartHelper& s) {
+            std::string text = "start " + s.role;
+            if (!s.child.affinity.empty()) text += fmt::format(" on CPUs {}", s.child.affinity.to_string());
+            return text;
+          },
           [](const StartQemu& s) {
             std::string text = "start QEMU paused";
             if (s.child.uid) text += fmt::format(" as uid {}", *s.child.uid);
@@ -157,6 +191,8 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const MakeTap& s) { return std::vector<Step>{DropTap{s.name}}; },
                         // EndProcess{pid} is journalled by perform(), between fork and exec
                         [](const StartQemu&) { return std::vector<Step>{}; },
+                        [](const StartHelper&) { return std::vector<Step>{}; },
+                        [](const Pair&) { return std::vector<Step>{}; },
                         // what lies in the VM's directory goes with it
                         [](const Listen&) { return std::vector<Step>{}; },
                         // undo steps, and opens that end with their fds
@@ -183,7 +219,9 @@ void perform(const Step& step, PerformContext& context) {
                    for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
                  },
                  [&](const OpenFile& s) { perform_open_file(s, context, context.uid); },
-                 [&](const Listen& s) { context.opened.fds[s.fd] = context.host.listen(s.path); },
+                 [&](const Listen& s) { perform_listen(s, context); },
+                 [&](const Pair& s) { perform_pair(s, context.opened); },
+                 [&](const StartHelper& s) { perform_start_helper(s, context); },
                  [&](const StartQemu& s) { perform_start(s, context); },
                  [&](const EndProcess& s) { context.host.end_process(s.process); },
              },

@@ -6,7 +6,6 @@
 #include <boost/json/value.hpp>
 #include <cstdint>
 #include <expected>
-#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -68,7 +67,26 @@ struct Listen {  // a unix socket bound and listening before QEMU exists; it lie
                  // directory and goes with it
   std::string path;
   int fd = -1;
+  bool for_qemu = false;  // QEMU's user connects to it; else its owner is ours
   friend bool operator==(const Listen&, const Listen&) = default;
+};
+struct Pair {  // a connected pair of unix stream sockets, one end each for two processes
+  int fd = -1;
+  int other = -1;
+  friend bool operator==(const Pair&, const Pair&) = default;
+};
+struct HandedFd {
+  int number = -1;   // the helper's
+  int planned = -1;  // the plan's, which is then not passed to QEMU
+  friend bool operator==(const HandedFd&, const HandedFd&) = default;
+};
+// A process that serves the guest beside QEMU (virtiofsd, swtpm, passt). It is ours to end, whatever becomes of QEMU.
+struct StartHelper {
+  std::string role;  // "virtiofsd share0": shown by `show`, and its log is helper-ROLE.log
+  ChildSpec child;
+  std::vector<HandedFd> fds;
+  std::string log;  // its stdout and stderr
+  friend bool operator==(const StartHelper&, const StartHelper&) = default;
 };
 struct StartQemu {
   ChildSpec child;
@@ -81,8 +99,8 @@ struct EndProcess {
   friend bool operator==(const EndProcess&, const EndProcess&) = default;
 };
 
-using Step =
-    std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen, StartQemu, EndProcess>;
+using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen, Pair,
+                          StartHelper, StartQemu, EndProcess>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {
@@ -100,6 +118,12 @@ std::expected<Step, std::string> step_from_json(const boost::json::value& json);
 
 class Host;
 
+struct Helper {
+  std::string role;
+  ProcessId process;
+  friend bool operator==(const Helper&, const Helper&) = default;
+};
+
 // What performing steps leaves in our hands; closes what nobody took.
 struct Opened {
   Opened() = default;
@@ -109,6 +133,7 @@ struct Opened {
   FdLayout fds;      // child fd -> ours
   int monitor = -1;  // our end of the private QMP socketpair; whoever takes it sets it to -1
   std::optional<ProcessId> qemu;
+  std::vector<Helper> helpers;
 };
 
 // How much other live VMs raised a pool; asked only under the lock.

@@ -1,7 +1,9 @@
 #include "launcher/thread_report.hpp"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <iterator>
 #include <map>
 
 #include "launcher/pin.hpp"
@@ -32,7 +34,9 @@ std::vector<ThreadReport> report_threads(const VmDir& dir) {
   const State state = dir.read_state();
   if (!state.qemu || !is_alive(*state.qemu)) return report;
   const boost::json::value plan = dir.read_plan().value_or(nullptr);
-  for (const Thread& thread : threads_of(*state.qemu, state.threads, true)) {
+  std::vector<Thread> threads = threads_of(*state.qemu, state.threads, true);
+  std::ranges::move(threads_of(state.helpers), std::back_inserter(threads));
+  for (const Thread& thread : threads) {
     const auto actual = topology::get_affinity(thread.tid);
     if (!actual) continue;  // it ended meanwhile
     report.push_back({thread.tid, thread.name, thread.role, wanted_for(thread, state, plan), *actual});

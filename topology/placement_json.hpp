@@ -16,6 +16,6 @@ BOOST_DESCRIBE_STRUCT(Placement, (),
                       (vcpus, emulator, iothreads, vhost, exclusive, cells, page, policy, pages, guest, distances,
                        notes))
 BOOST_DESCRIBE_STRUCT(PageClaim, (), (node, page, pages))
-BOOST_DESCRIBE_STRUCT(Reservation, (), (owner, cpus, pages))
+BOOST_DESCRIBE_STRUCT(Reservation, (), (owner, cpus, pages, things))
 
 }  // namespace topology

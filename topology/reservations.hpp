@@ -22,9 +22,10 @@ struct PageClaim {
 };
 
 struct Reservation {
-  std::string owner;             // VM name
-  CpuSet cpus;                   // given to nobody else: vCPUs, iothreads and vhost workers with CPUs of their own
-  std::vector<PageClaim> pages;  // huge pages; base pages as page = base_page
+  std::string owner;                  // VM name
+  CpuSet cpus = {};                   // given to nobody else: vCPUs, iothreads and vhost workers with CPUs of their own
+  std::vector<PageClaim> pages = {};  // huge pages; base pages as page = base_page
+  std::vector<std::string> things = {};  // what else only one VM may have: "MAC address 52:54:00:01:02:03"
   friend bool operator==(const Reservation&, const Reservation&) = default;
 };
 

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <cerrno>
 #include <charconv>
+#include <fstream>
 
 namespace topology {
 
@@ -120,6 +121,19 @@ std::optional<std::string> Sysfs::link_name(std::string_view path) const {
   const auto target = std::filesystem::read_symlink(at(path), error);
   if (error) return std::nullopt;
   return target.filename().string();
+}
+
+std::optional<unsigned> Sysfs::node_of(std::string_view device) const {
+  std::error_code error;
+  const std::filesystem::path top = std::filesystem::canonical(at("/sys/devices"), error);
+  std::filesystem::path here = std::filesystem::canonical(at(device), error);
+  for (; !error && here.string().starts_with(top.string() + "/"); here = here.parent_path()) {
+    std::ifstream file(here / "numa_node");
+    long node = -1;
+    if (!(file >> node)) continue;
+    return node < 0 ? std::nullopt : std::optional(static_cast<unsigned>(node));
+  }
+  return std::nullopt;
 }
 
 }  // namespace topology

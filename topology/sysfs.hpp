@@ -24,6 +24,9 @@ class Sysfs {
   std::vector<std::string> list(std::string_view directory) const;    // names, sorted naturally (node2 before node10)
   std::optional<std::string> link_name(std::string_view path) const;  // last part of what a symlink points to
   std::filesystem::path at(std::string_view path) const;
+  // The node of the PCI device that a sysfs device hangs on: the nearest numa_node upwards (an NVMe disk has none itself,
+  // its controller does). nullopt: nobody there has one, or the firmware does not say (-1).
+  std::optional<unsigned> node_of(std::string_view device) const;
 
  private:
   std::filesystem::path root_;

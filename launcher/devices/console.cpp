@@ -11,14 +11,18 @@ Console Console::read(TableReader& table) {
   return console;
 }
 
-DeviceNeeds needs(const Console&) { return {}; }
+Console::Facts look_at(const Console&) { return {}; }
+Console::Facts assumed(const Console&) { return {}; }
+DeviceNeeds needs(const Console&, const Console::Facts&, unsigned) { return {}; }
 
-void plan_device(const Console& console, DeviceContext& context) {
+void plan_device(const Console& console, const Console::Facts&, DeviceContext& context) {
   if (console.mode == Console::Mode::none) return;
+  context.results.console_socket = context.run_dir + "/console.sock";
+  context.results.console_on_stdio = console.mode == Console::Mode::stdio;
   const int fd = context.fds.take("console socket");
   const std::string why =
       console.mode == Console::Mode::stdio ? "`vmrun run` connects its terminal here" : "for `vmrun console`";
-  context.steps.push_back({Listen{context.run_dir + "/console.sock", fd}, why, context.origin("mode")});
+  context.steps.push_back({Listen{context.results.console_socket, fd}, why, context.origin("mode")});
   context.args.add("-chardev", Opts("socket").set("id", "console").set("fd", fd).set("server", true).set("wait", false),
                    why, context.origin("mode"));
   context.args.add("-device", Opts("isa-serial").set("id", "serial0").set("chardev", "console"), "the guest's COM1",

@@ -12,11 +12,18 @@ struct Console {
   enum class Mode { stdio, socket, none };
   Mode mode = Mode::stdio;  // console.mode; stdio: `run` attaches its terminal, `start` leaves it to `vmrun console`
 
+  struct Facts {
+    friend bool operator==(const Facts&, const Facts&) = default;
+  };
+
+  static constexpr DeviceKind kind{.table = "console", .many = false};
   static Console read(TableReader& table);
   friend bool operator==(const Console&, const Console&) = default;
 };
 
-DeviceNeeds needs(const Console& console);
-void plan_device(const Console& console, DeviceContext& context);
+Console::Facts look_at(const Console& console);
+Console::Facts assumed(const Console& console);
+DeviceNeeds needs(const Console& console, const Console::Facts& facts, unsigned vcpus);
+void plan_device(const Console& console, const Console::Facts& facts, DeviceContext& context);
 
 }  // namespace launcher

@@ -3,10 +3,15 @@
 #include "launcher/devices/disk.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 
+#include "launcher/io_uring_probe.hpp"
 #include "launcher/toml_reader.hpp"
+#include "topology/sysfs.hpp"
 
 namespace launcher {
 
@@ -61,11 +66,46 @@ Disk Disk::read(TableReader& table) {
   return disk;
 }
 
-DeviceNeeds needs(const Disk& disk) { return {.iothread = disk.iothread}; }
+Disk::Facts look_at(const Disk& disk) {
+  Disk::Facts facts;
+  struct stat info {};
+  facts.exists = stat(disk.path.c_str(), &info) == 0 && (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode));
+  if (!facts.exists) return facts;
+  facts.is_block = S_ISBLK(info.st_mode);
+  const dev_t disk_device = facts.is_block ? info.st_rdev : info.st_dev;  // an image's file system stands on a disk
+  facts.node = topology::Sysfs{}.node_of(fmt::format("/sys/dev/block/{}:{}", major(disk_device), minor(disk_device)));
+  facts.readable = access(disk.path.c_str(), disk.read_only ? R_OK : R_OK | W_OK) == 0;
+  if (!facts.readable) return facts;
+  const auto image = read_image(disk.path);
+  facts.format = image ? image->format : "raw";
+  if (image) facts.chain = image->chain;
+  if (!image) facts.chain_problem = image.error();
+  const IoProbe io = probe_io(disk.path);
+  facts.direct_io = io.direct_io;
+  facts.io_uring = io.io_uring;
+  facts.io_uring_why = io.why;
+  // What root may is not what QEMU may: with 1, only CAP_SYS_ADMIN (and a group that QEMU is not in) gets a ring.
+  if (facts.io_uring && geteuid() == 0 && topology::Sysfs{}.read_number("/proc/sys/kernel/io_uring_disabled") == 1u) {
+    facts.io_uring = false;
+    facts.io_uring_why = "kernel.io_uring_disabled = 1 forbids it to processes without rights, and QEMU is one";
+  }
+  return facts;
+}
+
+// Of another machine, whose files nobody can look at: there, and fit.
+Disk::Facts assumed(const Disk& disk) {
+  Disk::Facts facts;
+  facts.exists = facts.readable = facts.direct_io = facts.io_uring = true;
+  facts.is_block = disk.path.starts_with("/dev/");
+  facts.format = disk.format.value_or(disk.path.ends_with(".qcow2") ? "qcow2" : "raw");
+  return facts;
+}
+
+DeviceNeeds needs(const Disk& disk, const Disk::Facts& facts, unsigned) {
+  return {.iothreads = disk.iothread ? 1u : 0u, .node = facts.node, .boots = true};
+}
 
 namespace {
-
-constexpr unsigned first_slot = 0x08;
 
 const char* name_of(Disk::Aio aio) {
   switch (aio) {
@@ -84,8 +124,7 @@ bool has_write_cache(Disk::Cache cache) {
   return cache != Disk::Cache::writethrough && cache != Disk::Cache::directsync;
 }
 
-void check_file(const Disk& disk, const DeviceContext& context) {
-  const DeviceFacts& facts = context.facts;
+void check_file(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
   if (!facts.exists) {
     context.problem("path", fmt::format("there is no file '{}'; wanted an image or a block device", disk.path),
                     "make one with `qemu-img create -f raw FILE 20G`, or correct the path");
@@ -114,8 +153,7 @@ void check_file(const Disk& disk, const DeviceContext& context) {
                     "set cache = \"writeback\", or move the image");
 }
 
-Disk::Aio choose_aio(const Disk& disk, const DeviceContext& context) {
-  const DeviceFacts& facts = context.facts;
+Disk::Aio choose_aio(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
   const bool known = context.qemu.has("aio.io_uring");
   if (disk.aio == Disk::Aio::io_uring && !(known && facts.io_uring)) {
     context.problem("aio",
@@ -171,8 +209,7 @@ void add_format_node(DeviceContext& context, const std::string& node, const std:
 }
 
 // Returns the node the guest's disk stands on. Backing files come first: a node must exist before it is named.
-std::string add_nodes(const Disk& disk, DeviceContext& context, Disk::Aio aio) {
-  const DeviceFacts& facts = context.facts;
+std::string add_nodes(const Disk& disk, const Disk::Facts& facts, DeviceContext& context, Disk::Aio aio) {
   const std::string base = fmt::format("disk{}", context.index);
   std::string below;
   for (std::size_t i = facts.chain.size(); i-- > 0;) {
@@ -200,28 +237,26 @@ bool choose_packed(const Disk& disk, const DeviceContext& context) {
 
 }  // namespace
 
-void plan_device(const Disk& disk, DeviceContext& context) {
+void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& context) {
   const std::size_t problems = context.problems.size();
-  check_file(disk, context);
-  const Disk::Aio aio = choose_aio(disk, context);
+  check_file(disk, facts, context);
+  const Disk::Aio aio = choose_aio(disk, facts, context);
   const bool packed = choose_packed(disk, context);
   if (context.problems.size() > problems) return;
-  const std::string node = add_nodes(disk, context, aio);
+  const std::string node = add_nodes(disk, facts, context, aio);
   const unsigned queues = disk.queues.value_or(std::min(context.vcpus, most_disk_queues));
   Opts device("virtio-blk-pci");
-  device.set("id", fmt::format("disk{}", context.index))
-      .set("drive", node)
-      .set("addr", pci_address(first_slot, context.index));
-  if (context.shares_slot) device.set("multifunction", true);
+  device.set("id", fmt::format("disk{}", context.index)).set("drive", node);
+  context.set_address(device);
   device.set("num-queues", queues).set("packed", packed).set("write-cache", has_write_cache(disk.cache));
   device.set("serial", disk.serial.empty() ? fmt::format("{:.16}-{}", context.vm, context.index) : disk.serial);
-  if (!context.iothread.empty()) device.set("iothread", context.iothread);
+  if (!context.iothreads.empty()) device.set("iothread", context.iothreads.front());
   device.set("bootindex", context.index + 1);
   context.args.add(
       "-device", device,
       fmt::format("{}, {} ring{}",
                   queues == context.vcpus ? "one virtqueue per vCPU" : fmt::format("{} virtqueues", queues),
-                  packed ? "packed" : "split", context.iothread.empty() ? "" : ", an iothread of its own"),
+                  packed ? "packed" : "split", context.iothreads.empty() ? "" : ", an iothread of its own"),
       disk.queues ? context.origin("queues") : "guide 001");
 }
 

@@ -3,8 +3,10 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "launcher/device_context.hpp"
+#include "launcher/image.hpp"
 #include "launcher/problem.hpp"
 
 namespace launcher {
@@ -26,11 +28,27 @@ struct Disk {
   bool read_only = false;             // disk.read_only
   std::string serial;                 // disk.serial, at most 20 bytes (virtio spec); "": derived from VM name and index
 
+  // Found out before the plan, so that planning itself does no I/O.
+  struct Facts {
+    std::optional<unsigned> node;
+    bool exists = false, readable = false, is_block = false;
+    std::string format;         // "raw" | "qcow2", by magic
+    std::vector<Image> chain;   // backing files, nearest first (qcow2)
+    std::string chain_problem;  // why the image or its backing files cannot be used; "" if they can
+    bool direct_io = false;     // O_DIRECT open and read worked
+    bool io_uring = false;      // an io_uring read (O_DIRECT when direct_io) of this very file worked
+    std::string io_uring_why;   // when it did not
+    friend bool operator==(const Facts&, const Facts&) = default;
+  };
+
+  static constexpr DeviceKind kind{.table = "disk", .first_slot = slots::disks};
   static Disk read(TableReader& table);  // problems go to the reader
   friend bool operator==(const Disk&, const Disk&) = default;
 };
 
-DeviceNeeds needs(const Disk& disk);
-void plan_device(const Disk& disk, DeviceContext& context);  // arguments and steps
+Disk::Facts look_at(const Disk& disk);
+Disk::Facts assumed(const Disk& disk);
+DeviceNeeds needs(const Disk& disk, const Disk::Facts& facts, unsigned vcpus);
+void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& context);  // arguments and steps
 
 }  // namespace launcher

@@ -3,10 +3,13 @@
 #include "launcher/devices/nic.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
+#include "launcher/identity.hpp"
 #include "launcher/toml_reader.hpp"
+#include "topology/sysfs.hpp"
 
 namespace launcher {
 
@@ -119,16 +122,41 @@ Nic Nic::read(TableReader& table) {
   return nic;
 }
 
-DeviceNeeds needs(const Nic&) { return {}; }
+Nic::Facts look_at(const Nic& nic) {
+  Nic::Facts facts;
+  const topology::Sysfs sysfs;
+  const auto net = [](const std::string& name, const char* file) { return "/sys/class/net/" + name + "/" + file; };
+  if (!nic.bridge.empty()) {
+    facts.bridge_exists = sysfs.exists(net(nic.bridge, "bridge"));
+    for (const std::string& port : sysfs.list(net(nic.bridge, "brif"))) {
+      if (!facts.node) facts.node = sysfs.node_of(net(port, "device"));
+    }
+    facts.bridge_mtu = static_cast<unsigned>(sysfs.read_number(net(nic.bridge, "mtu")).value_or(0));
+  }
+  if (!nic.tap.empty()) {
+    const auto flags = sysfs.read(net(nic.tap, "tun_flags"));
+    facts.tap_exists = flags.has_value();
+    constexpr unsigned long multi_queue = 0x0100;  // IFF_MULTI_QUEUE, include/uapi/linux/if_tun.h
+    facts.tap_multi_queue = flags && (std::strtoul(flags->c_str(), nullptr, 16) & multi_queue) != 0;
+  }
+  facts.vhost_available = access("/dev/vhost-net", R_OK | W_OK) == 0;
+  return facts;
+}
+
+// Of another machine: everything asked for is there.
+Nic::Facts assumed(const Nic&) {
+  Nic::Facts facts;
+  facts.bridge_exists = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
+  return facts;
+}
 
 namespace {
 
-constexpr unsigned first_slot = 0x10;
 constexpr unsigned most_auto_queues = 8;  // each kernel vhost queue pair is a thread; guide 004 uses 8
 
-bool choose_vhost(const Nic& nic, const DeviceContext& context) {
+bool choose_vhost(const Nic& nic, const Nic::Facts& facts, const DeviceContext& context) {
   if (nic.mode != Nic::Mode::tap) return false;
-  const bool available = context.facts.vhost_available;
+  const bool available = facts.vhost_available;
   if (nic.vhost == true && !available)
     context.problem(
         "vhost",
@@ -139,14 +167,13 @@ bool choose_vhost(const Nic& nic, const DeviceContext& context) {
   return nic.vhost.value_or(available);
 }
 
-unsigned queue_pairs(const Nic& nic, const DeviceFacts& facts, unsigned vcpus) {
+unsigned queue_pairs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus) {
   if (nic.mode == Nic::Mode::user) return 1;
   if (!nic.tap.empty() && !facts.tap_multi_queue) return 1;
   return nic.queues.value_or(std::min(vcpus, most_auto_queues));
 }
 
-void check_backend(const Nic& nic, const DeviceContext& context) {
-  const DeviceFacts& facts = context.facts;
+void check_backend(const Nic& nic, const Nic::Facts& facts, const DeviceContext& context) {
   if (nic.mode != Nic::Mode::tap) return;
   if (!nic.bridge.empty() && !facts.bridge_exists)
     context.problem(
@@ -179,14 +206,14 @@ std::vector<int> take(DeviceContext& context, unsigned queues, const std::string
 }
 
 // Steps that open the tap (and vhost), and the -netdev that takes their fds.
-void add_tap(const Nic& nic, DeviceContext& context, unsigned queues, bool vhost, std::optional<unsigned> mtu) {
+void add_tap(const Nic& nic, const Nic::Facts& facts, DeviceContext& context, unsigned queues, bool vhost,
+             std::optional<unsigned> mtu) {
   const std::vector<int> taps = take(context, queues, fmt::format("net{} tap", context.index));
   if (nic.tap.empty())
-    context.steps.push_back(
-        {MakeTap{context.tap_name, nic.bridge, mtu, taps}, "one queue per virtqueue pair", context.origin("bridge")});
+    context.steps.push_back({MakeTap{tap_of(context.vm, context.index), nic.bridge, mtu, taps},
+                             "one queue per virtqueue pair", context.origin("bridge")});
   else
-    context.steps.push_back(
-        {OpenTap{nic.tap, context.facts.tap_multi_queue, taps}, "the tap given", context.origin("tap")});
+    context.steps.push_back({OpenTap{nic.tap, facts.tap_multi_queue, taps}, "the tap given", context.origin("tap")});
   Opts netdev("tap");
   netdev.set("id", fmt::format("net{}-host", context.index))
       .set(queues > 1 ? "fds" : "fd", joined(taps))
@@ -203,16 +230,16 @@ void add_tap(const Nic& nic, DeviceContext& context, unsigned queues, bool vhost
 
 }  // namespace
 
-unsigned vhost_workers(const Nic& nic, const DeviceFacts& facts, unsigned vcpus) {
+DeviceNeeds needs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus) {
   const bool vhost = nic.mode == Nic::Mode::tap && nic.vhost.value_or(facts.vhost_available);
-  return vhost ? queue_pairs(nic, facts, vcpus) : 0;
+  return {.vhost_workers = vhost ? queue_pairs(nic, facts, vcpus) : 0, .node = facts.node};
 }
 
-void plan_device(const Nic& nic, DeviceContext& context) {
+void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context) {
   const std::size_t problems = context.problems.size();
-  check_backend(nic, context);
-  const bool vhost = choose_vhost(nic, context);
-  const unsigned queues = queue_pairs(nic, context.facts, context.vcpus);
+  check_backend(nic, facts, context);
+  const bool vhost = choose_vhost(nic, facts, context);
+  const unsigned queues = queue_pairs(nic, facts, context.vcpus);
   const bool known = context.qemu.has("virtio-net-pci.packed");
   if (nic.packed == true && vhost)
     context.problem("packed",
@@ -226,8 +253,8 @@ void plan_device(const Nic& nic, DeviceContext& context) {
   if (!nic.packed && vhost)
     context.note("packed", "off: kernel vhost has no packed ring and would fall back to a split one");
   std::optional<unsigned> mtu = nic.mtu;
-  if (!mtu && context.facts.bridge_mtu > 1500) {
-    mtu = context.facts.bridge_mtu;
+  if (!mtu && facts.bridge_mtu > 1500) {
+    mtu = facts.bridge_mtu;
     context.note("mtu", fmt::format("{}: what bridge {} has", *mtu, nic.bridge));
   }
   const std::string host_side = fmt::format("net{}-host", context.index);
@@ -235,13 +262,15 @@ void plan_device(const Nic& nic, DeviceContext& context) {
     context.args.add("-netdev", Opts("user").set("id", host_side), "no rights needed; slower than a tap",
                      context.origin("mode"));
   else
-    add_tap(nic, context, queues, vhost, mtu);
+    add_tap(nic, facts, context, queues, vhost, mtu);
   Opts device("virtio-net-pci");
-  device.set("id", fmt::format("net{}", context.index))
-      .set("netdev", host_side)
-      .set("addr", pci_address(first_slot, context.index));
-  if (context.shares_slot) device.set("multifunction", true);
-  device.set("mac", nic.mac.empty() ? context.mac : nic.mac).set("packed", packed);
+  device.set("id", fmt::format("net{}", context.index)).set("netdev", host_side);
+  context.set_address(device);
+  const std::string mac = nic.mac.empty() ? mac_of(context.vm, context.index) : nic.mac;
+  context.claim("mac", "MAC address " + mac);
+  if (nic.mode == Nic::Mode::tap)
+    context.claim("tap", "tap " + (nic.tap.empty() ? tap_of(context.vm, context.index) : nic.tap));
+  device.set("mac", mac).set("packed", packed);
   if (queues > 1) device.set("mq", true).set("vectors", 2 * queues + 2);
   if (mtu) device.set("host_mtu", *mtu);
   if (!context.boots_from_net) device.set("romfile", "");

@@ -23,13 +23,21 @@ struct Nic {
   std::string mac;                 // net.mac: "52:54:00:12:34:56"; "": derived from VM name and index
   std::optional<unsigned> mtu;     // net.mtu, 68..65535; auto: what the bridge has, unset for user
 
+  struct Facts {
+    std::optional<unsigned> node;  // of the bridge's first port that has one
+    bool bridge_exists = false, tap_exists = false, tap_multi_queue = false, vhost_available = false;
+    unsigned bridge_mtu = 0;
+    friend bool operator==(const Facts&, const Facts&) = default;
+  };
+
+  static constexpr DeviceKind kind{.table = "net", .first_slot = slots::nics};
   static Nic read(TableReader& table);
   friend bool operator==(const Nic&, const Nic&) = default;
 };
 
-// Kernel vhost threads this card will bring, one per queue pair; 0 without vhost. Known before there is a placement.
-unsigned vhost_workers(const Nic& nic, const DeviceFacts& facts, unsigned vcpus);
-DeviceNeeds needs(const Nic& nic);
-void plan_device(const Nic& nic, DeviceContext& context);
+Nic::Facts look_at(const Nic& nic);
+Nic::Facts assumed(const Nic& nic);
+DeviceNeeds needs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus);
+void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context);
 
 }  // namespace launcher

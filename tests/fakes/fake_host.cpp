@@ -216,9 +216,9 @@ int FakeHost::readable_copy(int fd, std::optional<unsigned> uid) {
   return fd;
 }
 
-int FakeHost::listen(const std::string& path) {
+int FakeHost::listen(const std::string& path, std::optional<unsigned>) {
   Verb verb(*this, "listen " + path);
-  const int fd = real_.listen(path);
+  const int fd = real_.listen(path, std::nullopt);
   verb.done();
   return fd;
 }

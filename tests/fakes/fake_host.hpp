@@ -74,7 +74,7 @@ class FakeHost final : public launcher::Host {
   void drop_tap(const std::string& name) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
-  int listen(const std::string& path) override;
+  int listen(const std::string& path, std::optional<unsigned> owner) override;
   launcher::ProcessId spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
                             const std::function<void(const launcher::ProcessId&)>& written_down) override;
   void end_process(const launcher::ProcessId& process) override;

@@ -36,7 +36,7 @@ topology::HostTopology two_nodes() {
 }
 
 const char* plan_text =
-    R"({"reservation":{"owner":"db","cpus":"4-7,76","pages":[{"node":1,"page":"2M","pages":512}]}})";
+    R"({"reservation":{"owner":"db","cpus":"4-7,76","pages":[{"node":1,"page":"2M","pages":512}],"things":[]}})";
 
 }  // namespace
 
@@ -138,10 +138,10 @@ TEST_CASE("plan, state and journal are read back; whatever is broken reads as no
   const fakes::TempDir base;
   const VmDir dir = VmDir::claim(base.path(), "db").value();
   CHECK(!dir.read_plan());
-  CHECK(dir.reservation() == topology::Reservation{.owner = "db", .cpus = {}, .pages = {}});
+  CHECK(dir.reservation() == topology::Reservation{.owner = "db", .cpus = {}, .pages = {}, .things = {}});
   dir.write_plan(plan_text);
   CHECK(dir.reservation() ==
-        topology::Reservation{"db", topology::CpuSet::parse("4-7,76").value(), {{1, mib(2), 512}}});
+        topology::Reservation{"db", topology::CpuSet::parse("4-7,76").value(), {{1, mib(2), 512}}, {}});
   State state;
   state.phase = Phase::running;
   state.qemu = ProcessId{42, 4711};

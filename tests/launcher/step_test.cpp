@@ -43,7 +43,9 @@ const std::vector<Step>& one_of_each() {
       DropTap{"vdb12.0"},
       OpenVhost{{12, 13}},
       OpenFile{"/images/a, b\n\"c\".qcow2", true, false, 14, true},
-      Listen{"/run/vmrun/db/qmp.sock", 15},
+      Listen{"/run/vmrun/db/qmp.sock", 15, true},
+      Pair{17, 18},
+      StartHelper{"virtiofsd share0", some_child(), {{3, 15}}, "/run/vmrun/db/share0.log"},
       StartQemu{some_child(), 16, "/run/vmrun/db/qemu.log"},
       EndProcess{{4321, 987654321}},
   };

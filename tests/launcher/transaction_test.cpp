@@ -58,7 +58,7 @@ TEST_CASE("undone last first, each once, and then the claim is gone") {
   {
     Transaction transaction(place.host, dir, std::nullopt);
     transaction.perform(RaisePool{0, mib(2), 28, 100});
-    transaction.perform(Listen{(dir.path() / "a.sock").string(), 10});
+    transaction.perform(Listen{(dir.path() / "a.sock").string(), 10, false});
     transaction.perform(MakeTap{"v.0", "", std::nullopt, {11}});
   }
   CHECK(dir.pending().size() == 2);  // a socket lies in the VM's directory and goes with it
@@ -66,6 +66,33 @@ TEST_CASE("undone last first, each once, and then the claim is gone") {
   CHECK(unwind(place.host, dir, place.base).empty());
   CHECK(place.host.log() == std::vector<std::string>{"drop_tap v.0", "pool_total 0 2M", "set_pool 0 2M 100"});
   CHECK(!std::filesystem::exists(dir.path()));
+}
+
+TEST_CASE("a helper gets its files, QEMU does not, and it is ended with the VM") {
+  Place place;
+  const VmDir dir = place.claim("db");
+  const std::string log = (dir.path() / "cat.log").string();
+  {
+    Transaction transaction(place.host, dir, std::nullopt);
+    transaction.perform(Pair{10, 11});
+    ChildSpec child;
+    child.argv = {"/bin/sh", "-c", "echo to the log; cat <&5 >&5"};
+    transaction.perform(StartHelper{"echo", child, {{5, 11}}, log});
+    CHECK(transaction.opened().fds.contains(10));
+    CHECK(!transaction.opened().fds.contains(11));
+    REQUIRE(transaction.opened().helpers.size() == 1);
+    CHECK(transaction.opened().helpers[0].role == "echo");
+    const int ours = transaction.opened().fds.at(10);
+    REQUIRE(write(ours, "hello", 5) == 5);
+    char word[6] = {};
+    REQUIRE(read(ours, word, 5) == 5);  // the other end is open in the helper alone
+    CHECK(std::string(word) == "hello");
+    CHECK(fakes::read_file(log) == "to the log\n");
+  }
+  CHECK(place.host.live_processes().size() == 1);
+  CHECK(dir.pending().size() == 1);
+  CHECK(unwind(place.host, dir, place.base).empty());
+  CHECK(place.host.live_processes().empty());
 }
 
 TEST_CASE("a step that fails says which, and its own undo stays to be done") {
@@ -129,7 +156,7 @@ TEST_CASE("stopped dead in the middle of undoing, undoing again ends in the same
       {
         Transaction transaction(place.host, dir, std::nullopt);
         transaction.perform(RaisePool{0, mib(2), 28, 100});
-        transaction.perform(Listen{(dir.path() / "a.sock").string(), 10});
+        transaction.perform(Listen{(dir.path() / "a.sock").string(), 10, false});
         transaction.perform(MakeTap{"v.0", "", std::nullopt, {11}});
       }
       make_owner_dead(dir);
