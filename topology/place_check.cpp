@@ -130,6 +130,73 @@ void check_listed(const View& view, Problems& problems) {
   }
 }
 
+// Whole cores only where the policy says so; what the host keeps of a core cannot be kept free by the VM.
+void check_listed_siblings(const View& view, Problems& problems) {
+  const auto& r = view.request;
+  if (r.pinning != Pinning::listed || r.siblings == Siblings::prefer || !problems.empty()) return;
+  if (r.siblings == Siblings::require) {
+    for (unsigned threads = r.threads.value_or(view.threads_per_core); threads > 1; --threads)
+      if (r.vcpus % threads == 0 && mirrors(view, threads)) return;
+    problems.push_back({"cpu.pin",
+                        "the listed CPUs are not the threads of whole cores in a row, as siblings = \"require\" wants",
+                        {},
+                        "list the threads of one core after the other (`lscpu -e`), or set siblings = \"prefer\""});
+    return;
+  }
+  if (!mirrors(view, 1))
+    problems.push_back({"cpu.pin",
+                        "two of the listed CPUs share a core, but siblings = \"isolate\" wants a core for each vCPU",
+                        {},
+                        "list one CPU of each core (`lscpu -e`), or set siblings = \"prefer\""});
+  CpuSet kept;
+  for (const unsigned cpu : r.listed) kept |= view.host.cpus_of_core(view.host.pu(cpu)->core) & view.housekeeping;
+  if (!kept.empty())
+    problems.push_back({"cpu.pin",
+                        fmt::format("CPUs {} of the listed cores stay the host's (housekeeping), but siblings = "
+                                    "\"isolate\" wants them idle",
+                                    kept.to_string()),
+                        {},
+                        "list CPUs of other cores, or change housekeeping in /etc/vmrun/host.toml"});
+}
+
+void check_siblings(const View& view, Problems& problems) {
+  const auto& r = view.request;
+  if (r.siblings == Siblings::prefer) return;
+  const char* name = r.siblings == Siblings::isolate ? "isolate" : "require";
+  if (r.pinning == Pinning::off)
+    problems.push_back({"cpu.siblings",
+                        fmt::format("\"{}\", but pin = \"off\" gives no CPU to any vCPU", name),
+                        {},
+                        "set pin = \"auto\", or siblings = \"prefer\""});
+  else if (r.siblings == Siblings::require && view.threads_per_core < 2)
+    problems.push_back({"cpu.siblings",
+                        "\"require\", but no core of this host has SMT siblings",
+                        {},
+                        "set siblings = \"prefer\", or turn SMT on (`cat /sys/devices/system/cpu/smt/control`)"});
+  else if (r.threads && (*r.threads == 1) == (r.siblings == Siblings::require))
+    problems.push_back(
+        {"cpu.threads",
+         fmt::format("{}, but siblings = \"{}\" gives {}", *r.threads, name,
+                     r.siblings == Siblings::isolate ? "each vCPU a core of its own" : "each core's threads to vCPUs"),
+         {},
+         "set threads = \"auto\""});
+  else if (r.pinning == Pinning::automatic && core_needs(view).empty() && r.siblings == Siblings::isolate)
+    problems.push_back(
+        {r.cores ? "cpu.cores" : "cpu.sockets",
+         fmt::format("this shape leaves {} vCPUs more than one thread a core, but siblings = \"isolate\" "
+                     "gives each a core of its own",
+                     r.vcpus),
+         {},
+         "leave out cpu.cores and cpu.sockets, or set siblings = \"prefer\""});
+  else if (r.pinning == Pinning::automatic && core_needs(view).empty())
+    problems.push_back(
+        {"cpu.siblings",
+         fmt::format("\"require\", but {} vCPUs are no multiple of the {} threads of this host's cores{}", r.vcpus,
+                     view.threads_per_core, view.kinds.size() > 1 ? " that may be used" : ""),
+         {},
+         "make cpu.count a multiple (and cores x sockets with it), or set siblings = \"prefer\""});
+}
+
 void check_emulator(const View& view, Problems& problems) {
   if (!view.request.emulator) return;
   const CpuSet& asked = *view.request.emulator;
@@ -165,6 +232,8 @@ Problems check(const View& view) {
   check_memory(view, problems);
   check_nodes(view, problems);
   check_listed(view, problems);
+  if (problems.empty()) check_siblings(view, problems);
+  check_listed_siblings(view, problems);
   check_emulator(view, problems);
   return problems;
 }

@@ -126,6 +126,15 @@ std::vector<CoreNeed> core_needs(const View& view) {
       needs.push_back(need);
   };
   for (const auto kind : kinds_to_try(view)) {
+    if (r.siblings == Siblings::isolate) {
+      add(1, kind);
+      continue;
+    }
+    if (r.siblings == Siblings::require) {
+      const unsigned threads = r.threads.value_or(threads_of_kind(view.host, kind));
+      if (threads > 1) add(threads, kind);
+      continue;
+    }
     if (r.threads) {
       add(*r.threads, kind);
       continue;
@@ -135,7 +144,7 @@ std::vector<CoreNeed> core_needs(const View& view) {
     if (!kind) add(view.threads_per_core, kind);
   }
   // A shape of the user's own may leave only a number of threads between one and the host's.
-  for (unsigned t = view.threads_per_core; needs.empty() && t > 1; --t)
+  for (unsigned t = view.threads_per_core; r.siblings != Siblings::isolate && needs.empty() && t > 1; --t)
     for (const auto kind : kinds_to_try(view)) add(t, kind);
   return needs;
 }

@@ -48,6 +48,8 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
 // ---- is the request possible on this host at all, whoever else is there (place_check.cpp)
 
 Problems check(const View& view);
+// Do each `threads` CPUs in a row of cpu.pin's list sit on one core, and each row on another? (place_seats.cpp)
+bool mirrors(const View& view, unsigned threads);
 // Can sockets, cores and this many threads make up the vCPUs?
 bool shape_fits(const PlacementRequest& request, unsigned threads);
 

@@ -12,6 +12,7 @@ namespace {
 std::string thread_note(const View& view, const CoreNeed& need) {
   const auto& r = view.request;
   if (view.threads_per_core == 1 || r.threads) return "";
+  if (r.siblings == Siblings::isolate) return "cpu.threads = \"auto\" became 1: siblings = \"isolate\"";
   if (need.threads > 1)
     return fmt::format(
         "cpu.threads = \"auto\" became {}, as on the host: every {} vCPUs are the threads of one whole core",
@@ -45,19 +46,6 @@ Problems split_cores(const View& view, const CpuSet& listed) {
                         "name CPUs of whole free cores"});
   }
   return problems;
-}
-
-// Do each `threads` vCPUs in a row sit on one core, and each row on another?
-bool mirrors(const View& view, unsigned threads) {
-  const auto& listed = view.request.listed;
-  std::vector<unsigned> cores;
-  for (std::size_t i = 0; i < listed.size(); ++i) {
-    const unsigned core = view.host.pu(listed[i])->core;
-    if (i % threads == 0 ? std::find(cores.begin(), cores.end(), core) != cores.end() : cores.back() != core)
-      return false;
-    if (i % threads == 0) cores.push_back(core);
-  }
-  return true;
 }
 
 unsigned threads_for_list(const View& view, std::vector<std::string>& notes) {
@@ -95,6 +83,18 @@ CpuSet left_over_core(const View& view, const CpuSet& own, const std::vector<uns
 }
 
 }  // namespace
+
+bool mirrors(const View& view, unsigned threads) {
+  const auto& listed = view.request.listed;
+  std::vector<unsigned> cores;
+  for (std::size_t i = 0; i < listed.size(); ++i) {
+    const unsigned core = view.host.pu(listed[i])->core;
+    if (i % threads == 0 ? std::find(cores.begin(), cores.end(), core) != cores.end() : cores.back() != core)
+      return false;
+    if (i % threads == 0) cores.push_back(core);
+  }
+  return true;
+}
 
 Seats seat_chosen(const View& view, const Choice& choice) {
   Seats seats{.cpus = {}, .threads = choice.need.threads, .exclusive = {}, .notes = {}};

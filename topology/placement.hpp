@@ -15,6 +15,9 @@ namespace topology {
 
 enum class Pinning { automatic, listed, off };
 enum class MemoryPolicy { strict, preferred, interleave };
+// What becomes of a core's other threads: prefer (vCPUs share whole cores where that fits), isolate (one vCPU on a core,
+// its siblings stay idle and are the VM's), require (only vCPUs in sibling pairs, refused on a host without SMT).
+enum class Siblings { prefer, isolate, require };
 enum class CpuKindChoice { automatic, fastest, efficient, any };  // automatic: never mixed; the fastest that fits
 
 struct PlacementRequest {
@@ -23,6 +26,7 @@ struct PlacementRequest {
   std::optional<unsigned> sockets;  // guest topology when the user wants it; nullopt: mirror the host
   std::optional<unsigned> cores;    // per socket
   Pinning pinning = Pinning::automatic;
+  Siblings siblings = Siblings::prefer;
   std::vector<unsigned> listed;    // pinning == listed: the CPU of vCPU 0, 1, ...; size() == vcpus
   std::optional<CpuSet> emulator;  // nullopt: choose
   unsigned iothreads = 0;          // threads that want a CPU beside the emulator's

@@ -71,6 +71,7 @@ PlacementRequest random_request(Random& random, const HostTopology& host) {
     for (unsigned i = 0; i < request.vcpus; ++i)
       request.listed.push_back(host.pus[below(random, static_cast<unsigned>(host.pus.size()))].cpu);
   }
+  if (chance(random, 30)) request.siblings = chance(random, 50) ? Siblings::isolate : Siblings::require;
   request.iothreads = below(random, 3);
   return request;
 }
@@ -136,6 +137,23 @@ void check_cpus(const Case& c, const Placement& p) {
     const unsigned core = c.host.pu(*seat.cpu)->core;
     CHECK(cores.insert(core).second == (seat.vcpu % p.guest.threads == 0));  // guest cores are host cores
   }
+}
+
+// isolate: a core for each vCPU, all of it the VM's. require: every core with a vCPU is full of them, or as full as the
+// guest's threads say, and that is two or more.
+void check_siblings(const Case& c, const Placement& p) {
+  if (c.request.siblings == Siblings::prefer) return;
+  REQUIRE(c.request.pinning != Pinning::off);
+  std::map<unsigned, unsigned> on_core;
+  for (const VcpuSeat& seat : p.vcpus) ++on_core[c.host.pu(*seat.cpu)->core];
+  for (const auto& [core, count] : on_core) {
+    CHECK(p.exclusive.contains(c.host.cpus_of_core(core)));
+    if (c.request.siblings == Siblings::isolate) CHECK(count == 1);
+    if (c.request.siblings == Siblings::require) CHECK(count >= 2);
+    if (c.request.siblings == Siblings::require && c.request.pinning == Pinning::automatic)
+      CHECK(count == p.guest.threads);
+  }
+  if (c.request.siblings == Siblings::isolate && c.request.pinning == Pinning::automatic) CHECK(p.guest.threads == 1);
 }
 
 std::uint64_t room(const Case& c, unsigned node, Bytes page) {
@@ -217,6 +235,7 @@ bool one_node_does(const Case& c) {
       if (!mixed && r.kind == CpuKindChoice::efficient && wanted != slowest) continue;
       for (unsigned threads = 1; threads <= 2; ++threads) {
         if (r.vcpus % threads != 0 || (r.threads && *r.threads != threads)) continue;
+        if (r.siblings == Siblings::isolate ? threads != 1 : r.siblings == Siblings::require && threads < 2) continue;
         std::set<unsigned> cores;
         for (const Pu& pu : c.host.pus) {
           const CpuSet core = c.host.cpus_of_core(pu.core);
@@ -240,7 +259,7 @@ bool sits_on_one_node(const HostTopology& host, const Placement& p) {
 
 TEST_CASE("whatever is placed keeps the rules") {
   Random random(42);
-  unsigned placed_ones = 0, crossing = 0;
+  unsigned placed_ones = 0, crossing = 0, isolated = 0, required = 0;
   for (int round = 0; round < 6000; ++round) {
     CAPTURE(round);
     const Case c = random_case(random);
@@ -258,11 +277,16 @@ TEST_CASE("whatever is placed keeps the rules") {
     ++placed_ones;
     crossing += result->cells.size() > 1;
     check_cpus(c, *result);
+    check_siblings(c, *result);
+    isolated += c.request.siblings == Siblings::isolate;
+    required += c.request.siblings == Siblings::require;
     check_memory(c, *result);
     check_shape(c, *result);
   }
   CHECK(placed_ones > 1000);  // or the test says nothing
   CHECK(crossing > 100);
+  CHECK(isolated > 100);
+  CHECK(required > 50);
 }
 
 TEST_CASE("one node exactly when some one node does") {

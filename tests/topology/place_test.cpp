@@ -214,6 +214,50 @@ TEST_CASE("memory follows listed CPUs") {
         "memory.size: 60G of memory in pages of 4K do not fit on node 0: 41488M can be had there");
 }
 
+TEST_CASE("siblings as wanted") {
+  const HostTopology xeon = machine("xeon-2s-144"), rocky = machine("rocky-2s");
+  auto request = vm(2, gib(1));
+  request.page = kib(4);
+  request.siblings = Siblings::isolate;
+  const auto isolated = place(request, xeon, {}, {});
+  REQUIRE(isolated);
+  CHECK(isolated->guest.threads == 1);
+  CHECK(isolated->exclusive.size() == 4);
+  CHECK(noted(isolated, "siblings = \"isolate\""));
+  CHECK(noted(isolated, "stay idle"));
+  request.threads = 2;
+  CHECK(placed(xeon, request).starts_with("cpu.threads: 2, but siblings = \"isolate\""));
+  request.threads.reset();
+  CHECK(place(request, rocky, {}, {}).has_value());  // no siblings: nothing to keep idle
+  request.siblings = Siblings::require;
+  CHECK(placed(rocky, request).starts_with("cpu.siblings: \"require\", but no core of this host has SMT siblings"));
+  CHECK(place(request, xeon, {}, {})->guest.threads == 2);
+  request.threads = 1;
+  CHECK(placed(xeon, request).starts_with("cpu.threads: 1, but siblings = \"require\""));
+  request.threads.reset();
+  request.vcpus = 3;
+  CHECK(placed(xeon, request).starts_with("cpu.siblings: \"require\", but 3 vCPUs are no multiple"));
+  request.vcpus = 4;
+  request.cores = 2;
+  request.sockets = 1;
+  request.siblings = Siblings::isolate;
+  CHECK(placed(xeon, request).starts_with("cpu.cores: this shape leaves 4 vCPUs more than one thread a core"));
+  request.pinning = Pinning::off;
+  CHECK(placed(xeon, request).starts_with("cpu.siblings: \"isolate\", but pin = \"off\""));
+  auto listed = pinned_to({4, 76}, gib(1));
+  listed.page = kib(4);
+  listed.siblings = Siblings::isolate;
+  CHECK(placed(xeon, listed).starts_with("cpu.pin: two of the listed CPUs share a core"));
+  listed.siblings = Siblings::require;
+  CHECK(place(listed, xeon, {}, {}).has_value());
+  listed.listed = {4, 5};
+  CHECK(placed(xeon, listed).starts_with("cpu.pin: the listed CPUs are not the threads of whole cores"));
+  listed.siblings = Siblings::isolate;
+  CHECK(place(listed, xeon, {}, {})->exclusive == CpuSet{4, 5, 76, 77});
+  listed.listed = {0, 5};
+  CHECK(placed(xeon, listed).starts_with("cpu.pin: CPUs 0,72 of the listed cores stay the host's"));
+}
+
 TEST_CASE("no pinning") {
   const HostTopology xeon = machine("xeon-2s-144");
   auto request = vm(4, gib(1));
