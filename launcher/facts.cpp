@@ -47,7 +47,7 @@ void look_at_kvm(Facts& facts) {
 
 }  // namespace
 
-Facts gather_facts(const Spec& spec, const HostConfig& config) {
+Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   Facts facts;
   facts.uid = geteuid();
   facts.root = facts.uid == 0;
@@ -61,6 +61,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config) {
       facts.user_problem = fmt::format("host.toml says user = \"{}\", but this host has no such user", *config.user);
   }
   look_at_kvm(facts);
+  facts.cpu = look_at_cpu(spec, config, facts.kvm, cache);
   rlimit memlock{};
   if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY) facts.memlock = memlock.rlim_cur;
   for (const Device& device : spec.devices) {
@@ -78,6 +79,7 @@ Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   facts.run_base = "/run/vmrun";
   facts.kvm = true;
   facts.kvm_module = host.cpu_vendor == "AuthenticAMD" ? "kvm_amd" : "kvm_intel";
+  facts.cpu = assumed_cpu_facts();
   for (const Device& device : spec.devices) {
     facts.devices.push_back(std::visit([](const auto& one) { return DeviceFacts{assumed(one)}; }, device));
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/cpu_facts.hpp"
 #include "launcher/device_context.hpp"
 #include "launcher/host_config.hpp"
 #include "launcher/problem.hpp"
@@ -16,12 +17,13 @@ namespace launcher {
 
 struct Facts {
   bool root = false;
-  unsigned uid = 0;                         // ours
-  std::string run_base;                     // "/run/vmrun"
-  bool kvm = false;                         // /dev/kvm opens
-  std::string kvm_module;                   // "kvm_intel" | "kvm_amd" | "" (something else serves /dev/kvm, or nothing)
-  std::string kvm_why;                      // when it is not usable, or not one of the two
-  bool kvm_open_to_all = false;             // mode lets any uid open it
+  unsigned uid = 0;              // ours
+  std::string run_base;          // "/run/vmrun"
+  bool kvm = false;              // /dev/kvm opens
+  std::string kvm_module;        // "kvm_intel" | "kvm_amd" | "" (something else serves /dev/kvm, or nothing)
+  std::string kvm_why;           // when it is not usable, or not one of the two
+  bool kvm_open_to_all = false;  // mode lets any uid open it
+  CpuFacts cpu;
   std::optional<unsigned> kvm_group;        // whose members may open it, where it is not root's
   std::optional<std::uint64_t> memlock;     // our RLIMIT_MEMLOCK; nullopt: unlimited
   std::vector<DeviceFacts> devices;         // beside Spec::devices
@@ -31,8 +33,8 @@ struct Facts {
   bool kernel_readable = true, initrd_readable = true, firmware_readable = true;
 };
 
-// Looks at this machine.
-Facts gather_facts(const Spec& spec, const HostConfig& config);
+// Looks at this machine. cache: may what a QEMU had to be asked for be kept (a plan writes nothing)?
+Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache = Cache::store);
 
 // For `--host FILE`: another machine, whose files nobody can look at: root, KVM by CPU vendor, every image there and fit.
 Facts assumed_facts(const Spec& spec, const topology::HostTopology& host);

@@ -187,6 +187,7 @@ class Launch {
 
   State pin(qmp::Client& monitor) {
     State state = started();
+    check_features(*plan_, monitor, world_.patience);
     state.threads = pin_threads(*plan_, monitor, qemu_, state.helpers, world_.host, world_.patience);
     check_memory(*plan_, qemu_, world_.memory_of);
     state.pages_held = true;

@@ -159,6 +159,18 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
   return records;
 }
 
+void check_features(const LaunchPlan& plan, qmp::Client& monitor, std::chrono::milliseconds patience) {
+  if (plan.features.empty()) return;
+  const std::vector<qmp::Vcpu> vcpus = qmp::query_cpus_fast(monitor, patience);
+  const auto first = std::find_if(vcpus.begin(), vcpus.end(), [](const qmp::Vcpu& vcpu) { return vcpu.index == 0; });
+  if (first == vcpus.end()) throw std::runtime_error("QEMU has no vCPU 0");
+  for (const CpuFeature& feature : plan.features)
+    if (qmp::qom_get_flag(monitor, first->qom_path, feature.name, patience) != feature.on)
+      throw std::runtime_error(fmt::format("the guest's CPU has {} {}, but {} was asked for: {}", feature.name,
+                                           feature.on ? "off" : "on", feature.on ? "on" : "off",
+                                           feature.on ? "this host cannot give it" : "its model insists on it"));
+}
+
 void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of) {
   if (plan.placement.policy != topology::MemoryPolicy::strict || plan.reservation.pages.empty()) return;
   const auto ranges = memory_of(qemu.pid);

@@ -19,6 +19,10 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
                                       const std::vector<Helper>& helpers, Host& host,
                                       std::chrono::milliseconds patience);
 
+// Every CPU feature that the spec asked for, as vCPU 0 has it: QEMU leaves out what the host cannot give, with no more than
+// a warning. Throws std::runtime_error with the first that is not as asked.
+void check_features(const LaunchPlan& plan, qmp::Client& monitor, std::chrono::milliseconds patience);
+
 // Threads that come with the first run of a vCPU (kvm-nx-lpage-recovery takes that vCPU's CPU with it): sent to the
 // emulator's CPUs, with what KVM runs for this VM outside of QEMU. Waits a few milliseconds for them under KVM.
 void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records);

@@ -284,6 +284,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
     add_identity(draft);
     add_machine(draft);
     add_cpu(draft);
+    add_rtc(draft);
     add_memory(draft);
     add_security(draft);
     add_monitors(draft);
@@ -311,6 +312,7 @@ topology::PlacementRequest placement_request(const Spec& spec, const Facts& fact
   request.cores = spec.cpu.cores;
   request.pinning = spec.cpu.pin;
   request.listed = spec.cpu.pin_list;
+  request.siblings = spec.cpu.siblings;
   request.emulator = spec.cpu.emulator;
   request.kind = spec.cpu.kind;
   request.memory = spec.memory.size;

@@ -28,6 +28,13 @@ struct IothreadPin {
   friend bool operator==(const IothreadPin&, const IothreadPin&) = default;
 };
 
+// A CPU feature as it was asked for: read back from vCPU 0 before the guest runs.
+struct CpuFeature {
+  std::string name;
+  bool on = true;
+  friend bool operator==(const CpuFeature&, const CpuFeature&) = default;
+};
+
 struct LaunchPlan {
   std::string name;
   std::string uuid;
@@ -39,6 +46,7 @@ struct LaunchPlan {
   topology::Reservation reservation;
   std::vector<IothreadPin> iothreads;  // in the order of -object iothread
   bool pinned = false;
+  std::vector<CpuFeature> features;
   unsigned vhost_workers = 0;  // queue pairs served by kernel vhost
   std::string run_dir;
   std::string console_socket;  // "" when the VM has no console

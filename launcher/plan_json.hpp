@@ -8,8 +8,9 @@ namespace launcher {
 
 BOOST_DESCRIBE_STRUCT(Arg, (), (option, value, why, origin))
 BOOST_DESCRIBE_STRUCT(IothreadPin, (), (id, cpus))
+BOOST_DESCRIBE_STRUCT(CpuFeature, (), (name, on))
 BOOST_DESCRIBE_STRUCT(LaunchPlan, (),
-                      (name, uuid, accel, qemu, qemu_version, uid, placement, reservation, iothreads, pinned,
+                      (name, uuid, accel, qemu, qemu_version, uid, placement, reservation, iothreads, pinned, features,
                        vhost_workers, run_dir, console_socket, console_on_stdio, args, notes))
 
 boost::json::value plan_json(const LaunchPlan& plan);

@@ -1,5 +1,8 @@
-// The accelerator, the board and the CPU the guest sees.
+// The accelerator and the board: with interrupt remapping where the vCPUs are so many that interrupts need it.
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
 
 #include "launcher/plan_parts.hpp"
 
@@ -29,22 +32,107 @@ void choose_machine(Draft& draft) {
     draft.note(fmt::format("machine: {} is deprecated in QEMU {} and will go", draft.machine, draft.qemu.version));
 }
 
-void add_machine(Draft& draft) {
-  Opts machine(draft.machine);
-  const auto set_known = [&](const char* property, bool value) {
-    if (draft.qemu.has(std::string("machine.") + property)) machine.set(property, value);
+namespace {
+
+// One more than the highest APIC id: each level of the topology takes whole bits of it.
+std::uint64_t apic_ids(const topology::GuestTopology& guest) {
+  const auto whole = [](std::uint64_t n) { return std::bit_ceil(n); };
+  return std::uint64_t{guest.sockets - 1} * whole(guest.dies) * whole(guest.cores) * whole(guest.threads) +
+         std::uint64_t{guest.dies - 1} * whole(guest.cores) * whole(guest.threads) +
+         std::uint64_t{guest.cores - 1} * whole(guest.threads) + guest.threads;
+}
+
+// Interrupts of devices reach APIC ids from 255 on only through interrupt remapping (or KVM's own extension of the MSI
+// format, which also wants the IOAPIC in QEMU).
+bool needs_remapping(const Draft& draft) { return apic_ids(draft.plan.placement.guest) > 255; }
+
+void check_count(Draft& draft) {
+  const unsigned count = draft.spec.cpu.count;
+  for (const MachineLimit& limit : draft.qemu.limits) {
+    if (limit.machine != draft.machine || count <= limit.cpus) continue;
+    const auto best = std::max_element(draft.qemu.limits.begin(), draft.qemu.limits.end(),
+                                       [](const auto& a, const auto& b) { return a.cpus < b.cpus; });
+    draft.problem("cpu.count",
+                  fmt::format("{}, but machine {} of QEMU {} has at most {} vCPUs", count, limit.machine,
+                              draft.qemu.version, limit.cpus),
+                  best->cpus >= count ? fmt::format("set machine = \"{}\", which has {}", draft.qemu.q35, best->cpus)
+                                      : fmt::format("set count = {} or less, or take a newer QEMU", best->cpus));
+    return;
+  }
+  const unsigned most = draft.facts.cpu.kvm_max_vcpus;
+  if (draft.kvm() && most > 0 && count > most)
+    draft.problem("cpu.count", fmt::format("{}, but this host's KVM gives a VM at most {} vCPUs", count, most),
+                  fmt::format("set count = {} or less", most));
+}
+
+void add_remapping(Draft& draft, Opts& accel) {
+  if (!needs_remapping(draft)) return;
+  const std::uint64_t ids = apic_ids(draft.plan.placement.guest);
+  const bool x2apic = draft.kvm() || draft.qemu.cpu_on.empty() || draft.qemu.cpu_on.contains("x2apic");
+  if (!x2apic || !draft.qemu.has("intel-iommu.eim")) {
+    draft.problem("cpu.count",
+                  fmt::format("this topology needs APIC ids up to {}, and {}", ids - 1,
+                              x2apic ? "this QEMU has no interrupt remapping for them"
+                                     : "QEMU " + draft.qemu.version + " does not emulate an x2APIC (TCG)"),
+                  x2apic ? "set count = 255 or less" : "set count = 255 or less, or accel = \"kvm\"");
+    return;
+  }
+  if (draft.kvm()) accel.set("kernel-irqchip", "split");
+}
+
+// An IOMMU that remaps interrupts and leaves DMA alone.
+void add_iommu(Draft& draft) {
+  if (!needs_remapping(draft) || !draft.qemu.has("intel-iommu.eim")) return;
+  Opts iommu("intel-iommu");
+  iommu.set("intremap", true).set("eim", true);
+  if (draft.qemu.has("intel-iommu.dma-translation")) iommu.set("dma-translation", false);
+  draft.args.add("-device", iommu, "interrupts for the vCPUs whose APIC ids are above 254; DMA is not translated",
+                 "spec cpu.count");
+}
+
+// Who shares which of the guest's caches.
+void set_caches(Draft& draft, Opts& machine) {
+  const CpuSpec& cpu = draft.spec.cpu;
+  static constexpr const char* levels[] = {"core", "die", "socket"};
+  unsigned index = 0;
+  const auto set = [&](const char* key, std::initializer_list<const char*> caches, const OrAuto<CacheLevel>& level) {
+    if (!level) return;
+    if (!draft.qemu.has("machine.smp-cache")) {
+      draft.problem(std::string("cpu.") + key,
+                    fmt::format("QEMU {} cannot be told who shares a cache", draft.qemu.version),
+                    "remove it, or take a QEMU whose machine has smp-cache (10.0 has)");
+      return;
+    }
+    for (const char* cache : caches) {
+      machine.set(fmt::format("smp-cache.{}.cache", index), cache);
+      machine.set(fmt::format("smp-cache.{}.topology", index++), levels[static_cast<int>(*level)]);
+    }
   };
-  if (draft.kvm()) set_known("pit", false);  // an emulated guest still needs it to calibrate its timer
-  set_known("hpet", false);
-  set_known("vmport", false);
+  set("l1", {"l1d", "l1i"}, cpu.l1);
+  set("l2", {"l2"}, cpu.l2);
+  set("l3", {"l3"}, cpu.l3);
+}
+
+}  // namespace
+
+void add_machine(Draft& draft) {
+  check_count(draft);
+  Opts machine(draft.machine);
+  const ClockSpec& clock = draft.spec.clock;
+  // an emulated guest still needs the PIT to calibrate its timer
+  set_timer(draft, machine, "pit", clock.pit, draft.kvm() ? OrAuto<bool>(false) : std::nullopt);
+  set_timer(draft, machine, "hpet", clock.hpet, false);
+  if (draft.qemu.has("machine.vmport")) machine.set("vmport", false);
   for (const auto& [property, value] : draft.needs.machine) machine.set(property, value);
   machine.set("dump-guest-core", false).set("mem-merge", false);
   if (draft.plan.placement.cells.size() == 1) machine.set("memory-backend", "ram0");
-  draft.args.add("-machine", machine,
-                 draft.kvm() ? "versioned: the guest sees the same board after a QEMU upgrade; no PIT (its kernel "
-                               "thread runs unpinned), no HPET (exits)"
-                             : "versioned: the guest sees the same board after a QEMU upgrade; no HPET",
-                 draft.spec.machine == "q35" ? "guide 004" : "spec machine");
+  set_caches(draft, machine);
+  std::string why = "versioned: the guest sees the same board after a QEMU upgrade";
+  if (draft.kvm() && !clock.pit.value_or(false)) why += "; no PIT (its kernel thread runs unpinned)";
+  if (!clock.hpet.value_or(false)) why += draft.kvm() ? "; no HPET (exits)" : "; no HPET";
+  draft.args.add("-machine", machine, why, draft.spec.machine == "q35" ? "guide 004" : "spec machine");
+  if (draft.kvm() && clock.pit == true)
+    draft.note("clock.pit: its kernel thread (kvm-pit) is the host's, and runs where the host lets it");
   Opts accel(draft.plan.accel);
   if (!draft.kvm()) accel.set("thread", "multi");
   if (draft.kvm() && draft.plan.uid && !draft.facts.kvm_open_to_all && draft.qemu.has("kvm.device")) {
@@ -57,32 +145,10 @@ void add_machine(Draft& draft) {
     draft.kvm_group = draft.facts.kvm_group;
     if (!draft.kvm_group) draft.private_kvm = draft.plan.run_dir;  // the mount is seen by QEMU alone
   }
+  add_remapping(draft, accel);
   draft.args.add("-accel", accel, draft.kvm() ? "hardware virtualization" : "emulation, one thread per vCPU",
                  draft.spec.accel ? "spec accel" : "host");
-}
-
-void add_cpu(Draft& draft) {
-  const topology::GuestTopology& guest = draft.plan.placement.guest;
-  const std::string model = draft.spec.cpu.model.value_or(draft.kvm() ? "host" : "max");
-  Opts cpu(model);
-  std::string why = draft.kvm() && model == "host" ? "every feature of this CPU" : "the CPU the guest sees";
-  // not where QEMU's own threads share the vCPUs' CPUs: a guest that polls when idle would keep them from running
-  if (draft.kvm() && draft.plan.pinned && !draft.plan.placement.exclusive.intersects(draft.plan.placement.emulator)) {
-    cpu.set("kvm-hint-dedicated", true);
-    why += ", told that its CPUs are its own";
-  }
-  if (draft.kvm() && model == "host" && guest.threads > 1 && draft.host.cpu_vendor == "AuthenticAMD")
-    cpu.set("topoext", true);
-  draft.args.add("-cpu", cpu, why, draft.spec.cpu.model ? "spec cpu.model" : "guide 004");
-  draft.args.add("-smp",
-                 Opts(std::to_string(draft.spec.cpu.count))
-                     .set("sockets", guest.sockets)
-                     .set("dies", guest.dies)
-                     .set("cores", guest.cores)
-                     .set("threads", guest.threads)
-                     .set("maxcpus", draft.spec.cpu.count),
-                 draft.plan.pinned ? "mirrors the host's cores under the vCPUs" : "every level written out",
-                 "spec cpu.count");
+  add_iommu(draft);
 }
 
 }  // namespace launcher::parts

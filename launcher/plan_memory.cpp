@@ -103,8 +103,7 @@ void add_memory(Draft& draft) {
                    draft.spec.memory.page ? "spec memory.page" : "host");
   }
   if (placement.cells.size() > 1) add_guest_nodes(draft);
-  if (draft.spec.memory.lock)
-    draft.args.add("-overcommit", Opts().set("mem-lock", true), "never swapped", "spec memory.lock");
+  add_overcommit(draft);
   check_memlock(draft);
 }
 

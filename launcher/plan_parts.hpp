@@ -38,11 +38,20 @@ struct Draft {
   void note(std::string text) { plan.notes.push_back(std::move(text)); }
 };
 
-// plan_machine.cpp: accelerator, board and CPU
+// plan_machine.cpp: accelerator and board
 void choose_accel(Draft& draft);
 void choose_machine(Draft& draft);
 void add_machine(Draft& draft);
+
+// plan_cpu.cpp: -cpu, -smp and -overcommit
 void add_cpu(Draft& draft);
+void add_overcommit(Draft& draft);
+
+// plan_clock.cpp: clocks, timers and Hyper-V; the reasons go into `why`
+void add_tsc(Draft& draft, Opts& cpu, const std::string& model, std::vector<std::string>& why);
+void add_hyperv(Draft& draft, Opts& cpu, std::vector<std::string>& why);
+void add_rtc(Draft& draft);
+void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
 
 // plan_memory.cpp: what is behind the guest's memory, and its NUMA nodes
 void add_memory(Draft& draft);

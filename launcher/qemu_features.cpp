@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -20,19 +21,23 @@
 #include "launcher/process.hpp"
 #include "qmp/commands.hpp"
 #include "topology/json.hpp"
+#include "topology/sysfs.hpp"
 
 namespace launcher {
 
 namespace fs = std::filesystem;
 
-BOOST_DESCRIBE_STRUCT(QemuFeatures, (), (binary, version, q35, machines, deprecated_machines, known))
+BOOST_DESCRIBE_STRUCT(MachineLimit, (), (machine, cpus))
+BOOST_DESCRIBE_STRUCT(QemuFeatures, (),
+                      (binary, version, q35, machines, deprecated_machines, known, limits, cpu_models,
+                       deprecated_cpu_models, cpu_on, cpu_off))
 
 namespace {
 
 constexpr std::chrono::seconds patience{30};
 
 // What is asked of a QEMU: raise `generation` when this list changes, so that old caches are asked again.
-constexpr int generation = 3;
+constexpr int generation = 4;
 constexpr std::array probed_devices = {"virtio-blk-pci",
                                        "virtio-scsi-pci",
                                        "scsi-hd",
@@ -95,26 +100,27 @@ std::vector<fs::path> cache_files(const std::string& identity) {
   return files;
 }
 
-std::optional<QemuFeatures> read_cache(const std::string& identity) {
+// What is kept under this identity, as JSON.
+std::vector<std::string> read_cache(const std::string& identity) {
+  std::vector<std::string> found;
   for (const fs::path& file : cache_files(identity)) {
     std::ifstream in(file, std::ios::binary);
     std::string first;
     std::string rest;
-    if (!std::getline(in, first) || first != identity || !std::getline(in, rest)) continue;
-    if (auto features = features_from_json(rest)) return *features;
+    if (std::getline(in, first) && first == identity && std::getline(in, rest)) found.push_back(rest);
   }
-  return std::nullopt;
+  return found;
 }
 
 // A cache that cannot be written costs the next start 0.3 s, no more: no error.
-void write_cache(const std::string& identity, const QemuFeatures& features) {
+void write_cache(const std::string& identity, const std::string& json) {
   const fs::path file = cache_files(identity).front();
   std::error_code error;
   fs::create_directories(file.parent_path(), error);
   const fs::path next = fmt::format("{}.{}", file.string(), getpid());
   {
     std::ofstream out(next, std::ios::binary);
-    out << identity << '\n' << to_json(features) << '\n';
+    out << identity << '\n' << json << '\n';
     if (!out.flush()) return;
   }
   fs::rename(next, file, error);
@@ -122,7 +128,7 @@ void write_cache(const std::string& identity, const QemuFeatures& features) {
 
 class Probe {
  public:
-  explicit Probe(const std::string& binary) {
+  explicit Probe(const std::string& binary, const std::vector<std::string>& more = {}) {
     std::array<int, 2> pair{};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0)
       throw std::system_error(errno, std::generic_category(), "socketpair");
@@ -142,6 +148,7 @@ class Probe {
                   "socket,id=control,fd=10",
                   "-mon",
                   "chardev=control,mode=control"};
+    child.argv.insert(child.argv.end(), more.begin(), more.end());
     words_ = words[0];
     client_.emplace(pair[0]);
     const auto close_ours = [&] {
@@ -184,12 +191,21 @@ class Probe {
       note(features, accel, properties);
     }
     ask_schema(features);
-    try {
-      qmp::quit(*client_, patience);
-    } catch (const qmp::Error&) {
-      // it is ended in any case
-    }
+    ask_cpus(features);
+    quit();
     return features;
+  }
+
+  // What model "host" has; with `-accel kvm`.
+  std::set<std::string> ask_host_cpu() {
+    client_->handshake(patience);
+    const auto switches = qmp::query_cpu_model_expansion(*client_, "host", patience);
+    quit();
+    if (!switches) throw std::runtime_error("it has no model \"host\"");
+    std::set<std::string> on;
+    for (const auto& [name, is_on] : *switches)
+      if (is_on && is_feature(name)) on.insert(name);
+    return on;
   }
 
   // What QEMU printed before it gave up.
@@ -203,6 +219,30 @@ class Probe {
   }
 
  private:
+  void quit() {
+    try {
+      qmp::quit(*client_, patience);
+    } catch (const qmp::Error&) {
+      // it is ended in any case
+    }
+  }
+
+  // Not QEMU's switches for itself, nor second spellings: the spec's names have '-' where those have '_'.
+  static bool is_feature(const std::string& name) {
+    return !name.starts_with("x-") && name != "realized" && name.find('_') == std::string::npos;
+  }
+
+  void ask_cpus(QemuFeatures& features) {
+    for (const qmp::CpuModel& model : qmp::query_cpu_definitions(*client_, patience)) {
+      features.cpu_models.insert(model.name);
+      if (model.deprecated) features.deprecated_cpu_models.insert(model.name);
+    }
+    const auto switches = qmp::query_cpu_model_expansion(*client_, "max", patience);
+    if (!switches) return;
+    for (const auto& [name, on] : *switches)
+      if (is_feature(name)) (on ? features.cpu_on : features.cpu_off).insert(name);
+  }
+
   static void note(QemuFeatures& features, const std::string& type,
                    const std::optional<std::vector<std::string>>& properties) {
     if (!properties) return;
@@ -211,10 +251,14 @@ class Probe {
   }
 
   void ask_machines(QemuFeatures& features) {
-    for (const qmp::MachineType& machine : qmp::query_machines(*client_, patience)) {
+    std::vector<qmp::MachineType> machines = qmp::query_machines(*client_, patience);
+    std::sort(machines.begin(), machines.end(),
+              [](const qmp::MachineType& a, const qmp::MachineType& b) { return a.name < b.name; });
+    for (const qmp::MachineType& machine : machines) {
       if (machine.alias == "q35") features.q35 = machine.name;
       if (!machine.name.starts_with("pc-q35-")) continue;
       features.machines.insert(machine.name);
+      features.limits.push_back({machine.name, machine.cpu_max});
       if (machine.deprecated) features.deprecated_machines.insert(machine.name);
     }
   }
@@ -263,19 +307,42 @@ std::expected<std::string, std::string> find_qemu(const std::string& name) {
 
 std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary, Cache cache) {
   const std::string identity = identity_of(binary);
-  if (auto cached = read_cache(identity)) return *cached;
+  for (const std::string& kept : read_cache(identity))
+    if (auto features = features_from_json(kept)) return *features;
   std::optional<Probe> probe;
   try {
     probe.emplace(binary);
     QemuFeatures features = probe->ask(binary);
     if (features.q35.empty())
       return std::unexpected(fmt::format("QEMU: '{}' has no q35 machine; is it qemu-system-x86_64?", binary));
-    if (cache == Cache::store) write_cache(identity, features);
+    if (cache == Cache::store) write_cache(identity, to_json(features));
     return features;
   } catch (const std::exception& error) {
     const std::string words = probe ? probe->words() : "";
     return std::unexpected(
         fmt::format("QEMU: '{}' does not answer: {}{}{}", binary, error.what(), words.empty() ? "" : "\n", words));
+  }
+}
+
+std::expected<std::set<std::string>, std::string> host_cpu_features(const std::string& binary, Cache cache) {
+  const topology::Sysfs sysfs;
+  std::string identity =
+      identity_of(binary) + ":host-cpu:" + sysfs.read("/proc/sys/kernel/random/boot_id").value_or("");
+  for (const char* module : {"kvm_intel", "kvm_amd"})
+    identity += ":" + sysfs.read(std::string("/sys/module/") + module + "/parameters/nested").value_or("");
+  for (const std::string& kept : read_cache(identity)) {
+    boost::system::error_code error;
+    const boost::json::value value = boost::json::parse(kept, error);
+    if (!error && value.is_array()) return topology::json::read<std::set<std::string>>(value, "host-cpu");
+  }
+  std::optional<Probe> probe;
+  try {
+    probe.emplace(binary, std::vector<std::string>{"-accel", "kvm"});
+    std::set<std::string> features = probe->ask_host_cpu();
+    if (cache == Cache::store) write_cache(identity, boost::json::serialize(topology::json::write(features)));
+    return features;
+  } catch (const std::exception& error) {
+    return std::unexpected(fmt::format("QEMU does not tell: {}", error.what()));
   }
 }
 

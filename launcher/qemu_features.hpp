@@ -11,6 +11,13 @@
 
 namespace launcher {
 
+// How many vCPUs a machine can have.
+struct MachineLimit {
+  std::string machine;
+  unsigned cpus = 0;
+  friend bool operator==(const MachineLimit&, const MachineLimit&) = default;
+};
+
 struct QemuFeatures {
   std::string binary;              // resolved path
   std::string version;             // "7.2.22", for people
@@ -20,6 +27,10 @@ struct QemuFeatures {
   // "type.property" of devices and objects, "machine.property" of q35, "accel.kvm", "accel.tcg", "kvm.device",
   // "aio.io_uring", "netdev.passt", "type" alone when the type exists.
   std::set<std::string> known;
+  std::vector<MachineLimit> limits;  // of `machines`
+  std::set<std::string> cpu_models;  // that -cpu knows, "host" and "max" among them
+  std::set<std::string> deprecated_cpu_models;
+  std::set<std::string> cpu_on, cpu_off;  // CPU features: what TCG can give, and what else it knows by name
   bool has(std::string_view feature) const { return known.contains(std::string(feature)); }
   friend bool operator==(const QemuFeatures&, const QemuFeatures&) = default;
 };
@@ -31,6 +42,9 @@ std::expected<std::string, std::string> find_qemu(const std::string& name);
 // written to the cache (a plan writes nothing). Error: QEMU's own words.
 enum class Cache { read_only, store };
 std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary, Cache cache);
+
+// What model "host" has under this machine's KVM, by this QEMU's names: asked once for each boot and setting of KVM's module.
+std::expected<std::set<std::string>, std::string> host_cpu_features(const std::string& binary, Cache cache);
 
 std::string to_json(const QemuFeatures& features);
 std::expected<QemuFeatures, std::string> features_from_json(std::string_view json);

@@ -19,28 +19,6 @@ namespace {
 
 constexpr topology::Bytes most_memory = {std::uint64_t{1} << 52};  // x86-64's physical address space
 
-CpuSpec read_cpu(TableReader& table) {
-  CpuSpec cpu;
-  cpu.count = static_cast<unsigned>(table.integer("count", 1, 1, 4096));
-  if (!table.is_text("model", "auto")) {
-    cpu.model = table.text("model", "");
-    if (cpu.model->empty()) cpu.model.reset();
-  }
-  cpu.threads = table.integer_or_auto("threads", 1, 2);
-  cpu.sockets = table.integer_or_auto("sockets", 1, 4096);
-  cpu.cores = table.integer_or_auto("cores", 1, 4096);
-  if (table.is_text("pin", "off")) {
-    cpu.pin = topology::Pinning::off;
-  } else if (std::optional<std::vector<unsigned>> list = table.numbers_or_auto("pin")) {
-    cpu.pin = topology::Pinning::listed;
-    cpu.pin_list = std::move(*list);
-  }
-  cpu.emulator = table.cpus_or_auto("emulator");
-  cpu.kind =
-      static_cast<topology::CpuKindChoice>(table.choice("kind", {"auto", "performance", "efficiency", "any"}, 0));
-  return cpu;
-}
-
 MemorySpec read_memory(TableReader& table) {
   MemorySpec memory;
   memory.size = table.required_size("size", mib(1), most_memory);
@@ -67,9 +45,12 @@ Spec read_root(TableReader& root) {
   spec.machine = root.text("machine", "q35");
   const std::size_t accel = root.choice("accel", {"auto", "kvm", "tcg"}, 0);
   if (accel > 0) spec.accel = static_cast<Accel>(accel - 1);
+  spec.windows = root.flag("windows", false);
   root.texts("include");
   spec.extra_args = root.texts("extra_args");
   root.table("cpu", [&](TableReader& table) { spec.cpu = read_cpu(table); });
+  root.table("clock", [&](TableReader& table) { spec.clock = read_clock(table); });
+  root.table("hyperv", [&](TableReader& table) { spec.hyperv = read_hyperv(table); });
   root.table("memory", [&](TableReader& table) { spec.memory = read_memory(table); });
   boost::mp11::mp_for_each<boost::mp11::mp_transform<std::type_identity, Device>>([&](auto kind) {
     using Kind = typename decltype(kind)::type;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/cpu_spec.hpp"
 #include "launcher/device.hpp"
 #include "topology/bytes.hpp"
 #include "topology/cpu_set.hpp"
@@ -14,24 +15,7 @@
 
 namespace launcher {
 
-template <class T>
-using OrAuto = std::optional<T>;
-
 enum class Accel { kvm, tcg };
-
-struct CpuSpec {
-  unsigned count = 1;                                    // cpu.count, 1..4096
-  OrAuto<std::string> model;                             // cpu.model; auto: "host" under KVM, "max" under TCG
-  OrAuto<unsigned> threads;                              // cpu.threads: 1, 2 (guest threads per core)
-  OrAuto<unsigned> sockets;                              // cpu.sockets
-  OrAuto<unsigned> cores;                                // cpu.cores, per socket
-  topology::Pinning pin = topology::Pinning::automatic;  // cpu.pin: "auto" | "off" | "4-7" | [4, 5, 6, 7]
-  std::vector<unsigned> pin_list;                        // the CPU of vCPU 0, 1, ... when listed
-  OrAuto<topology::CpuSet> emulator;                     // cpu.emulator: "auto" | "0-1" | [0, 1]
-  topology::CpuKindChoice kind =
-      topology::CpuKindChoice::automatic;  // cpu.kind: "auto" | "performance" | "efficiency" | "any"
-  friend bool operator==(const CpuSpec&, const CpuSpec&) = default;
-};
 
 struct MemorySpec {
   topology::Bytes size;                                            // memory.size, required
@@ -53,7 +37,10 @@ struct Spec {
   std::string name;             // [A-Za-z0-9][A-Za-z0-9._-]{0,62}; default: the file's stem
   std::string machine = "q35";  // an alias is resolved to the versioned name in the plan
   OrAuto<Accel> accel;          // accel: "auto" | "kvm" | "tcg"
+  bool windows = false;         // windows: the Hyper-V set, and an RTC in local time
   CpuSpec cpu;
+  ClockSpec clock;
+  HypervSpec hyperv;
   MemorySpec memory;
   std::vector<Device> devices;  // in the order of the kinds, then of the spec
   BootSpec boot;

@@ -314,6 +314,8 @@ Problems broken_rules(const Spec& spec, const Problems& found) {
   for (void (*check)(Rules&) : {check_name, check_machine, check_accel, check_topology, check_pins, check_memory,
                                 check_nodes, check_queues_of_all, check_duplicates, check_boot, check_extra_args})
     check(rules);
+  for (Problem& problem : cpu_rules(spec, [&](std::string_view key) { return rules.sound(key); }))
+    rules.broken.push_back(std::move(problem));
   return std::move(rules.broken);
 }
 

@@ -32,6 +32,7 @@ class Node {
     if (!value) fail("a member \"" + std::string(key) + '"');
     return {*value, command_};
   }
+  const json::object& members() const { return object(); }
   std::string text() const {
     if (!value_->is_string()) fail("a string");
     return std::string(value_->get_string());
@@ -137,6 +138,35 @@ std::vector<MachineType> query_machines(Client& client, milliseconds deadline) {
     if (machine.has("deprecated")) type.deprecated = machine["deprecated"].truth();
   }
   return machines;
+}
+
+std::vector<CpuModel> query_cpu_definitions(Client& client, milliseconds deadline) {
+  const json::value reply = client.execute({"query-cpu-definitions"}, deadline);
+  std::vector<CpuModel> models;
+  for (const Node& model : Node(reply, "query-cpu-definitions").list())
+    models.push_back({model["name"].text(), model.has("deprecated") && model["deprecated"].truth()});
+  return models;
+}
+
+std::optional<std::map<std::string, bool>> query_cpu_model_expansion(Client& client, const std::string& model,
+                                                                     milliseconds deadline) {
+  json::value reply;
+  try {
+    reply = client.execute({"query-cpu-model-expansion", {{"type", "full"}, {"model", {{"name", model}}}}}, deadline);
+  } catch (const Error& e) {
+    if (e.error_class == "GenericError") return std::nullopt;
+    throw;
+  }
+  const Node expanded = Node(reply, "query-cpu-model-expansion")["model"];
+  std::map<std::string, bool> switches;
+  for (const auto& [name, value] : expanded["props"].members())
+    if (value.is_bool()) switches.emplace(name, value.get_bool());
+  return switches;
+}
+
+bool qom_get_flag(Client& client, const std::string& path, const std::string& property, milliseconds deadline) {
+  const json::value reply = client.execute({"qom-get", {{"path", path}, {"property", property}}}, deadline);
+  return Node(reply, "qom-get").truth();
 }
 
 json::value query_qmp_schema(Client& client, milliseconds deadline) {

@@ -6,6 +6,7 @@
 
 #include <boost/json/value.hpp>
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,6 +43,17 @@ struct MachineType {
   unsigned cpu_max = 0;
 };
 std::vector<MachineType> query_machines(Client& client, std::chrono::milliseconds deadline);
+struct CpuModel {
+  std::string name;
+  bool deprecated = false;
+};
+std::vector<CpuModel> query_cpu_definitions(Client& client, std::chrono::milliseconds deadline);
+// Every switch of a CPU model and how it stands under the accelerator that runs; nullopt: no such model there.
+std::optional<std::map<std::string, bool>> query_cpu_model_expansion(Client& client, const std::string& model,
+                                                                     std::chrono::milliseconds deadline);
+// A property of an object that is true or false.
+bool qom_get_flag(Client& client, const std::string& path, const std::string& property,
+                  std::chrono::milliseconds deadline);
 boost::json::value query_qmp_schema(Client& client, std::chrono::milliseconds deadline);
 // Property names of a device or object type; nullopt: this QEMU has no such type.
 std::optional<std::vector<std::string>> device_list_properties(Client& client, const std::string& type,

@@ -49,6 +49,7 @@ int plan(const Options& options) {
   const std::optional<std::string> other = options.value("host");
   World world = other ? other_world(machine, config, *other) : this_world(machine, config);
   if (!other) {
+    world.facts = [config](const Spec& spec) { return gather_facts(spec, config, Cache::read_only); };
     world.features = [config]() -> std::expected<QemuFeatures, std::string> {
       const auto binary = find_qemu(config.qemu);
       return binary ? qemu_features(*binary, Cache::read_only) : std::unexpected(binary.error());

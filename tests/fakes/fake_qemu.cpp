@@ -242,6 +242,14 @@ json::object Machine::execute(const std::string& command, const json::object& ar
     result = version();
   } else if (command == "query-machines") {
     result = machines();
+  } else if (command == "query-cpu-definitions") {
+    result = cpu_models();
+  } else if (command == "query-cpu-model-expansion") {
+    result = cpu_expansion();
+  } else if (command == "qom-get") {
+    // a CPU has what its command line says, but never the feature that FAKE_QEMU=lacks=NAME names
+    const std::string property(arguments.at("property").as_string());
+    result = options_.cpu.find("," + property + "=on") != std::string::npos && behaviour_["lacks"] != property;
   } else if (command == "query-qmp-schema") {
     result = schema();
   } else if (command == "qom-list-types") {

@@ -91,6 +91,20 @@ json::array machines() {
   return {q35, pc, machine("pc-q35-96.1", 4096, true), machine("microvm", 288, false), machine("none", 1, false)};
 }
 
+json::array cpu_models() {
+  json::array models;
+  for (const char* name : {"max", "host", "qemu64", "base"})
+    models.push_back(json::object{{"name", name}, {"deprecated", std::string(name) == "base"}, {"static", false}});
+  return models;
+}
+
+json::object cpu_expansion() {
+  const json::object props{{"avx2", true},   {"x2apic", true},   {"svm", true},      {"sse4-1", true},
+                           {"sse4_1", true}, {"avx512f", false}, {"vmx", false},     {"hv-time", false},
+                           {"family", 6},    {"x-odd", true},    {"realized", false}};
+  return {{"model", {{"name", "max"}, {"props", props}}}};
+}
+
 json::array schema() {
   const auto command = [](const char* name) {
     return json::object{{"name", name}, {"meta-type", "command"}, {"arg-type", "0"}, {"ret-type", "0"}};

@@ -10,6 +10,8 @@ namespace fake_qemu {
 
 boost::json::object version();
 boost::json::array machines();
+boost::json::array cpu_models();
+boost::json::object cpu_expansion();
 boost::json::array schema();
 boost::json::array types();
 std::optional<boost::json::array> properties_of(const std::string& type);  // nullopt: no such type

@@ -126,6 +126,8 @@ Options read_options(const std::vector<std::string>& arguments) {
       if (get(map, "qom-type") == "thread-context") options.thread_contexts.push_back(get(map, "id"));
     } else if (name == "smp") {
       options.vcpus = read_smp(value);
+    } else if (name == "cpu") {
+      options.cpu = value;
     } else if (name == "name") {
       options.name = get(read_map(value, "guest"), "guest");
     } else if (name == "accel") {
@@ -163,9 +165,9 @@ Options read_options(const std::vector<std::string>& arguments) {
 
 Behaviour read_behaviour(const char* environment) {
   static const std::set<std::string> known{
-      "garbage",          "half-line",   "huge-line",   "silence",     "early-exit",   "exit-after-greeting",
-      "wrong-id",         "die-after",   "event-flood", "slow",        "missing-vcpu", "shuffle-vcpus",
-      "ignore-powerdown", "ignore-quit", "ignore-term", "powerdown-ms"};
+      "garbage",          "half-line",   "huge-line",   "silence",      "early-exit",   "exit-after-greeting",
+      "wrong-id",         "die-after",   "event-flood", "slow",         "missing-vcpu", "shuffle-vcpus",
+      "ignore-powerdown", "ignore-quit", "ignore-term", "powerdown-ms", "lacks"};
   Behaviour behaviour;
   if (!environment) return behaviour;
   for (const std::string& part : split_at_commas(environment)) {

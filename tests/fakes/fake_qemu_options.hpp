@@ -20,6 +20,7 @@ struct Options {
   std::vector<std::string> thread_contexts;  // ids
   unsigned vhost_workers = 0;                // one per vhostfd, as threads of ours (Linux 6.4 and later)
   std::string name;
+  std::string cpu;      // -cpu, as it is
   bool paused = false;  // -S
   bool kvm = false;
   bool version = false;  // --version
@@ -38,6 +39,7 @@ Options read_options(const std::vector<std::string>& arguments);
 //   event-flood[=N|forever]                      N events (1000000) before the first reply after the handshake
 //   slow=MS                                      before every reply
 //   missing-vcpu shuffle-vcpus                   in query-cpus-fast: the last is missing; in reverse
+//   lacks=FEATURE                                a CPU feature that is filtered, whatever -cpu says
 //   ignore-powerdown ignore-quit ignore-term     answered (or received), but not done
 //   powerdown-ms=MS                              as --powerdown-ms
 using Behaviour = std::map<std::string, std::string>;

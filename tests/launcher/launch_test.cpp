@@ -555,6 +555,21 @@ TEST_CASE("a mask that a cpuset cuts is an error that names the thread and both 
   CHECK(lab.snapshot() == before);
 }
 
+TEST_CASE("a CPU feature that QEMU left out ends the launch") {
+  Lab lab;
+  Spec spec = plain("db", 2);
+  spec.cpu.add = {"avx2"};
+  spec.cpu.remove = {"sse4-1"};
+  {
+    RunningVm vm = lab.start(spec);
+    lab.end(vm);
+  }
+  const std::string before = lab.snapshot();
+  const fakes::Environment lacks("FAKE_QEMU", "lacks=avx2");
+  CHECK_THROWS_WITH(lab.start(spec), "the guest's CPU has avx2 off, but on was asked for: this host cannot give it");
+  CHECK(lab.snapshot() == before);
+}
+
 TEST_CASE("guest memory that lies elsewhere than planned ends the launch") {
   Lab lab;
   const std::string before = lab.snapshot();

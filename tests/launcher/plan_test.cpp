@@ -305,6 +305,104 @@ TEST_CASE("features decide, not versions") {
   CHECK(has(one.problems(), "error: disk[0].aio: QEMU 10.0.2 was built without io_uring"));
 }
 
+TEST_CASE("a CPU feature is had, or refused, as this host's KVM and this QEMU say") {
+  Case one(small + "");
+  one.spec.cpu.add = {"avx512f"};
+  one.spec.cpu.require = {"avx512f", "vmx"};
+  CHECK(noted(one.plan(), "cpu.add: whether this host can give them is not known here (another machine's)"));
+  CHECK(value_of(one.plan(), "-cpu").ends_with(",avx512f=on,vmx=on"));
+  one.facts.cpu.features = std::set<std::string>{"avx512f"};
+  CHECK(has(one.problems(), "error: cpu.require[1]: \"vmx\" cannot be had: neither this host's CPU nor its KVM"));
+  one.facts.cpu.features->insert("vmx");
+  CHECK(!noted(one.plan(), "not known here"));
+  CHECK(one.plan().features == std::vector<CpuFeature>{{"avx512f", true}, {"vmx", true}});
+  one.spec.cpu.remove = {"avx512pff"};
+  CHECK(has(one.problems(), "error: cpu.remove[0]: QEMU 10.0.2 knows no CPU feature \"avx512pff\"\n"));
+  CHECK(has(one.problems(), "help: did you mean \"avx512pf\"?"));
+  one.features.cpu_on.clear();  // a QEMU that was not asked for its names
+  CHECK(one.problems() == "none");
+}
+
+TEST_CASE("clocks follow what this host's TSC is") {
+  Case one(small);
+  CHECK(has(value_of(one.plan(), "-cpu"), "host,migratable=off,invtsc=on"));
+  one.spec.cpu.model = "Skylake-Server";
+  CHECK(!has(value_of(one.plan(), "-cpu"), "invtsc"));
+  one.spec.clock.invtsc = true;
+  CHECK(value_of(one.plan(), "-cpu").starts_with("Skylake-Server,invtsc=on"));
+  one.facts.cpu.stable_tsc = false;
+  CHECK(has(one.problems(), "error: clock.invtsc: true, but this host's TSC stops or changes its rate"));
+  one = Case(small);
+  one.facts.cpu.stable_tsc = false;
+  CHECK(!has(value_of(one.plan(), "-cpu"), "invtsc"));
+  one.spec.clock.kvmclock = false;
+  CHECK(noted(one.plan(), "reads the ACPI timer"));
+  one.spec.clock.frequency = 2'000'000'000;
+  CHECK(has(value_of(one.plan(), "-cpu"), ",tsc-frequency=2000000000"));
+  one.facts.cpu.tsc_scaling = false;
+  CHECK(has(one.problems(), "error: clock.tsc_frequency: this host's KVM cannot scale the TSC"));
+  one = Case(small);
+  one.facts.kvm_module = "";
+  one.spec.accel = Accel::kvm;  // a KVM of another kind: nothing is promised for it
+  CHECK(!has(value_of(one.plan(), "-cpu"), "invtsc"));
+  one = Case(small);
+  one.features.known.erase("machine.hpet");
+  CHECK(!has(value_of(one.plan(), "-machine"), "hpet"));
+  one.spec.clock.hpet = false;
+  CHECK(has(one.problems(), "error: clock.hpet: QEMU 10.0.2 has no switch for the hpet"));
+}
+
+TEST_CASE("nested, pm and dedicated need what they need") {
+  Case one(small);
+  one.spec.cpu.nested = true;
+  CHECK(has(value_of(one.plan(), "-cpu"), ",vmx=on"));
+  one.facts.cpu.nested = false;
+  CHECK(has(one.problems(), "error: cpu.nested: true, but kvm_intel was loaded without nested virtualization"));
+  one.spec.cpu.nested = false;
+  CHECK(has(value_of(one.plan(), "-cpu"), ",vmx=off"));
+  one = Case(small);
+  one.spec.cpu.pm = true;
+  one.spec.memory.lock = true;
+  CHECK(value_of(one.plan(), "-overcommit") == "mem-lock=on,cpu-pm=on");
+  one.facts.cpu.disable_exits = 2u;
+  CHECK(noted(one.plan(), "MWAIT does not exist there"));
+  one.facts.cpu.disable_exits = 4u;
+  CHECK(has(one.problems(), "error: cpu.pm: true, but this host's KVM cannot leave HLT and MWAIT to the guest"));
+  one = Case(small);
+  one.spec.cpu.pm = one.spec.cpu.dedicated.emplace(true);
+  one.spec.cpu.pin = topology::Pinning::off;
+  CHECK(has(one.problems(), "error: cpu.pm: true, but the vCPUs share their CPUs"));
+  one.spec.cpu.pm = false;
+  CHECK(noted(one.plan(), "which they are not"));
+  one.spec.cpu.dedicated = false;
+  CHECK(has(value_of(one.plan(), "-cpu"), "kvm-hint-dedicated=off"));
+}
+
+TEST_CASE("many vCPUs: the machine's limit, KVM's limit, and interrupts for APIC ids above 254") {
+  Case one("[cpu]\ncount = 256\npin = \"off\"\n[memory]\nsize = \"1G\"\npage = \"4K\"\n");
+  one.host = machine("synthetic-8n-4096");
+  one.facts = assumed_facts(one.spec, one.host);
+  CHECK(has(value_of(one.plan(), "-accel"), "kernel-irqchip=split"));
+  CHECK(value_of(one.plan(), "-device", "intel-iommu") == "intel-iommu,intremap=on,eim=on,dma-translation=off");
+  one.facts.cpu.kvm_max_vcpus = 255;
+  CHECK(has(one.problems(), "error: cpu.count: 256, but this host's KVM gives a VM at most 255 vCPUs"));
+  one.facts.cpu.kvm_max_vcpus = 1024;
+  one.spec.cpu.count = 254;
+  CHECK(value_of(one.plan(), "-device", "intel-iommu") == "");
+  one.spec.cpu.sockets = 127;  // two threads in each of 127 sockets: still below 255
+  CHECK(value_of(one.plan(), "-device", "intel-iommu") == "");
+  one.spec.cpu.count = 130;
+  one.spec.cpu.sockets = 26;  // 5 cores take three bits
+  one.spec.cpu.cores = 5;
+  CHECK(value_of(one.plan(), "-device", "intel-iommu") == "");
+  one.spec.cpu.count = 165;
+  one.spec.cpu.sockets = 33;
+  CHECK(value_of(one.plan(), "-device", "intel-iommu") != "");
+  one.features.known.erase("intel-iommu.eim");
+  CHECK(
+      has(one.problems(), "error: cpu.count: this topology needs APIC ids up to 260, and this QEMU has no interrupt"));
+}
+
 TEST_CASE("what the machine said about a disk is met or refused") {
   const auto with = [](const std::string& keys, const std::function<void(Disk::Facts&)>& change) {
     Case one(small + disk + keys);

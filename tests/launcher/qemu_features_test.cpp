@@ -91,23 +91,32 @@ TEST_CASE("a QEMU is asked once; the answer is kept until the binary changes") {
   for (const char* feature :
        {"virtio-blk-pci", "virtio-blk-pci.packed", "aio.io_uring", "netdev.passt", "thread-context", "machine.pit"})
     CHECK(asked->has(feature));
+  CHECK(asked->limits == std::vector<MachineLimit>{{"pc-q35-96.1", 4096}, {"pc-q35-99.9", 4096}});
+  CHECK(asked->cpu_models == std::set<std::string>{"base", "host", "max", "qemu64"});
+  CHECK(asked->deprecated_cpu_models == std::set<std::string>{"base"});
+  CHECK(asked->cpu_on == std::set<std::string>{"avx2", "sse4-1", "svm", "x2apic"});
+  CHECK(asked->cpu_off == std::set<std::string>{"avx512f", "hv-time", "vmx"});
+  CHECK(host_cpu_features(binary, Cache::read_only) == asked->cpu_on);
   CHECK(!fs::exists(dir / "cache"));  // a plan writes nothing
 
   REQUIRE(qemu_features(binary, Cache::store));
   CHECK(files_in(dir / "cache") == 1);
+  REQUIRE(host_cpu_features(binary, Cache::store));
+  CHECK(files_in(dir / "cache") == 2);
   {
     const fakes::Environment broken("FAKE_QEMU", "early-exit");
     CHECK(qemu_features(binary, Cache::read_only) == *asked);  // a warm start starts no QEMU
+    CHECK(host_cpu_features(binary, Cache::read_only) == asked->cpu_on);
     fs::last_write_time(binary, fs::last_write_time(binary) + std::chrono::seconds(1));
     CHECK(!qemu_features(binary, Cache::read_only));
   }
   REQUIRE(qemu_features(binary, Cache::store));
-  CHECK(files_in(dir / "cache") == 2);
+  CHECK(files_in(dir / "cache") == 3);
   const std::string other = dir / "other";
   fs::copy_file(binary, other);
   REQUIRE(qemu_features(other, Cache::store));
   CHECK(qemu_features(other, Cache::read_only)->binary == other);
-  CHECK(files_in(dir / "cache") == 3);
+  CHECK(files_in(dir / "cache") == 4);
 }
 
 TEST_CASE("a broken cache, or one that cannot be written, costs a question and no more") {
@@ -184,6 +193,10 @@ TEST_CASE("every real QEMU here answers, as recorded for its version") {
       CHECK(features->known == kept.known);
       CHECK(features->machines == kept.machines);
       CHECK(features->deprecated_machines == kept.deprecated_machines);
+      CHECK(features->limits == kept.limits);
+      CHECK(features->cpu_models == kept.cpu_models);
+      CHECK(features->cpu_on == kept.cpu_on);
+      CHECK(features->cpu_off == kept.cpu_off);
     }
   }
 }

@@ -73,7 +73,7 @@ std::set<std::string> keys_in_reference() {
   std::ifstream stream(configs / "reference.toml");
   for (std::string line; std::getline(stream, line);) {
     if (line.starts_with("#")) line.erase(0, 1);
-    const std::size_t end = line.find_first_not_of("abcdefghijklmnopqrstuvwxyz_[]");
+    const std::size_t end = line.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_[]");
     const std::string word = line.substr(0, end);
     if (word.starts_with("[["))
       keys.insert(word.substr(2, word.size() - 4)), table = word.substr(2, word.size() - 4) + "[].";
@@ -124,6 +124,31 @@ cores = 2
 pin = [4, 6, 5, 7]
 emulator = "0-1"
 kind = "performance"
+siblings = "require"
+add = ["avx2"]
+remove = ["sse4_1"]
+require = ["aes", "x2apic"]
+nested = true
+pmu = false
+dedicated = true
+poll_control = false
+pm = true
+host_caches = true
+l1 = "core"
+l2 = "die"
+l3 = "socket"
+[clock]
+base = "localtime"
+drift_fix = "slew"
+hpet = true
+pit = false
+kvmclock = true
+invtsc = false
+tsc_frequency = 2500000000
+[hyperv]
+relaxed = true
+time = false
+spinlocks = 4095
 [memory]
 size = "8GiB"
 page = "2m"
@@ -174,7 +199,24 @@ firmware = "../fw.fd"
                                       topology::Pinning::listed,
                                       {4, 6, 5, 7},
                                       topology::CpuSet{0, 1},
-                                      topology::CpuKindChoice::fastest});
+                                      topology::CpuKindChoice::fastest,
+                                      topology::Siblings::require,
+                                      {"avx2"},
+                                      {"sse4-1"},
+                                      {"aes", "x2apic"},
+                                      true,
+                                      false,
+                                      true,
+                                      false,
+                                      true,
+                                      true,
+                                      launcher::CacheLevel::core,
+                                      launcher::CacheLevel::die,
+                                      launcher::CacheLevel::socket});
+  CHECK(spec.clock == launcher::ClockSpec{launcher::RtcBase::localtime, launcher::DriftFix::slew, true, false, true,
+                                          false, 2'500'000'000});
+  CHECK(spec.hyperv == launcher::HypervSpec{{{"relaxed", true}, {"time", false}}, 4095});
+  CHECK(!spec.windows);
   CHECK(spec.memory == launcher::MemorySpec{topology::gib(8), topology::mib(2), std::vector<unsigned>{0, 1},
                                             topology::MemoryPolicy::interleave, true, true});
   REQUIRE(spec.devices.size() == 5);
