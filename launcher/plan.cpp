@@ -89,13 +89,13 @@ void add_monitors(Draft& draft) {
   draft.monitor_fd = draft.fds.take("private QMP");
   draft.args.add("-chardev", Opts("socket").set("id", "control").set("fd", draft.monitor_fd),
                  "vmrun's own line to QEMU: one end of a socketpair", "default");
-  draft.args.add("-mon", Opts().set("chardev", "control").set("mode", "control"), "QMP on it", "default");
+  draft.args.add("-qmp", Opts("chardev:control"), "QMP on it", "default");
   const int fd = draft.fds.take("QMP socket");
   draft.steps.push_back(
       {Listen{draft.plan.run_dir + "/qmp.sock", fd}, "for `vmrun stop`, `vmrun qmp` and your own tools", "default"});
   draft.args.add("-chardev", Opts("socket").set("id", "qmp").set("fd", fd).set("server", true).set("wait", false),
                  "listening before QEMU exists: nobody has to retry", "default");
-  draft.args.add("-mon", Opts().set("chardev", "qmp").set("mode", "control"), "QMP on it", "default");
+  draft.args.add("-qmp", Opts("chardev:qmp"), "QMP on it", "default");
 }
 
 std::string add_iothread(Draft& draft, const std::string& device) {

@@ -146,8 +146,8 @@ class Probe {
                   "-S",
                   "-chardev",
                   "socket,id=control,fd=10",
-                  "-mon",
-                  "chardev=control,mode=control"};
+                  "-qmp",
+                  "chardev:control"};
     child.argv.insert(child.argv.end(), more.begin(), more.end());
     words_ = words[0];
     client_.emplace(pair[0]);

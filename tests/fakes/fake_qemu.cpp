@@ -60,7 +60,7 @@ struct Connection {
   bool negotiated = false;
 };
 
-// A -mon: the socketpair end it was given, or the client its listener has accepted last (one at a time, as in QEMU).
+// A -qmp: the socketpair end it was given, or the client its listener has accepted last (one at a time, as in QEMU).
 struct Server {
   int listener = -1;
   std::optional<Connection> client;

@@ -117,9 +117,8 @@ Options read_options(const std::vector<std::string>& arguments) {
       const Map map = read_map(value, "backend");
       chardevs[get(map, "id")] = {get(map, "backend"), map};
       if (map.contains("fd")) options.fds.push_back(static_cast<int>(number(map.at("fd"), "-chardev")));
-    } else if (name == "mon") {
-      const Map map = read_map(value, "chardev");
-      if (get(map, "mode", "readline") == "control") controls.push_back(get(map, "chardev"));
+    } else if (name == "qmp") {
+      if (value.starts_with("chardev:")) controls.push_back(value.substr(8));
     } else if (name == "object") {
       const Map map = read_map(value, "qom-type");
       if (get(map, "qom-type") == "iothread") options.iothreads.push_back(get(map, "id"));
@@ -155,7 +154,7 @@ Options read_options(const std::vector<std::string>& arguments) {
   }
   for (const std::string& id : controls) {
     const auto chardev = chardevs.find(id);
-    if (chardev == chardevs.end()) throw std::runtime_error("-mon: chardev \"" + id + "\" not found");
+    if (chardev == chardevs.end()) throw std::runtime_error("-qmp: chardev \"" + id + "\" not found");
     const auto& [backend, map] = chardev->second;
     if (backend != "socket" || !map.contains("fd")) continue;
     options.monitors.push_back({static_cast<int>(number(map.at("fd"), "-chardev")), truth(get(map, "server", "off"))});

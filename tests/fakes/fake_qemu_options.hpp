@@ -13,7 +13,7 @@ struct Monitor {
 };
 
 struct Options {
-  std::vector<Monitor> monitors;  // of -mon mode=control over a -chardev socket,fd=
+  std::vector<Monitor> monitors;  // of -qmp chardev:ID over a -chardev socket,fd=
   std::vector<int> fds;           // of -add-fd, -chardev and -netdev: must be open, as for QEMU
   unsigned vcpus = 1;
   std::vector<std::string> iothreads;        // ids

@@ -61,6 +61,8 @@ equal() {
 fact() { printf '%s\t%s\n' "$1" "$2" | tee -a /out/facts | sed 's/\t/: /; s/^/        /'; }
 
 die() { not_ok "$*"; exit 1; }
+# hang WHAT: the emulated machine's fault and not the subject's; the whole lab is booted once more, and the hang counted
+hang() { echo "lab hang: $*"; exit 125; }
 # skip REASON: this lab cannot show it
 skip() { echo "skipped: $*"; exit 77; }
 
@@ -83,7 +85,8 @@ boot_wait() {
             grep -q '^guest: ready' "$log" && return 0
             echo "process $pid ended; last lines of $log:"
         elif [ "$SECONDS" -ge "$end" ]; then
-            echo "not ready after ${3:-120} s; last lines of $log:"
+            tail -n 5 "$log"
+            hang "a guest whose QEMU lives said nothing for ${3:-120} s"
         else
             sleep 0.1
             continue
@@ -217,6 +220,8 @@ up() {
     ! grep -q rom16 "$name.toml" || ready='vmrun-rom up'
     if ! wait_for 180 eval "grep -q '$ready' $name.log || ! kill -0 ${keeper[$name]}" || ! grep -q "$ready" "$name.log"; then
         cat "$name.err" "$name.log"
+        # Seen in one boot of a few hundred: QEMU lives, its guest is silent (an interrupt that TCG lost, by all signs).
+        ! kill -0 "${keeper[$name]}" 2>/dev/null || hang "the guest of VM $name said nothing for 180 s"
         die "VM $name does not get ready"
     fi
     # shellcheck disable=SC2034 # for those who source this

@@ -48,7 +48,7 @@ in_guest() {
     before=$(wc -l <"$name.log")
     echo "$*; echo do''ne" >&"${!fd}" # the quotes: what is typed is echoed, too
     wait_for 60 eval "tail -n +$((before + 1)) $name.log | grep -q ^done" || { not_ok "in guest $name: $*"; tail -n 5 "$name.log"; return 1; }
-    tail -n "+$((before + 1))" "$name.log" | tr -d '\r' | grep -v "^done\|^guest#\|^$\|do''ne"
+    tail -n "+$((before + 1))" "$name.log" | tr -d '\r' | sed '/^done/q' | grep -v "^done\|^guest#\|^$\|do''ne"
 }
 # run_time TID: nanoseconds that a thread ran
 run_time() { cut -d' ' -f1 "/proc/$1/schedstat"; }

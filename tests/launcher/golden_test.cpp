@@ -2,62 +2,33 @@
 // file that is missing or that nothing uses fails. A case's files: spec.toml, expected.txt, what spec.toml includes,
 // "set" with one --set a line. bad-*: the spec alone is to blame. plan-*: also "host" (one of tests/hosts, or
 // "synthetic:..."), and if need be "qemu" (one of tests/qemu, else 10.0) and "options" ("--explain").
+#include "tests/launcher/golden.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <string>
-
-#include "launcher/plan.hpp"
-#include "launcher/read_spec.hpp"
-#include "topology/read_host.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
+using fakes::read_file;
+using golden::line_of;
+using golden::lines_of;
+using golden::WorkingDirectory;
 
-const fs::path golden = fs::path(VMRUN_TESTS) / "golden";
-
-std::string read_file(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), {}};
-}
-
-std::vector<std::string> lines_of(const fs::path& file) {
-  std::vector<std::string> lines;
-  std::ifstream stream(file);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
-
-// The case's directory is the current one, so that no path in the output depends on where the tree is.
-struct WorkingDirectory {
-  fs::path before = fs::current_path();
-  explicit WorkingDirectory(const fs::path& dir) { fs::current_path(dir); }
-  ~WorkingDirectory() { fs::current_path(before); }
-};
-
-std::string line_of(const fs::path& file, const std::string& otherwise) {
-  const std::vector<std::string> lines = lines_of(file);
-  return lines.empty() ? otherwise : lines.front();
-}
+const fs::path all_cases = fs::path(VMRUN_TESTS) / "golden";
 
 // What `vmrun plan spec.toml --host HOST` prints in this directory.
 std::string plan_case(const launcher::SpecFile& file) {
-  const fs::path tests = VMRUN_TESTS;
-  const std::string name = line_of("host", "");
-  const auto host = topology::read_host_argument(
-      name.starts_with("synthetic:") ? name : (tests / "hosts" / (name + ".json")).string());
-  REQUIRE_MESSAGE(host.has_value(), (host ? "" : host.error()));
-  const auto qemu = launcher::features_from_json(read_file(tests / "qemu" / (line_of("qemu", "10.0") + ".json")));
-  REQUIRE_MESSAGE(qemu.has_value(), (qemu ? "" : qemu.error()));
-  const auto plan = launcher::make_plan(file.spec, *host, {}, {}, *qemu, launcher::assumed_facts(file.spec, *host));
+  const topology::HostTopology host = golden::host_of(".");
+  const auto plan = golden::plan_of(file, host, golden::recorded_qemu(line_of("qemu", "10.0")));
   if (!plan) return launcher::render(plan.error(), &file.document, false);
-  return launcher::to_text(*plan, *host, line_of("options", "") == "--explain");
+  return launcher::to_text(*plan, host, line_of("options", "") == "--explain");
 }
 
 // What `vmrun plan spec.toml` prints in this directory.
@@ -89,7 +60,7 @@ std::vector<std::string> unused_files(const fs::path& dir) {
 TEST_CASE("golden: what vmrun says about each spec") {
   const bool update = std::getenv("VMRUN_UPDATE_GOLDEN") != nullptr;
   std::size_t cases = 0;
-  for (const auto& entry : fs::directory_iterator(golden)) {
+  for (const auto& entry : fs::directory_iterator(all_cases)) {
     const fs::path dir = entry.path();
     ++cases;
     INFO("case ", dir.filename().string());
@@ -108,7 +79,7 @@ TEST_CASE("golden: what vmrun says about each spec") {
 }
 
 TEST_CASE("golden: every message of a bad spec says what is wanted and how to get there") {
-  for (const auto& entry : fs::directory_iterator(golden)) {
+  for (const auto& entry : fs::directory_iterator(all_cases)) {
     if (!is_bad(entry.path())) continue;
     INFO("case ", entry.path().filename().string());
     const WorkingDirectory here(entry.path());

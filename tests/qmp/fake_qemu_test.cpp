@@ -28,13 +28,8 @@ struct Fake {
       : process(VMRUN_FAKE_QEMU, arguments(std::move(more)), {"FAKE_QEMU=" + behaviour}),
         client(process.take_monitor()) {}
   static std::vector<std::string> arguments(std::vector<std::string> more) {
-    std::vector<std::string> all{"-nodefaults",
-                                 "-chardev",
-                                 "socket,id=m,fd=10",
-                                 "-mon",
-                                 "chardev=m,mode=control",
-                                 "-smp",
-                                 "3,sockets=1,cores=3,threads=1"};
+    std::vector<std::string> all{
+        "-nodefaults", "-chardev", "socket,id=m,fd=10", "-qmp", "chardev:m", "-smp", "3,sockets=1,cores=3,threads=1"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
@@ -189,7 +184,7 @@ TEST_CASE("fake_qemu: misbehaviour later") {
 TEST_CASE("fake_qemu: what QEMU would refuse") {
   Process no_fd(VMRUN_FAKE_QEMU, {"-add-fd", "fd=77,set=1"});
   CHECK(no_fd.wait() == 1);
-  Process no_chardev(VMRUN_FAKE_QEMU, {"-mon", "chardev=x,mode=control"});
+  Process no_chardev(VMRUN_FAKE_QEMU, {"-qmp", "chardev:x"});
   CHECK(no_chardev.wait() == 1);
   Process version(VMRUN_FAKE_QEMU, {"--version"});
   CHECK(version.wait() == 0);
@@ -207,8 +202,8 @@ TEST_CASE("fake_qemu: a listening monitor beside the private one, one client aft
   path.copy(address.sun_path, sizeof address.sun_path - 1);
   REQUIRE(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
   REQUIRE(::listen(listener, 1) == 0);
-  Fake fake(
-      "", {"-chardev", "socket,id=p,fd=" + std::to_string(listener) + ",server=on,wait=off", "-mon", "p,mode=control"});
+  Fake fake("",
+            {"-chardev", "socket,id=p,fd=" + std::to_string(listener) + ",server=on,wait=off", "-qmp", "chardev:p"});
   ::close(listener);
   fake.client.handshake(plenty);
   for (int i = 0; i < 2; ++i) {

@@ -40,17 +40,9 @@ std::vector<std::string> qemus() {
 }
 
 std::vector<std::string> arguments(const std::string& machine) {
-  return {"-M",
-          machine,
-          "-nodefaults",
-          "-no-user-config",
-          "-display",
-          "none",
-          "-S",
-          "-chardev",
-          "socket,id=m,fd=10",
-          "-mon",
-          "chardev=m,mode=control"};
+  return {"-M",       machine, "-nodefaults", "-no-user-config",   "-display",
+          "none",     "-S",    "-chardev",    "socket,id=m,fd=10", "-qmp",
+          "chardev:m"};
 }
 
 }  // namespace
