@@ -52,6 +52,7 @@ CpuFacts look_at_cpu(const Spec& spec, const HostConfig& config, bool kvm, Cache
     const auto nested = topology::Sysfs{}.read(std::string("/sys/module/") + module + "/parameters/nested");
     if (nested && (nested->starts_with("Y") || nested->starts_with("1"))) facts.nested = true;
   }
+  facts.schedule = look_at_schedule(spec);
   if (!kvm) return facts;
   ask_kvm(facts);
   if (spec.accel == Accel::tcg || spec.cpu.add.size() + spec.cpu.require.size() == 0) return facts;
@@ -69,6 +70,10 @@ CpuFacts assumed_cpu_facts() {
   CpuFacts facts;
   facts.features_why = "another machine's";
   facts.stable_tsc = facts.tsc_scaling = facts.nested = true;
+  facts.schedule.fifo_limit = 99;
+  facts.schedule.rt_runtime_us = 950'000;  // the kernel's default
+  facts.schedule.cgroup = {"/sys/fs/cgroup/vmrun", "", true, {"/sys/fs/cgroup/vmrun/cgroup.subtree_control"}};
+  facts.schedule.l3.there = true;
   return facts;
 }
 

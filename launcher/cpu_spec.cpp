@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 
 #include "launcher/printable.hpp"
 #include "launcher/spec.hpp"
@@ -26,8 +27,8 @@ constexpr OwnKey own_keys[] = {{"pmu", "cpu.pmu"},
                                {"kvm-poll-control", "cpu.poll_control"},
                                {"host-cache-info", "cpu.host_caches"},
                                {"migratable", "clock.invtsc"}};
-constexpr const char* no_features[] = {"check",   "enforce",           "kvm",   "realized",
-                                       "core-id", "start-powered-off", "level", "model-id"};
+constexpr const char* no_features[] = {"check", "enforce", "realized", "core-id", "start-powered-off",
+                                       "level", "model-id"};
 
 std::vector<std::string> read_features(TableReader& table, const char* key) {
   std::vector<std::string> names = table.texts(key);
@@ -151,6 +152,52 @@ HypervSpec read_hyperv(TableReader& table) {
     if (const std::optional<bool> asked = table.flag_or_auto(knob.key)) hyperv.asked[knob.key] = *asked;
   hyperv.spinlocks = table.integer_or_auto("spinlocks", 1, 0xffff'ffff - 1);
   return hyperv;
+}
+
+namespace {
+
+// "0=f0;1=f": the kernel's own way to write it (Documentation/arch/x86/resctrl.rst), one L3 after the other.
+std::vector<CacheShare> read_shares(TableReader& table, const char* key) {
+  std::vector<CacheShare> shares;
+  const std::string text = table.text(key, "");
+  const auto wrong = [&](const std::string& what) {
+    table.problem(key, fmt::format("{}; wanted L3 ids with masks of ways such as \"0=f0;1=f0\"", what),
+                  "`cat /sys/fs/resctrl/schemata` shows the ids and the whole masks");
+    return std::vector<CacheShare>{};
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(';', at), text.size());
+    const std::string_view part = std::string_view(text).substr(at, end - at);
+    const std::size_t equals = std::min(part.find('='), part.size());
+    CacheShare share;
+    const auto whole = [](std::string_view digits, auto& number, int base) {
+      const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, base);
+      return error == std::errc{} && stop == digits.data() + digits.size();
+    };
+    if (equals == part.size() || !whole(part.substr(0, equals), share.cache, 10) ||
+        !whole(part.substr(equals + 1), share.ways, 16))
+      return wrong(fmt::format("\"{}\" is no ID=MASK", printable(part)));
+    if (share.ways == 0) return wrong(fmt::format("L3 {} with no way at all", share.cache));
+    if (std::any_of(shares.begin(), shares.end(), [&](const CacheShare& one) { return one.cache == share.cache; }))
+      return wrong(fmt::format("L3 {} is there twice", share.cache));
+    shares.push_back(share);
+    at = end + 1;
+  }
+  return shares;
+}
+
+}  // namespace
+
+ScheduleSpec read_schedule(TableReader& table) {
+  ScheduleSpec schedule;
+  constexpr unsigned most_fifo = 98;  // 99 is the kernel's own watchdogs'
+  schedule.vcpu_fifo = static_cast<unsigned>(table.integer("vcpu_fifo", 0, 0, most_fifo));
+  schedule.iothread_fifo = static_cast<unsigned>(table.integer("iothread_fifo", 0, 0, most_fifo));
+  schedule.core = table.flag("core", false);
+  schedule.weight = table.integer_or_auto("weight", 1, 10000);
+  schedule.quota = table.integer_or_auto("quota", 1, 409'600);
+  schedule.l3 = read_shares(table, "l3");
+  return schedule;
 }
 
 Problems cpu_rules(const Spec& spec, const std::function<bool(std::string_view)>& sound) {

@@ -75,6 +75,22 @@ struct HypervSpec {
   friend bool operator==(const HypervSpec&, const HypervSpec&) = default;
 };
 
+// How the host schedules the VM's threads.
+struct CacheShare {
+  unsigned cache = 0;      // the kernel's id of an L3
+  std::uint32_t ways = 0;  // its ways that the VM may fill, as a mask
+  friend bool operator==(const CacheShare&, const CacheShare&) = default;
+};
+struct ScheduleSpec {
+  unsigned vcpu_fifo = 0, iothread_fifo = 0;  // schedule.vcpu_fifo, ...: SCHED_FIFO priority; 0: ordinary scheduling
+  bool core = false;                          // schedule.core: no other VM or task beside this one's on a core
+  OrAuto<unsigned> weight;                    // schedule.weight: cpu.weight of a cgroup of its own
+  OrAuto<unsigned> quota;                     // schedule.quota: percent of one CPU, for all of the VM
+  std::vector<CacheShare> l3;                 // schedule.l3: "0=f0;1=f"
+  friend bool operator==(const ScheduleSpec&, const ScheduleSpec&) = default;
+};
+
+ScheduleSpec read_schedule(TableReader& table);
 CpuSpec read_cpu(TableReader& table);
 ClockSpec read_clock(TableReader& table);
 HypervSpec read_hyperv(TableReader& table);

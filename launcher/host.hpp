@@ -42,6 +42,16 @@ class Host {
                           const std::function<void(const ProcessId&)>& written_down) = 0;
   virtual void end_process(const ProcessId& process) = 0;  // gone already: fine
 
+  // Groups of tasks (cgroup, resctrl). may_exist: it is shared. remove_group: gone already is fine; shared: so is "still in
+  // use". write_control returns what the file then reads.
+  virtual void make_group(const std::string& path, bool may_exist) = 0;
+  virtual void remove_group(const std::string& path, bool shared) = 0;
+  virtual std::string write_control(const std::string& path, const std::string& text) = 0;
+
+  virtual void set_fifo(pid_t thread, unsigned priority) = 0;
+  virtual unsigned fifo(pid_t thread) = 0;              // 0: not SCHED_FIFO
+  virtual std::uint64_t core_cookie(pid_t thread) = 0;  // 0: it may share a core with anything
+
   virtual void pin(pid_t thread, const topology::CpuSet& cpus) = 0;
   virtual topology::CpuSet pinned(pid_t thread) = 0;
 };
@@ -64,6 +74,12 @@ class LinuxHost final : public Host {
   ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                   const std::function<void(const ProcessId&)>& written_down) override;
   void end_process(const ProcessId& process) override;
+  void make_group(const std::string& path, bool may_exist) override;
+  void remove_group(const std::string& path, bool shared) override;
+  std::string write_control(const std::string& path, const std::string& text) override;
+  void set_fifo(pid_t thread, unsigned priority) override;
+  unsigned fifo(pid_t thread) override;
+  std::uint64_t core_cookie(pid_t thread) override;
   void pin(pid_t thread, const topology::CpuSet& cpus) override;
   topology::CpuSet pinned(pid_t thread) override;
 };

@@ -53,6 +53,12 @@ std::uint64_t touched_bytes(pid_t pid, const MemoryOf& memory_of) {
   return bytes;
 }
 
+// Done under the lock: what another VM's end may take away or trim at the same time.
+bool shared_with_others(const Step& step) {
+  return std::holds_alternative<RaisePool>(step) || std::holds_alternative<MakeGroup>(step) ||
+         std::holds_alternative<WriteControl>(step);
+}
+
 class Launch {
  public:
   Launch(const Spec& spec, World& world, const Teller& teller) : spec_(spec), world_(world), teller_(teller) {}
@@ -116,7 +122,7 @@ class Launch {
   void reserve() {
     dir_->write_plan(to_json(*plan_));
     for (const PlannedStep& planned : plan_->steps) {
-      if (!std::holds_alternative<RaisePool>(planned.step)) continue;
+      if (!shared_with_others(planned.step)) continue;
       check_cancelled();
       progress(describe(planned.step));
       transaction_->perform(planned.step);
@@ -127,7 +133,7 @@ class Launch {
 
   void prepare_and_start() {
     for (const PlannedStep& planned : plan_->steps) {
-      if (std::holds_alternative<RaisePool>(planned.step)) continue;
+      if (shared_with_others(planned.step)) continue;
       check_cancelled();
       if (std::holds_alternative<StartQemu>(planned.step)) timings_.mark("open devices");
       transaction_->perform(planned.step);

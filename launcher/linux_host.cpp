@@ -2,9 +2,12 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/prctl.h>
 #include <linux/sockios.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -219,6 +222,45 @@ ProcessId LinuxHost::spawn(const ChildSpec& child, const FdLayout& fds,
 }
 
 void LinuxHost::end_process(const ProcessId& process) { launcher::end_process(process); }
+
+void LinuxHost::make_group(const std::string& path, bool may_exist) {
+  if (mkdir(path.c_str(), 0755) == 0 || (may_exist && errno == EEXIST)) return;
+  refuse("make " + path);
+}
+
+void LinuxHost::remove_group(const std::string& path, bool shared) {
+  // A killed process is in its cgroup until its last thread is gone, a moment after its pidfd says so.
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    if (rmdir(path.c_str()) == 0 || errno == ENOENT) return;
+    if (shared && (errno == EBUSY || errno == ENOTEMPTY)) return;
+    if (errno != EBUSY) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  refuse("remove " + path);
+}
+
+std::string LinuxHost::write_control(const std::string& path, const std::string& text) {
+  const topology::Sysfs sysfs;
+  if (const auto error = sysfs.write(path, text + "\n")) refuse("write " + text + " to " + path, error.value());
+  return sysfs.read(path).value_or("");
+}
+
+void LinuxHost::set_fifo(pid_t thread, unsigned priority) {
+  sched_param parameter{};
+  parameter.sched_priority = static_cast<int>(priority);
+  // threads that it makes later (KVM's huge-page recovery) are not to inherit it
+  if (sched_setscheduler(thread, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) < 0)
+    refuse("make thread " + std::to_string(thread) + " SCHED_FIFO " + std::to_string(priority));
+}
+
+unsigned LinuxHost::fifo(pid_t thread) { return fifo_priority(thread); }
+
+std::uint64_t LinuxHost::core_cookie(pid_t thread) {
+  unsigned long long cookie = 0;
+  if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, thread, 0, &cookie) < 0)
+    refuse("core scheduling of thread " + std::to_string(thread));
+  return cookie;
+}
 
 void LinuxHost::pin(pid_t thread, const topology::CpuSet& cpus) {
   const auto error = topology::set_affinity(thread, cpus);

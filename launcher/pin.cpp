@@ -50,7 +50,7 @@ std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Clien
     const auto found = vcpus.find(seat.vcpu);
     if (found == vcpus.end()) throw std::runtime_error(fmt::format("QEMU has no thread for vCPU {}", seat.vcpu));
     const topology::CpuSet cpus = seat.cpu ? topology::CpuSet{*seat.cpu} : plan.placement.emulator;
-    wanted[found->second] = {found->second, fmt::format("vcpu {}", seat.vcpu), cpus};
+    wanted[found->second] = {found->second, fmt::format("vcpu {}", seat.vcpu), cpus, plan.vcpu_fifo};
   }
   if (plan.iothreads.empty()) return wanted;
   std::map<std::string, pid_t> iothreads;
@@ -59,9 +59,19 @@ std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Clien
   for (const IothreadPin& pin : plan.iothreads) {
     const auto found = iothreads.find(pin.id);
     if (found == iothreads.end()) throw std::runtime_error(fmt::format("QEMU has no iothread {}", pin.id));
-    wanted[found->second] = {found->second, "iothread " + pin.id, pin.cpus};
+    wanted[found->second] = {found->second, "iothread " + pin.id, pin.cpus, plan.iothread_fifo};
   }
   return wanted;
+}
+
+// Every thread of QEMU has the cookie that it was born with.
+void check_core_cookie(const ProcessId& qemu, Host& host) {
+  const std::uint64_t cookie = host.core_cookie(qemu.pid);
+  if (cookie == 0) throw std::runtime_error("QEMU has no core scheduling cookie, though it was made with one");
+  for (const Thread& thread : threads_of(qemu, {}, false))
+    if (host.core_cookie(thread.tid) != cookie)
+      throw std::runtime_error(
+          fmt::format("thread {} ({}) lacks QEMU's core scheduling cookie", thread.tid, thread.name));
 }
 
 }  // namespace
@@ -120,7 +130,7 @@ void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
     const topology::CpuSet& cpus = thread.role == "vhost" ? plan.placement.vhost : plan.placement.emulator;
     try {
       host.pin(thread.tid, cpus);
-      records.push_back({thread.tid, thread.role, cpus});
+      records.push_back({thread.tid, thread.role, cpus, 0});
     } catch (const std::system_error&) {
       // a worker that ended meanwhile
     }
@@ -136,10 +146,10 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
     if (wanted.contains(thread.tid)) continue;
     const bool vhost = thread.role == "vhost";
     vhost_workers += vhost ? 1 : 0;
-    wanted[thread.tid] = {thread.tid, thread.role, vhost ? plan.placement.vhost : plan.placement.emulator};
+    wanted[thread.tid] = {thread.tid, thread.role, vhost ? plan.placement.vhost : plan.placement.emulator, 0};
   }
   for (const Thread& thread : threads_of(helpers))
-    wanted[thread.tid] = {thread.tid, thread.role, plan.placement.emulator};
+    wanted[thread.tid] = {thread.tid, thread.role, plan.placement.emulator, 0};
   if (vhost_workers < plan.vhost_workers) {
     throw std::runtime_error(
         fmt::format("the kernel made {} vhost workers, the plan has {}", vhost_workers, plan.vhost_workers));
@@ -154,8 +164,15 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
           "{} (thread {}) is allowed on CPUs {} after it was pinned to {}; a cpuset of this host forbids the rest",
           record.role, tid, actual.to_string(), record.cpus.to_string()));
     }
+    if (record.fifo > 0) {
+      host.set_fifo(tid, record.fifo);
+      if (const unsigned priority = host.fifo(tid); priority != record.fifo)
+        throw std::runtime_error(fmt::format("{} (thread {}) has SCHED_FIFO {} after it was given {}", record.role, tid,
+                                             priority, record.fifo));
+    }
     records.push_back(std::move(record));
   }
+  if (plan.core_cookie) check_core_cookie(qemu, host);
   return records;
 }
 

@@ -245,6 +245,8 @@ void add_steps(Draft& draft) {
          fmt::format("{} pages needed, {} free in the pool", need.pages, need.pages - need.deficit),
          "spec memory.size"});
   }
+  for (PlannedStep& step : draft.steps)
+    if (auto* helper = std::get_if<StartHelper>(&step.step)) helper->child.cgroup = draft.cgroup;
   for (PlannedStep& step : draft.steps) draft.plan.steps.push_back(std::move(step));
   StartQemu start;
   start.child.argv = draft.args.argv(draft.qemu.binary);
@@ -259,6 +261,9 @@ void add_steps(Draft& draft) {
   if ((draft.spec.memory.lock || draft.needs.locked_memory) && draft.facts.root)
     start.child.memlock = memlock_need(draft);
   start.child.group = draft.kvm_group;
+  start.child.cgroup = draft.cgroup;
+  start.child.cache_group = draft.cache_group;
+  start.child.own_core_cookie = draft.plan.core_cookie;
   start.child.private_kvm = draft.private_kvm;
   start.monitor_fd = draft.monitor_fd;
   start.log = draft.plan.run_dir + "/qemu.log";
@@ -292,6 +297,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
     add_devices(draft);
     add_boot(draft);
     add_end(draft);
+    add_schedule(draft);
     add_steps(draft);
   }
   claim_things(draft);

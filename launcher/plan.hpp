@@ -47,7 +47,10 @@ struct LaunchPlan {
   std::vector<IothreadPin> iothreads;  // in the order of -object iothread
   bool pinned = false;
   std::vector<CpuFeature> features;
-  unsigned vhost_workers = 0;  // queue pairs served by kernel vhost
+  unsigned vcpu_fifo = 0, iothread_fifo = 0;  // SCHED_FIFO priorities; 0: ordinary
+  bool core_cookie = false;                   // all of QEMU's threads have one cookie, and nobody else has it
+  std::vector<std::string> groups;            // directories of cgroup and resctrl that are this VM's alone
+  unsigned vhost_workers = 0;                 // queue pairs served by kernel vhost
   std::string run_dir;
   std::string console_socket;  // "" when the VM has no console
   bool console_on_stdio = false;

@@ -98,12 +98,6 @@ bool kvm_switch(Draft& draft, const char* key, const OrAuto<bool>& asked) {
   return draft.kvm();
 }
 
-// vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on.
-bool own_cpus(const Draft& draft) {
-  const topology::Placement& placement = draft.plan.placement;
-  return draft.plan.pinned && !placement.exclusive.empty() && !placement.exclusive.intersects(placement.emulator);
-}
-
 void add_hints(Draft& draft, Opts& cpu, std::vector<std::string>& why) {
   const CpuSpec& asked = draft.spec.cpu;
   if (kvm_switch(draft, "dedicated", asked.dedicated) || (draft.kvm() && !asked.dedicated && own_cpus(draft))) {

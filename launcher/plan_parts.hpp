@@ -28,6 +28,7 @@ struct Draft {
   std::vector<std::pair<std::string, std::string>> claims{};  // key -> what no other VM may have
   std::optional<unsigned> kvm_group{};                        // ChildSpec::group
   std::string private_kvm{};                                  // ChildSpec::private_kvm
+  std::string cgroup{}, cache_group{};                        // ChildSpec's
   int monitor_fd = -1;
   bool placed = false;
 
@@ -51,6 +52,10 @@ void add_overcommit(Draft& draft);
 void add_tsc(Draft& draft, Opts& cpu, const std::string& model, std::vector<std::string>& why);
 void add_hyperv(Draft& draft, Opts& cpu, std::vector<std::string>& why);
 void add_rtc(Draft& draft);
+// plan_schedule.cpp: priorities, core scheduling, groups; add_devices() has been
+void add_schedule(Draft& draft);
+bool own_cpus(const Draft& draft);  // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
+
 void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
 
 // plan_memory.cpp: what is behind the guest's memory, and its NUMA nodes

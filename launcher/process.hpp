@@ -27,6 +27,8 @@ struct ProcessId {
 std::optional<ProcessId> process_id(pid_t pid);  // nullopt: no such process (or only a zombie)
 bool is_alive(const ProcessId& process);         // a zombie is not alive
 
+unsigned fifo_priority(pid_t thread);  // 0: not SCHED_FIFO, or gone
+
 // Everything that is decided about the child before it exists.
 struct ChildSpec {
   std::vector<std::string> argv;
@@ -36,6 +38,9 @@ struct ChildSpec {
   std::vector<unsigned> memory_nodes;    // empty: default policy
   std::optional<std::uint64_t> memlock;  // RLIMIT_MEMLOCK in bytes; nullopt: inherit
   std::optional<unsigned> group;         // one supplementary group (that of /dev/kvm); only with uid
+  std::string cgroup;                    // a directory of cgroup version 2 it is born into; "": ours
+  std::string cache_group;               // a directory of resctrl that it joins before exec; "": ours
+  bool own_core_cookie = false;          // core scheduling: only its own threads beside each other on a core
   std::string private_kvm;               // a directory to mount a private /dev/kvm from; "": not wanted
   bool dies_with_parent = true;
   friend bool operator==(const ChildSpec&, const ChildSpec&) = default;

@@ -26,7 +26,7 @@ namespace launcher {
 namespace fs = std::filesystem;
 
 BOOST_DESCRIBE_ENUM(Phase, starting, running, stopping)
-BOOST_DESCRIBE_STRUCT(ThreadRecord, (), (tid, role, cpus))
+BOOST_DESCRIBE_STRUCT(ThreadRecord, (), (tid, role, cpus, fifo))
 BOOST_DESCRIBE_STRUCT(Helper, (), (role, process))
 BOOST_DESCRIBE_STRUCT(State, (), (phase, qemu, helpers, threads, since, pages_held))
 

@@ -38,6 +38,7 @@ struct ThreadRecord {
   pid_t tid = 0;
   std::string role;  // "vcpu 0", "iothread io-disk0", "vhost", "emulator"
   topology::CpuSet cpus;
+  unsigned fifo = 0;  // SCHED_FIFO priority; 0: ordinary scheduling
   friend bool operator==(const ThreadRecord&, const ThreadRecord&) = default;
 };
 

@@ -51,6 +51,10 @@ void show_seats(Lines& out, const LaunchPlan& plan, const topology::HostTopology
   if (plan.vhost_workers > 0)
     out += fmt::format("  vhost     {} worker{} on CPUs {}\n", plan.vhost_workers, plan.vhost_workers == 1 ? "" : "s",
                        plan.placement.vhost.to_string());
+  if (plan.vcpu_fifo > 0) out += fmt::format("  schedule  vCPUs SCHED_FIFO {}\n", plan.vcpu_fifo);
+  if (plan.iothread_fifo > 0) out += fmt::format("  schedule  iothreads SCHED_FIFO {}\n", plan.iothread_fifo);
+  if (plan.core_cookie) out += "  schedule  nothing else on a core beside QEMU's threads (core scheduling)\n";
+  for (const std::string& group : plan.groups) out += fmt::format("  group     {}\n", group);
   if (!plan.placement.exclusive.empty())
     out += fmt::format("  owns      CPUs {}, for itself alone\n", plan.placement.exclusive.to_string());
 }
@@ -77,6 +81,14 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
     std::string undo;
     for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(step));
     if (std::holds_alternative<StartQemu>(planned.step)) undo = "end QEMU";
+    if (const auto* control = std::get_if<WriteControl>(&planned.step))
+      undo = std::ranges::any_of(plan.steps,
+                                 [&](const PlannedStep& other) {
+                                   const auto* group = std::get_if<MakeGroup>(&other.step);
+                                   return group != nullptr && control->path.starts_with(group->path + "/");
+                                 })
+                 ? "goes with the group"
+                 : "nothing: it stays on";
     if (std::holds_alternative<Listen>(planned.step)) undo = "goes with the VM's directory";
     out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)),
                        undo.empty() ? "nothing: what was opened closes with QEMU" : undo);

@@ -41,6 +41,7 @@ struct Spec {
   CpuSpec cpu;
   ClockSpec clock;
   HypervSpec hyperv;
+  ScheduleSpec schedule;
   MemorySpec memory;
   std::vector<Device> devices;  // in the order of the kinds, then of the spec
   BootSpec boot;

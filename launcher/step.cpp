@@ -30,8 +30,8 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
-    "raise_pool", "trim_pool", "make_tap", "open_tap",     "drop_tap",   "open_vhost",
-    "open_file",  "listen",    "pair",     "start_helper", "start_qemu", "end_process"};
+    "raise_pool", "trim_pool",    "make_tap",   "open_tap",    "drop_tap",   "open_vhost",   "open_file",    "listen",
+    "pair",       "start_helper", "start_qemu", "end_process", "make_group", "remove_group", "write_control"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -125,6 +125,20 @@ void perform_start(const StartQemu& qemu, PerformContext& context) {
   context.opened.qemu = start(qemu.child, std::move(fds), qemu.log, context);
 }
 
+void perform_write(const WriteControl& control, Host& host) {
+  const std::string now = host.write_control(control.path, control.text);
+  std::string wanted = control.expect, word;
+  for (const char c : now + "\n") {
+    if (c != ' ' && c != '\t' && c != '\n' && c != ';' && c != ':') {
+      word += c;
+      continue;
+    }
+    if (word == wanted) return;
+    word.clear();
+  }
+  throw std::runtime_error(fmt::format("{} reads '{}' after '{}' was written", control.path, now, control.text));
+}
+
 void perform_listen(const Listen& socket, PerformContext& context) {
   const std::optional<unsigned> owner = socket.for_qemu ? context.uid : std::nullopt;
   context.opened.fds[socket.fd] = context.host.listen(socket.path, owner);
@@ -179,6 +193,13 @@ std::string describe(const Step& step) {
           [](const EndProcess& s) {
             return s.process.pid == 0 ? std::string("end QEMU") : fmt::format("end process {}", s.process.pid);
           },
+          [](const MakeGroup& s) {
+            return fmt::format("make group {}{}", s.path, s.shared ? " if it is not there" : "");
+          },
+          [](const RemoveGroup& s) {
+            return fmt::format("remove group {}{}", s.path, s.shared ? " if it is empty" : "");
+          },
+          [](const WriteControl& s) { return fmt::format("write {} to {}", s.text, s.path); },
       },
       step);
 }
@@ -202,6 +223,11 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const OpenVhost&) { return std::vector<Step>{}; },
                         [](const OpenFile&) { return std::vector<Step>{}; },
                         [](const EndProcess&) { return std::vector<Step>{}; },
+                        [](const MakeGroup& s) {
+                          return std::vector<Step>{RemoveGroup{s.path, s.shared}};
+                        },
+                        [](const RemoveGroup&) { return std::vector<Step>{}; },
+                        [](const WriteControl&) { return std::vector<Step>{}; },
                     },
                     step);
 }
@@ -224,6 +250,9 @@ void perform(const Step& step, PerformContext& context) {
                  [&](const StartHelper& s) { perform_start_helper(s, context); },
                  [&](const StartQemu& s) { perform_start(s, context); },
                  [&](const EndProcess& s) { context.host.end_process(s.process); },
+                 [&](const MakeGroup& s) { context.host.make_group(s.path, s.shared); },
+                 [&](const RemoveGroup& s) { context.host.remove_group(s.path, s.shared); },
+                 [&](const WriteControl& s) { perform_write(s, context.host); },
              },
              step);
 }

@@ -88,6 +88,26 @@ struct StartHelper {
   std::string log;  // its stdout and stderr
   friend bool operator==(const StartHelper&, const StartHelper&) = default;
 };
+// A directory of a kernel's file system that is a group of tasks: cgroup or resctrl. shared: it may be there already, and
+// stays while it holds another VM's.
+struct MakeGroup {
+  std::string path;
+  bool shared = false;
+  friend bool operator==(const MakeGroup&, const MakeGroup&) = default;
+};
+struct RemoveGroup {
+  std::string path;
+  bool shared = false;
+  friend bool operator==(const RemoveGroup&, const RemoveGroup&) = default;
+};
+// A file of such a group. It is read back: `expect` must then be among its words. It goes with the group; what turns a
+// controller on for all groups below a shared one stays on.
+struct WriteControl {
+  std::string path;
+  std::string text;
+  std::string expect;
+  friend bool operator==(const WriteControl&, const WriteControl&) = default;
+};
 struct StartQemu {
   ChildSpec child;
   int monitor_fd = -1;  // child's end of our private QMP socketpair
@@ -100,7 +120,7 @@ struct EndProcess {
 };
 
 using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen, Pair,
-                          StartHelper, StartQemu, EndProcess>;
+                          StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {

@@ -8,7 +8,8 @@ namespace launcher {
 
 BOOST_DESCRIBE_STRUCT(ProcessId, (), (pid, start))
 BOOST_DESCRIBE_STRUCT(ChildSpec, (),
-                      (argv, uid, affinity, policy, memory_nodes, memlock, group, private_kvm, dies_with_parent))
+                      (argv, uid, affinity, policy, memory_nodes, memlock, group, cgroup, cache_group, own_core_cookie,
+                       private_kvm, dies_with_parent))
 BOOST_DESCRIBE_STRUCT(RaisePool, (), (node, page, pages, floor))
 BOOST_DESCRIBE_STRUCT(TrimPool, (), (node, page, pages, floor))
 BOOST_DESCRIBE_STRUCT(MakeTap, (), (name, bridge, mtu, fds))
@@ -22,5 +23,8 @@ BOOST_DESCRIBE_STRUCT(HandedFd, (), (number, planned))
 BOOST_DESCRIBE_STRUCT(StartHelper, (), (role, child, fds, log))
 BOOST_DESCRIBE_STRUCT(StartQemu, (), (child, monitor_fd, log))
 BOOST_DESCRIBE_STRUCT(EndProcess, (), (process))
+BOOST_DESCRIBE_STRUCT(MakeGroup, (), (path, shared))
+BOOST_DESCRIBE_STRUCT(RemoveGroup, (), (path, shared))
+BOOST_DESCRIBE_STRUCT(WriteControl, (), (path, text, expect))
 
 }  // namespace launcher

@@ -9,19 +9,20 @@
 #include "launcher/pin.hpp"
 #include "launcher/step_json.hpp"
 #include "topology/page_location.hpp"
+#include "topology/sysfs.hpp"
 
 namespace launcher {
 
 namespace {
 
-// Where a thread that came after the pinning should be: with the others of its role.
-topology::CpuSet wanted_for(const Thread& thread, const State& state, const boost::json::value& plan) {
+// What a thread that came after the pinning should have: what the others of its role have.
+ThreadRecord wanted_for(const Thread& thread, const State& state, const boost::json::value& plan) {
   for (const ThreadRecord& record : state.threads) {
-    if (record.tid == thread.tid) return record.cpus;
+    if (record.tid == thread.tid) return record;
   }
   try {
     const auto placement = topology::json::read<topology::Placement>(plan.at("placement"));
-    return thread.role == "vhost" ? placement.vhost : placement.emulator;
+    return {thread.tid, thread.role, thread.role == "vhost" ? placement.vhost : placement.emulator, 0};
   } catch (const std::exception&) {
     return {};
   }
@@ -39,7 +40,25 @@ std::vector<ThreadReport> report_threads(const VmDir& dir) {
   for (const Thread& thread : threads) {
     const auto actual = topology::get_affinity(thread.tid);
     if (!actual) continue;  // it ended meanwhile
-    report.push_back({thread.tid, thread.name, thread.role, wanted_for(thread, state, plan), *actual});
+    const ThreadRecord wanted = wanted_for(thread, state, plan);
+    report.push_back(
+        {thread.tid, thread.name, thread.role, wanted.cpus, *actual, wanted.fifo, fifo_priority(thread.tid)});
+  }
+  return report;
+}
+
+std::vector<ControlReport> report_controls(const VmDir& dir) {
+  std::vector<ControlReport> report;
+  const auto plan = dir.read_plan();
+  const boost::json::object* object = plan ? plan->if_object() : nullptr;
+  const boost::json::value* steps = object != nullptr ? object->if_contains("steps") : nullptr;
+  if (steps == nullptr || !steps->is_array()) return report;
+  for (const boost::json::value& planned : steps->get_array()) {
+    const auto* one = planned.if_object() != nullptr ? planned.get_object().if_contains("step") : nullptr;
+    const auto step = one != nullptr ? step_from_json(*one) : std::unexpected(std::string());
+    const auto* control = step ? std::get_if<WriteControl>(&*step) : nullptr;
+    if (control != nullptr)
+      report.push_back({control->path, control->expect, topology::Sysfs{}.read(control->path).value_or("")});
   }
   return report;
 }
@@ -66,8 +85,17 @@ boost::json::value thread_report_json(const VmDir& dir) {
                    {"role", thread.role},
                    {"wanted", thread.wanted.to_string()},
                    {"actual", thread.actual.to_string()},
+                   {"fifo_wanted", thread.wanted_fifo},
+                   {"fifo", thread.fifo},
                    {"as_wanted", thread.as_wanted()}});
   }
+  return out;
+}
+
+boost::json::value control_report_json(const VmDir& dir) {
+  boost::json::array out;
+  for (const ControlReport& control : report_controls(dir))
+    out.push_back({{"path", control.path}, {"wanted", control.wanted}, {"actual", control.actual}});
   return out;
 }
 

@@ -15,7 +15,8 @@ struct ThreadReport {
   std::string role;
   topology::CpuSet wanted;
   topology::CpuSet actual;
-  bool as_wanted() const { return wanted == actual; }
+  unsigned wanted_fifo = 0, fifo = 0;  // SCHED_FIFO priorities; 0: ordinary
+  bool as_wanted() const { return wanted == actual && wanted_fifo == fifo; }
 };
 std::vector<ThreadReport> report_threads(const VmDir& dir);
 
@@ -26,6 +27,15 @@ struct MemoryReport {
 };
 std::vector<MemoryReport> report_memory(const VmDir& dir);
 
+// The files that the plan wrote in the VM's groups, as they read now.
+struct ControlReport {
+  std::string path;
+  std::string wanted;
+  std::string actual;
+};
+std::vector<ControlReport> report_controls(const VmDir& dir);
+
+boost::json::value control_report_json(const VmDir& dir);
 boost::json::value thread_report_json(const VmDir& dir);
 boost::json::value memory_report_json(const VmDir& dir);
 

@@ -10,6 +10,7 @@
 #include <ctime>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/printable.hpp"
 #include "launcher/step_json.hpp"
 #include "launcher/thread_report.hpp"
 #include "launcher/transaction.hpp"
@@ -86,6 +87,7 @@ int show(const Options& options) {
   if (options.flag("json")) {
     boost::json::object out = summary(dir);
     out["threads"] = thread_report_json(dir);
+    out["controls"] = control_report_json(dir);
     out["memory"] = memory_report_json(dir);
     out["plan"] = dir.read_plan().value_or(nullptr);
     print_json(out);
@@ -99,10 +101,15 @@ int show(const Options& options) {
   bool all_right = true;
   for (const ThreadReport& thread : report_threads(dir)) {
     all_right = all_right && thread.as_wanted();
-    text +=
-        fmt::format("{:>8}  {:<16} {:<20} {:<12} {:<12}{}\n", thread.tid, thread.name, thread.role,
-                    thread.wanted.to_string(), thread.actual.to_string(), thread.as_wanted() ? "" : " NOT AS WANTED");
+    text += fmt::format("{:>8}  {:<16} {:<20} {:<12} {:<12}{}{}\n", thread.tid, thread.name, thread.role,
+                        thread.wanted.to_string(), thread.actual.to_string(),
+                        thread.fifo > 0 ? fmt::format(" FIFO {}", thread.fifo) : "",
+                        thread.as_wanted() ? "" : " NOT AS WANTED");
   }
+  const std::vector<ControlReport> controls = report_controls(dir);
+  if (!controls.empty()) text += "\n";
+  for (const ControlReport& control : controls)
+    text += fmt::format("{}: {}\n", control.path, printable(control.actual));
   text += fmt::format("\n{:>6}  {:>5}  {:>10}  {}\n", "NODE", "PAGE", "PAGES", "SIZE");
   for (const MemoryReport& part : report_memory(dir)) {
     text += fmt::format("{:>6}  {:>5}  {:>10}  {} MiB\n", part.node, to_string(part.page), part.pages,

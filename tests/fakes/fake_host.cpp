@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <stdexcept>
 #include <system_error>
 
@@ -117,6 +118,11 @@ std::string FakeHost::snapshot(const fs::path& base) const {
   for (const auto& entry : fs::directory_iterator(dir_ / "taps")) {
     if (tap_exists(entry.path().filename())) text += "tap " + entry.path().filename().string() + "\n";
   }
+  std::set<std::string> groups;
+  std::error_code no_groups;
+  for (const auto& entry : fs::recursive_directory_iterator(dir_ / "groups", no_groups))
+    if (entry.is_directory() && entry.path().filename().string().starts_with("v")) groups.insert(entry.path());
+  for (const std::string& group : groups) text += "group " + fs::relative(group, dir_ / "groups").string() + "\n";
   std::set<std::string> files;
   std::error_code none_there;
   for (const auto& entry : fs::recursive_directory_iterator(base, none_there))
@@ -242,6 +248,64 @@ void FakeHost::end_process(const ProcessId& process) {
   Verb verb(*this, "end_process");
   real_.end_process(process);
   verb.done();
+}
+
+// Groups are directories below dir_/groups; a control of one is a file in it.
+void FakeHost::make_group(const std::string& path, bool may_exist) {
+  Verb verb(*this, "make_group " + path);
+  const fs::path dir = dir_ / "groups" / fs::path(path).relative_path();
+  if (fs::exists(dir) && !may_exist) throw refusal(EEXIST, "make " + path);
+  fs::create_directories(dir);
+  verb.done();
+}
+
+void FakeHost::remove_group(const std::string& path, bool shared) {
+  Verb verb(*this, "remove_group " + path);
+  const fs::path dir = dir_ / "groups" / fs::path(path).relative_path();
+  bool in_use = false;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(dir, none)) in_use |= entry.is_directory();
+  if (in_use && !shared) throw refusal(EBUSY, "remove " + path);
+  if (!in_use) fs::remove_all(dir);
+  verb.done();
+}
+
+std::string FakeHost::write_control(const std::string& path, const std::string& text) {
+  Verb verb(*this, "write_control " + path + " " + text.substr(0, text.find('\n')));
+  const fs::path file = dir_ / "groups" / fs::path(path).relative_path();
+  if (!fs::exists(file.parent_path()) && path.find("/vmrun") != path.npos) throw refusal(ENOENT, "write to " + path);
+  fs::create_directories(file.parent_path());
+  std::string now = path == deaf_ ? "" : text;
+  if (now.starts_with('+')) now.erase(0, 1);
+  std::ofstream(file) << now;
+  verb.done();
+  return now;
+}
+
+std::string FakeHost::control(const std::string& path) const {
+  std::ifstream file(dir_ / "groups" / fs::path(path).relative_path());
+  std::string text;
+  std::getline(file, text);
+  return text;
+}
+
+void FakeHost::set_fifo(pid_t thread, unsigned priority) {
+  Verb verb(*this, fmt::format("set_fifo {}", priority));
+  fifos_[thread] = priority;
+  verb.done();
+}
+
+unsigned FakeHost::fifo(pid_t thread) {
+  Verb verb(*this, "fifo");
+  const auto found = fifos_.find(thread);
+  verb.done();
+  return found != fifos_.end() ? found->second : 0;
+}
+
+std::uint64_t FakeHost::core_cookie(pid_t) {
+  Verb verb(*this, "core_cookie");
+  verb.done();
+  return cookieless_ ? 0 : 1;
 }
 
 void FakeHost::pin(pid_t thread, const CpuSet& cpus) {

@@ -43,6 +43,8 @@ class FakeHost final : public launcher::Host {
   }  // opened as an empty file; a real path is really opened
   // A child outlives its vmrun, as a QEMU would whose parent-death signal came too late.
   void let_children_live() { children_die_ = false; }
+  void set_cookieless(bool on) { cookieless_ = on; }            // as if QEMU's threads had lost their cookie
+  void set_deaf(std::string path) { deaf_ = std::move(path); }  // a control that takes every value and keeps none
   void set_unpinnable(topology::CpuSet cpus) { unpinnable_ = std::move(cpus); }  // as if a cpuset forbade them
 
   // --- what goes wrong: the k-th verb from now on (0 is the next) ---
@@ -57,6 +59,8 @@ class FakeHost final : public launcher::Host {
   const std::vector<std::string>& log() const { return log_; }
   std::uint64_t total(unsigned node, topology::Bytes page) const;
   const std::map<pid_t, topology::CpuSet>& pins() const { return pins_; }
+  const std::map<pid_t, unsigned>& fifos() const { return fifos_; }
+  std::string control(const std::string& path) const;       // as it was written last; "" when it is not there
   std::vector<launcher::ProcessId> live_processes() const;  // of all that were ever spawned, by forked launches too
   bool tap_exists(const std::string& name) const;
   // Everything that can be compared: pools, taps, processes, and the files under `base` except its lock.
@@ -78,6 +82,12 @@ class FakeHost final : public launcher::Host {
   launcher::ProcessId spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
                             const std::function<void(const launcher::ProcessId&)>& written_down) override;
   void end_process(const launcher::ProcessId& process) override;
+  void make_group(const std::string& path, bool may_exist) override;
+  void remove_group(const std::string& path, bool shared) override;
+  std::string write_control(const std::string& path, const std::string& text) override;
+  void set_fifo(pid_t thread, unsigned priority) override;
+  unsigned fifo(pid_t thread) override;
+  std::uint64_t core_cookie(pid_t thread) override;
   void pin(pid_t thread, const topology::CpuSet& cpus) override;
   topology::CpuSet pinned(pid_t thread) override;
 
@@ -93,12 +103,14 @@ class FakeHost final : public launcher::Host {
   Shared* shared_ = nullptr;
   std::set<std::string> persistent_taps_, files_;
   std::map<pid_t, topology::CpuSet> pins_;
+  std::map<pid_t, unsigned> fifos_;
   topology::CpuSet unpinnable_;
   std::vector<std::string> log_;
   std::size_t verbs_ = 0;
   std::optional<std::size_t> fail_at_, stop_at_;
   When stop_when_ = When::before;
-  bool children_die_ = true, exits_ = false;
+  std::string deaf_;
+  bool children_die_ = true, exits_ = false, cookieless_ = false;
 };
 
 }  // namespace fakes

@@ -59,6 +59,13 @@ Spec rich(const std::string& name) {
     kernel = "/boot/vmlinuz"
     [console]
     mode = "socket"
+    [schedule]
+    vcpu_fifo = 20
+    iothread_fifo = 10
+    core = true
+    weight = 200
+    quota = 350
+    l3 = "0=f0;1=f"
   )");
 }
 
@@ -567,6 +574,37 @@ TEST_CASE("a CPU feature that QEMU left out ends the launch") {
   const std::string before = lab.snapshot();
   const fakes::Environment lacks("FAKE_QEMU", "lacks=avx2");
   CHECK_THROWS_WITH(lab.start(spec), "the guest's CPU has avx2 off, but on was asked for: this host cannot give it");
+  CHECK(lab.snapshot() == before);
+}
+
+TEST_CASE("scheduling: set before the guest runs, read back, and gone with the VM") {
+  Lab lab;
+  const std::string before = lab.snapshot();
+  const std::string group = "/sys/fs/cgroup/vmrun/vm-db", caches = "/sys/fs/resctrl/vmrun-db";
+  {
+    RunningVm vm = lab.start(rich("db"));
+    CHECK(lab.host.control(group + "/cpu.weight") == "200");
+    CHECK(lab.host.control(group + "/cpu.max") == "350000 100000");
+    CHECK(lab.host.control(caches + "/schemata") == "L3:1=f");
+    std::map<unsigned, unsigned> threads;
+    for (const auto& [tid, priority] : lab.host.fifos()) ++threads[priority];
+    CHECK(threads == std::map<unsigned, unsigned>{{10, 1}, {20, 4}});
+    CHECK(vm.plan.start().child.cgroup == group);
+    CHECK(vm.plan.start().child.cache_group == caches);
+    CHECK(vm.plan.start().child.own_core_cookie);
+    const RunningVm second = lab.start(rich("web"));  // shares the group above, not the VM's own
+    CHECK(lab.end(vm) == "");
+    CHECK(lab.host.control(group + "/cpu.weight") == "");
+    CHECK(lab.host.control("/sys/fs/cgroup/vmrun/vm-web/cpu.weight") == "200");
+    CHECK(finish(lab.host, second.dir, lab.base).empty());
+  }
+  CHECK(lab.snapshot() == before);
+  lab.host.set_deaf(group + "/cpu.weight");
+  CHECK_THROWS(lab.start(rich("db")));
+  CHECK(lab.snapshot() == before);
+  lab.host.set_deaf("");
+  lab.host.set_cookieless(true);
+  CHECK_THROWS_WITH(lab.start(rich("db")), "QEMU has no core scheduling cookie, though it was made with one");
   CHECK(lab.snapshot() == before);
 }
 

@@ -403,6 +403,69 @@ TEST_CASE("many vCPUs: the machine's limit, KVM's limit, and interrupts for APIC
       has(one.problems(), "error: cpu.count: this topology needs APIC ids up to 260, and this QEMU has no interrupt"));
 }
 
+TEST_CASE("scheduling is had, or refused, as this host can") {
+  const std::string schedule =
+      "[schedule]\nvcpu_fifo = 20\niothread_fifo = 10\ncore = true\nweight = 50\nl3 = \"0=f0\"\n";
+  Case one(small + disk + schedule);
+  one.host = machine("xeon-2s-144");  // its housekeeping core has two threads
+  const LaunchPlan plan = one.plan();
+  CHECK(plan.vcpu_fifo == 20);
+  CHECK(noted(plan, "kernel.sched_rt_runtime_us = 950000"));
+  CHECK(plan.start().child.own_core_cookie);
+  CHECK(plan.groups == std::vector<std::string>{"/sys/fs/cgroup/vmrun/vm-db", "/sys/fs/resctrl/vmrun-db"});
+  one.facts.cpu.schedule.rt_runtime_us = -1;
+  CHECK(!noted(one.plan(), "sched_rt_runtime_us"));
+  one.facts.cpu.schedule.fifo_limit = 15;
+  CHECK(
+      has(one.problems(), "error: schedule.vcpu_fifo: 20, but this user may use SCHED_FIFO up to 15 (RLIMIT_RTPRIO)"));
+  one.facts.cpu.schedule.fifo_limit = 0;
+  CHECK(has(one.problems(), "error: schedule.iothread_fifo: 10, but this user may not use SCHED_FIFO"));
+  one.facts.cpu.schedule.fifo_limit = 99;
+  one.spec.cpu.emulator = CpuSet{0};
+  CHECK(has(one.problems(), "error: schedule.iothread_fifo: io-disk0 has CPU 0 alone, with QEMU's main loop"));
+  one.spec.cpu.emulator.reset();
+  one.spec.cpu.pin = topology::Pinning::off;
+  CHECK(has(one.problems(), "error: schedule.vcpu_fifo: the vCPUs share their CPUs"));
+  one.spec.cpu.pin = topology::Pinning::automatic;
+  one.facts.cpu.schedule.core_why = "this kernel has no core scheduling";
+  CHECK(has(one.problems(), "error: schedule.core: true, but this kernel has no core scheduling"));
+  one.facts.cpu.schedule.core_why = "";
+  one.facts.cpu.schedule.cgroup = {"", "this host has no cgroups of version 2", false, {}};
+  CHECK(has(one.problems(), "error: schedule.weight: needs a cgroup of the VM's own, but this host has no cgroups"));
+  one.facts.cpu.schedule.cgroup = {"/sys/fs/cgroup/system.slice/x.service", "", false, {}};
+  CHECK(one.plan().groups.front() == "/sys/fs/cgroup/system.slice/x.service/vm-db");
+  one.spec.devices.clear();
+  one.facts.devices.clear();
+  CHECK(has(one.problems(), "error: schedule.iothread_fifo: this VM has no iothread"));
+}
+
+TEST_CASE("a share of the L3s is what the kernel would take") {
+  Case one(small + "[schedule]\nl3 = \"0=70;1=7f\"\n");
+  CacheFacts& l3 = one.facts.cpu.schedule.l3;
+  l3 = {true, true, 0xfff, 2, false, {0, 1}};
+  const LaunchPlan plan = one.plan();
+  std::vector<Step> writes;
+  for (const PlannedStep& step : plan.steps)
+    if (std::holds_alternative<WriteControl>(step.step)) writes.push_back(step.step);
+  CHECK(writes == std::vector<Step>{WriteControl{"/sys/fs/resctrl/vmrun-db/schemata", "L3:0=70", "0=070"},
+                                    WriteControl{"/sys/fs/resctrl/vmrun-db/schemata", "L3:1=7f", "1=07f"}});
+  const auto refused = [&](unsigned cache, std::uint32_t ways) {
+    one.spec.schedule.l3 = {{cache, ways}};
+    return one.problems();
+  };
+  CHECK(has(refused(2, 0xf), "error: schedule.l3: this host has no L3 2; it has 0,1"));
+  CHECK(has(refused(0, 0x1f00), "error: schedule.l3: mask 1f00 is beyond the cache's ways, fff"));
+  CHECK(has(refused(0, 0x10), "error: schedule.l3: mask 10 has fewer than 2 ways"));
+  CHECK(has(refused(0, 0xf0f), "error: schedule.l3: mask f0f has gaps"));
+  l3.gaps = true;
+  CHECK(refused(0, 0xf0f) == "none");
+  one.facts.root = false;
+  one.host.nodes[1].pools[0] = {mib(2), 600, 512};
+  CHECK(has(refused(0, 0xff), "error: schedule.l3: making a cache group needs root"));
+  l3.there = false;
+  CHECK(has(refused(0, 0xff), "error: schedule.l3: this host cannot divide its L3 caches"));
+}
+
 TEST_CASE("what the machine said about a disk is met or refused") {
   const auto with = [](const std::string& keys, const std::function<void(Disk::Facts&)>& change) {
     Case one(small + disk + keys);

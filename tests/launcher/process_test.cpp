@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/prctl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -16,6 +18,7 @@
 #include <string>
 #include <system_error>
 
+#include "launcher/host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 #include "topology/page_location.hpp"
 
@@ -154,6 +157,53 @@ TEST_CASE("what the child cannot do comes back as the kernel's word and the stag
     CHECK(std::string(refusal_of(child).what()).find("cannot start /bin/sh (setgroups)") == 0);
   }
   CHECK(no_children());
+}
+
+TEST_CASE("a child that cannot be born into its groups is told of, and never runs") {
+  ChildSpec child = shell("true");
+  child.cgroup = "/nowhere/group";
+  CHECK(std::string(refusal_of(child).what()).starts_with("open /nowhere/group"));
+  child.cgroup = "/tmp";  // no cgroup at all
+  CHECK(std::string(refusal_of(child).what()).starts_with("fork into /tmp"));
+  child.cgroup = "";
+  child.cache_group = "/nowhere/resctrl";
+  CHECK(std::string(refusal_of(child).what()).find("(cache group)") != std::string::npos);
+  CHECK(no_children());
+}
+
+TEST_CASE("a core scheduling cookie is its own, or it is told that there are none") {
+  ChildSpec child = shell("true");
+  child.own_core_cookie = true;
+  unsigned long long cookie = 0;
+  if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, 0, &cookie) == 0) {
+    CHECK(reap(spawn(child, {}, nothing_to_write).pid) == 0);
+  } else {
+    CHECK(std::string(refusal_of(child).what()).find("(core scheduling)") != std::string::npos);
+  }
+}
+
+TEST_CASE("a FIFO priority is set on one thread, read back, and not inherited") {
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  LinuxHost host;
+  CHECK(host.fifo(child) == 0);
+  bool allowed = true;
+  try {
+    host.set_fifo(child, 7);
+  } catch (const std::system_error& error) {
+    allowed = false;
+    CHECK(error.code().value() == EPERM);
+  }
+  if (allowed) {
+    CHECK(host.fifo(child) == 7);
+    CHECK((sched_getscheduler(child) & SCHED_RESET_ON_FORK) != 0);
+  }
+  CHECK(host.fifo(getpid()) == 0);
+  end_process(process_id(child).value());
+  CHECK(host.fifo(child) == 0);
 }
 
 TEST_CASE("each fd gets its planned number, even where source and target numbers cross; all others are closed") {

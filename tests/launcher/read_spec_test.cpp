@@ -149,6 +149,13 @@ tsc_frequency = 2500000000
 relaxed = true
 time = false
 spinlocks = 4095
+[schedule]
+vcpu_fifo = 20
+iothread_fifo = 10
+core = true
+weight = 200
+quota = 150
+l3 = "0=f0;1=ff"
 [memory]
 size = "8GiB"
 page = "2m"
@@ -216,6 +223,7 @@ firmware = "../fw.fd"
   CHECK(spec.clock == launcher::ClockSpec{launcher::RtcBase::localtime, launcher::DriftFix::slew, true, false, true,
                                           false, 2'500'000'000});
   CHECK(spec.hyperv == launcher::HypervSpec{{{"relaxed", true}, {"time", false}}, 4095});
+  CHECK(spec.schedule == launcher::ScheduleSpec{20, 10, true, 200, 150, {{0, 0xf0}, {1, 0xff}}});
   CHECK(!spec.windows);
   CHECK(spec.memory == launcher::MemorySpec{topology::gib(8), topology::mib(2), std::vector<unsigned>{0, 1},
                                             topology::MemoryPolicy::interleave, true, true});

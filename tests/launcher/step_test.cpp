@@ -28,6 +28,9 @@ ChildSpec some_child() {
   child.affinity = CpuSet{0, 1, 72};
   child.policy = topology::MemoryPolicy::preferred;
   child.memory_nodes = {0, 1};
+  child.cgroup = "/sys/fs/cgroup/vmrun/vm-db";
+  child.cache_group = "/sys/fs/resctrl/vmrun-db";
+  child.own_core_cookie = true;
   child.memlock = 18'446'744'073'709'551'615ull;
   child.private_kvm = "/run/vmrun/db/dev";
   child.dies_with_parent = false;
@@ -48,6 +51,9 @@ const std::vector<Step>& one_of_each() {
       StartHelper{"virtiofsd share0", some_child(), {{3, 15}}, "/run/vmrun/db/share0.log"},
       StartQemu{some_child(), 16, "/run/vmrun/db/qemu.log"},
       EndProcess{{4321, 987654321}},
+      MakeGroup{"/sys/fs/cgroup/vmrun", true},
+      RemoveGroup{"/sys/fs/cgroup/vmrun/vm-db", false},
+      WriteControl{"/sys/fs/resctrl/vmrun-db/schemata", "L3:0=f0\n", "0=0f0"},
   };
   return steps;
 }
@@ -240,4 +246,23 @@ TEST_CASE("QEMU's pid is journalled before it runs; its fds are no longer ours a
   bench.perform(EndProcess{*bench.opened.qemu});
   CHECK(!is_alive(*bench.opened.qemu));
   bench.perform(EndProcess{*bench.opened.qemu});  // gone already: fine
+}
+
+TEST_CASE("a group is made once, holds what is written, and goes; a shared one stays while it is in use") {
+  Bench bench;
+  bench.perform(MakeGroup{"/g/vmrun", true});
+  bench.perform(MakeGroup{"/g/vmrun", true});
+  bench.perform(MakeGroup{"/g/vmrun/vm-db", false});
+  CHECK_THROWS(bench.perform(MakeGroup{"/g/vmrun/vm-db", false}));
+  bench.perform(WriteControl{"/g/vmrun/vm-db/cpu.max", "150000 100000", "150000"});
+  CHECK_THROWS_WITH(bench.perform(WriteControl{"/g/vmrun/vm-db/cpu.max", "1500000 100000", "150000"}),
+                    "/g/vmrun/vm-db/cpu.max reads '1500000 100000' after '1500000 100000' was written");
+  bench.perform(WriteControl{"/g/vmrun/vm-db/schemata", "L3:0=f0;1=f", "1=f"});
+  CHECK_THROWS(bench.perform(WriteControl{"/g/vmrun/vm-db/schemata", "L3:0=f0;1=ff", "1=f"}));
+  bench.perform(RemoveGroup{"/g/vmrun", true});  // in use
+  CHECK_THROWS(bench.perform(RemoveGroup{"/g/vmrun", false}));
+  bench.perform(RemoveGroup{"/g/vmrun/vm-db", false});
+  bench.perform(RemoveGroup{"/g/vmrun/vm-db", false});  // gone already: fine
+  bench.perform(RemoveGroup{"/g/vmrun", true});
+  CHECK_THROWS(bench.perform(WriteControl{"/g/vmrun/vm-db/cpu.max", "1", "1"}));
 }
