@@ -16,8 +16,10 @@ using commands::Command;
 
 std::string overview() {
   std::string text = "usage: vmrun SPEC.toml | vmrun COMMAND [OPTIONS]\n\n";
-  for (const Command& command : commands::command_table())
+  for (const Command& command : commands::command_table()) {
     text += fmt::format("  {:<18} {}\n", command.usage, command.summary);
+    for (const Command& sub : command.subcommands) text += fmt::format("  {:<18} {}\n", sub.usage, sub.summary);
+  }
   return text + "\n`vmrun COMMAND --help` tells its options; `vmrun --version` the version.\n";
 }
 
@@ -43,11 +45,11 @@ int dispatch(std::vector<std::string> args) {
     return commands::done;
   }
   const auto& table = commands::command_table();
-  auto command = std::find_if(table.begin(), table.end(), [&](const Command& row) { return row.name == args[0]; });
-  if (command != table.end()) {
-    args.erase(args.begin());
+  const Command* command = commands::find_command(args);
+  if (command != nullptr) {
+    // its words are taken
   } else if (args[0].ends_with(".toml") || args[0].find('/') != std::string::npos || args[0].starts_with("--")) {
-    command = table.begin();  // `vmrun SPEC` is `vmrun run SPEC`
+    command = &table.front();  // `vmrun SPEC` is `vmrun run SPEC`
   } else {
     std::vector<std::string> names;
     for (const Command& row : table) names.push_back(row.name);

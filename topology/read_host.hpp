@@ -28,4 +28,13 @@ std::expected<HostTopology, std::string> read_synthetic(std::string_view descrip
 // JSON may be a HostTopology or an object whose member "host" is one.
 std::expected<HostTopology, std::string> read_host_argument(std::string_view argument);
 
+// A text in a CPU's box of a drawing, and a colour ("#9ecae1") behind it.
+struct CpuMark {
+  unsigned cpu = 0;
+  std::string text, colour;
+};
+
+// This machine as hwloc XML for lstopo to draw, with everything hwloc knows and the marks on it.
+std::expected<std::string, std::string> marked_xml(const std::vector<CpuMark>& marks);
+
 }  // namespace topology

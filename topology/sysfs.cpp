@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <charconv>
 #include <fstream>
+#include <limits>
+#include <utility>
 
 namespace topology {
 
@@ -17,7 +19,8 @@ namespace {
 
 class Fd {
  public:
-  Fd(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC)) {}
+  Fd(const std::filesystem::path& path, int flags) : Fd(AT_FDCWD, path.c_str(), flags) {}
+  Fd(int directory, const char* path, int flags) : fd_(::openat(directory, path, flags | O_CLOEXEC)) {}
   ~Fd() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -28,6 +31,22 @@ class Fd {
  private:
   int fd_;
 };
+
+// Attributes of sysfs are whole at the first read, which spares the second: there is one of each for each CPU.
+std::optional<std::string> read_all(int fd, bool attribute, std::size_t bytes) {
+  if (fd < 0) return std::nullopt;
+  std::string text;
+  char buffer[4096];
+  while (text.size() < bytes) {
+    const auto got = ::read(fd, buffer, std::min(sizeof buffer, bytes - text.size()));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return std::nullopt;
+    text.append(buffer, static_cast<std::size_t>(got));
+    if (got == 0 || (attribute && static_cast<std::size_t>(got) < sizeof buffer)) break;
+  }
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
 
 std::error_code last_error() { return {errno, std::generic_category()}; }
 
@@ -66,19 +85,29 @@ std::filesystem::path Sysfs::at(std::string_view path) const {
 }
 
 std::optional<std::string> Sysfs::read(std::string_view path) const {
-  const Fd fd(at(path), O_RDONLY);
-  if (fd.get() < 0) return std::nullopt;
-  std::string text;
-  char buffer[4096];
-  for (;;) {
-    const auto got = ::read(fd.get(), buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return std::nullopt;
-    if (got == 0) break;
-    text.append(buffer, static_cast<std::size_t>(got));
-  }
-  if (text.ends_with('\n')) text.pop_back();
-  return text;
+  return read_start(path, std::numeric_limits<std::size_t>::max());
+}
+
+std::optional<std::string> Sysfs::read_start(std::string_view path, std::size_t bytes) const {
+  const Fd fd(AT_FDCWD, (prefix_ + std::string(path)).c_str(), O_RDONLY);
+  return read_all(fd.get(), path.starts_with("/sys/"), bytes);
+}
+
+Sysfs::Directory Sysfs::directory(std::string_view path) const {
+  return {::open((prefix_ + std::string(path)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), path.starts_with("/sys/")};
+}
+
+Sysfs::Directory::~Directory() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Sysfs::Directory::Directory(Directory&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), attributes_(other.attributes_) {}
+
+std::optional<std::string> Sysfs::Directory::read(const std::string& relative) const {
+  if (fd_ < 0) return std::nullopt;
+  const Fd fd(fd_, relative.c_str(), O_RDONLY);
+  return read_all(fd.get(), attributes_, std::numeric_limits<std::size_t>::max());
 }
 
 std::optional<std::uint64_t> Sysfs::read_number(std::string_view path) const {
@@ -104,6 +133,11 @@ std::error_code Sysfs::write(std::string_view path, std::string_view text) const
 bool Sysfs::exists(std::string_view path) const {
   std::error_code ignored;
   return std::filesystem::exists(at(path), ignored);
+}
+
+bool Sysfs::is_directory(std::string_view path) const {
+  std::error_code ignored;
+  return std::filesystem::is_directory(at(path), ignored);
 }
 
 std::vector<std::string> Sysfs::list(std::string_view directory) const {

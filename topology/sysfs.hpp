@@ -14,13 +14,34 @@ namespace topology {
 
 class Sysfs {
  public:
-  explicit Sysfs(std::filesystem::path root = "/") : root_(std::move(root)) {}
+  // A directory below which many files are read (one for each CPU, one for each process): its path is walked once.
+  class Directory {
+   public:
+    ~Directory();
+    Directory(Directory&& other) noexcept;
+    Directory(const Directory&) = delete;
+    Directory& operator=(const Directory&) = delete;
+    Directory& operator=(Directory&&) = delete;
+    std::optional<std::string> read(const std::string& relative) const;  // "cpu5/cpufreq/scaling_governor"
+
+   private:
+    friend class Sysfs;
+    Directory(int fd, bool attributes) : fd_(fd), attributes_(attributes) {}
+    int fd_;
+    bool attributes_;
+  };
+
+  explicit Sysfs(std::filesystem::path root = "/")
+      : root_(std::move(root)), prefix_(root_ == "/" ? "" : root_.string()) {}
 
   // Paths are absolute kernel paths ("/sys/devices/..."); text comes back without its trailing newline.
-  std::optional<std::string> read(std::string_view path) const;               // nullopt: not there or not readable
-  std::optional<std::uint64_t> read_number(std::string_view path) const;      // nullopt also when it is no number
+  std::optional<std::string> read(std::string_view path) const;           // nullopt: not there or not readable
+  std::optional<std::uint64_t> read_number(std::string_view path) const;  // nullopt also when it is no number
+  std::optional<std::string> read_start(std::string_view path, std::size_t bytes) const;  // not more than bytes of it
+  Directory directory(std::string_view path) const;                           // one that is not there reads nothing
   std::error_code write(std::string_view path, std::string_view text) const;  // one write(2); errno as error_code
   bool exists(std::string_view path) const;
+  bool is_directory(std::string_view path) const;
   std::vector<std::string> list(std::string_view directory) const;    // names, sorted naturally (node2 before node10)
   std::optional<std::string> link_name(std::string_view path) const;  // last part of what a symlink points to
   std::filesystem::path at(std::string_view path) const;
@@ -30,6 +51,7 @@ class Sysfs {
 
  private:
   std::filesystem::path root_;
+  std::string prefix_;  // before an absolute path
 };
 
 }  // namespace topology

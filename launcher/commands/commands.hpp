@@ -23,8 +23,13 @@ struct Command {
   std::vector<OptionInfo> options;
   std::size_t words = 0;
   int (*run)(const Options&);
+  std::vector<Command> subcommands = {};  // "host check": chosen by the next word
 };
 const std::vector<Command>& command_table();
+std::vector<Command> host_subcommands();
+
+// The row that the words name, a subcommand's if there is one; the words it took are gone from them. nullptr: none.
+const Command* find_command(std::vector<std::string>& words);
 
 int plan(const Options&);
 int run(const Options&);
@@ -41,6 +46,7 @@ int qmp(const Options&);
 int wait(const Options&);
 int recover(const Options&);
 int host(const Options&);
+int host_check(const Options&);
 int schema(const Options&);
 int completion(const Options&);
 int man(const Options&);

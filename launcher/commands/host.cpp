@@ -1,39 +1,40 @@
-// `vmrun host`: the machine as vmrun sees it; with --json what `vmrun plan --host FILE` reads. `vmrun schema`: for editors.
+// `vmrun host`: the machine as vmrun sees it, as a map or a drawing; with --json what `vmrun plan --host FILE` reads. Its
+// subcommands are the table below. `vmrun schema`: for editors.
 #include <fmt/format.h>
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/host_map.hpp"
 #include "topology/read_host.hpp"
 
 namespace launcher::commands {
 
-namespace {
-
-std::string node_text(const topology::HostTopology& host, const topology::Node& node, const HostConfig& config,
-                      const topology::Reservations& taken) {
-  std::string text =
-      fmt::format("node {}: CPUs {}, {} MiB free of {}\n", node.id, host.cpus_of_node(node.id).to_string(),
-                  node.memory_free.count >> 20, node.memory_total.count >> 20);
-  for (const topology::HugePagePool& pool : node.pools) {
-    if (pool.total > 0) text += fmt::format("  {} pages: {} free of {}\n", to_string(pool.page), pool.free, pool.total);
-  }
-  const topology::CpuSet free = topology::free_cpus(host, config.policy, taken) & host.cpus_of_node(node.id);
-  text += fmt::format("  free for VMs: CPUs {}\n", free.empty() ? "none" : free.to_string());
-  for (const topology::Reservation& vm : taken.vms) {
-    const topology::CpuSet here = vm.cpus & host.cpus_of_node(node.id);
-    if (!here.empty()) text += fmt::format("  VM {} owns: CPUs {}\n", vm.owner, here.to_string());
-  }
-  return text;
+// One row for each, run by a function of its own file; the words after `vmrun host` choose it.
+std::vector<Command> host_subcommands() {
+  return {
+      {"check",
+       "host check [SPEC]",
+       "what of this machine's settings keeps VMs slow, why, and how to change it; with a spec only what matters to it",
+       {{"json", "", "print JSON for a program"},
+        {"set", "KEY=VALUE", "override a key of the spec (may be given several times)", true},
+        {"verbose", "", "also print each thing that is well"},
+        {"host", "FILE",
+         "check another machine: a file of scripts/capture-host, or a directory with its /sys and /proc"}},
+       1,
+       host_check}};
 }
-
-}  // namespace
 
 int host(const Options& options) {
   auto topology = topology::read_this_host(topology::Devices::read);
   if (!topology) throw std::runtime_error("cannot read this host: " + topology.error());
   const HostConfig config = host_config_or_throw(options);
+  const topology::Reservations taken = read_reservations(run_base());
+  if (const auto file = options.value("svg")) {
+    draw_host(*topology, config.policy, taken, *file);
+    return done;
+  }
   const auto binary = find_qemu(config.qemu);
   const auto features = binary ? qemu_features(*binary, Cache::read_only) : std::unexpected(binary.error());
   if (options.flag("json")) {
@@ -42,16 +43,8 @@ int host(const Options& options) {
     print_json(out);
     return done;
   }
-  const topology::Reservations taken = read_reservations(run_base());
-  std::string text = fmt::format("{}\n{} CPUs in {} nodes, {} threads per core\n",
-                                 topology->cpu_model.empty() ? "CPU of unknown model" : topology->cpu_model,
-                                 topology->pus.size(), topology->nodes.size(), topology->threads_per_core());
-  const topology::CpuSet housekeeping = config.policy.housekeeping.value_or(topology::default_housekeeping(*topology));
-  text += fmt::format("housekeeping: {}\n", housekeeping.empty() ? "no CPU (the machine is too small to keep one)"
-                                                                 : "CPUs " + housekeeping.to_string());
-  for (const topology::Node& node : topology->nodes) text += node_text(*topology, node, config, taken);
-  text += features ? fmt::format("QEMU {} at {}\n", features->version, features->binary) : features.error() + "\n";
-  print(text);
+  print(host_map(*topology, config.policy, taken, terminal_columns()) +
+        (features ? fmt::format("QEMU {} at {}\n", features->version, features->binary) : features.error() + "\n"));
   return done;
 }
 

@@ -1,6 +1,8 @@
 // The table of subcommands; completion and man page are printed from it.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "launcher/commands/commands.hpp"
 
 namespace launcher::commands {
@@ -57,12 +59,31 @@ const std::vector<Command>& command_table() {
        qmp},
       {"wait", "wait NAME", "wait until it has ended and everything is put back", {json, timeout}, 1, wait},
       {"recover", "recover", "put back what a crash of vmrun or of this host left", {json}, 0, recover},
-      {"host", "host", "this machine as vmrun sees it", {json}, 0, host},
+      {"host",
+       "host",
+       "this machine as vmrun sees it, and who has which CPUs and pages",
+       {json, {"svg", "FILE", "draw it, with the running VMs on it, by hwloc's lstopo"}},
+       0,
+       host,
+       host_subcommands()},
       {"schema", "schema", "print the JSON schema of a spec, for an editor's completion", {}, 0, schema},
       {"completion", "completion", "print a completion script for bash", {}, 0, completion},
       {"man", "man", "print the manual page", {}, 0, man},
   };
   return table;
+}
+
+const Command* find_command(std::vector<std::string>& words) {
+  const std::vector<Command>* rows = &command_table();
+  const Command* found = nullptr;
+  while (!words.empty()) {
+    const auto row = std::find_if(rows->begin(), rows->end(), [&](const Command& c) { return c.name == words[0]; });
+    if (row == rows->end()) break;
+    found = &*row;
+    rows = &row->subcommands;
+    words.erase(words.begin());
+  }
+  return found;
 }
 
 int completion(const Options&) {
@@ -72,7 +93,12 @@ int completion(const Options&) {
     verbs += command.name + " ";
     std::string words;
     for (const OptionInfo& option : command.options) words += "--" + option.name + " ";
-    const bool file = command.usage.find("SPEC") != std::string::npos;
+    bool file = command.usage.find("SPEC") != std::string::npos;
+    for (const Command& sub : command.subcommands) {
+      words += sub.name + " ";
+      for (const OptionInfo& option : sub.options) words += "--" + option.name + " ";
+      file = file || sub.usage.find("SPEC") != std::string::npos;
+    }
     const bool vm = command.usage.find("NAME") != std::string::npos;
     cases += fmt::format("    {}) COMPREPLY=($(compgen {}-W \"{}{}\" -- \"$word\")) ;;\n", command.name,
                          file ? "-f -X '!*.toml' " : "", words, vm ? "$(command ls -- /run/vmrun 2>/dev/null)" : "");
@@ -86,6 +112,17 @@ int completion(const Options&) {
   return done;
 }
 
+namespace {
+
+std::string man_entry(const Command& command) {
+  std::string text = fmt::format(".TP\n.B {}\n{}\n", command.usage, command.summary);
+  for (const OptionInfo& option : command.options)
+    text += fmt::format(".br\n\\fB\\-\\-{}\\fR {}: {}\n", option.name, option.value, option.help);
+  return text;
+}
+
+}  // namespace
+
 int man(const Options&) {
   std::string text =
       ".TH VMRUN 1\n.SH NAME\nvmrun \\- one TOML file to a placed, pinned QEMU VM\n.SH SYNOPSIS\n.B vmrun\n.I "
@@ -95,13 +132,13 @@ int man(const Options&) {
       "pins every thread before the guest runs its first instruction, and puts everything back when the VM ends.\n.SH "
       "COMMANDS\n";
   for (const Command& command : command_table()) {
-    text += fmt::format(".TP\n.B {}\n{}\n", command.usage, command.summary);
-    for (const OptionInfo& option : command.options)
-      text += fmt::format(".br\n\\fB\\-\\-{}\\fR {}: {}\n", option.name, option.value, option.help);
+    text += man_entry(command);
+    for (const Command& sub : command.subcommands) text += man_entry(sub);
   }
   text +=
       ".SH EXIT STATUS\n0 done; 1 failed and undone; 2 problems in the spec, the usage or the host's fit; 3 not "
-      "everything could be undone.\n"
+      "everything could be undone.\n.br\n\\fBhost check\\fR: 0 without a finding of level problem, 1 with one.\n"
+      ".br\n\\fBhost check\\fR: 0 no problem was found (there may be warnings and advice); 1 at least one.\n"
       ".SH FILES\n.TP\n.I /etc/vmrun/host.toml\nhost-wide settings\n.TP\n.I /run/vmrun/NAME\na running VM's plan, "
       "journal, state and sockets\n";
   print(text);

@@ -20,6 +20,7 @@ TEST_CASE("files below another root") {
   CHECK(sysfs.read("/sys/a/text") == "one\ntwo");
   CHECK(sysfs.read("/sys/a/empty") == "");
   CHECK(sysfs.read("/sys/a/big")->size() == 10000);
+  CHECK(sysfs.read_start("/sys/a/big", 5000)->size() == 5000);
   CHECK_FALSE(sysfs.read("/sys/a/none"));
   CHECK_FALSE(sysfs.read("/sys/a"));
   CHECK(sysfs.read_number("/sys/a/number") == 42);
