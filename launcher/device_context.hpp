@@ -21,6 +21,7 @@ namespace launcher {
 struct DeviceKind {
   std::string_view table;   // its table in the spec: "disk"
   bool many = true;         // [[disk]]; false: one [console]
+  bool always = false;      // of a single one: a VM has it without its table, too
   unsigned first_slot = 0;  // of the eight slots of the board's first bus that it owns; 0: it is no PCI device
 };
 

@@ -45,6 +45,15 @@ void look_at_kvm(Facts& facts) {
   }
 }
 
+// A kind that starts a helper asks host.toml where it is.
+template <class Kind>
+DeviceFacts look(const Kind& one, const HostConfig& config) {
+  if constexpr (requires { look_at(one, config); })
+    return look_at(one, config);
+  else
+    return look_at(one);
+}
+
 }  // namespace
 
 Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
@@ -65,7 +74,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   rlimit memlock{};
   if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY) facts.memlock = memlock.rlim_cur;
   for (const Device& device : spec.devices) {
-    facts.devices.push_back(std::visit([](const auto& one) { return DeviceFacts{look_at(one)}; }, device));
+    facts.devices.push_back(std::visit([&](const auto& one) { return look(one, config); }, device));
   }
   facts.kernel_readable = spec.boot.kernel.empty() || may(spec.boot.kernel, R_OK);
   facts.initrd_readable = spec.boot.initrd.empty() || may(spec.boot.initrd, R_OK);

@@ -33,10 +33,19 @@ class Host {
   virtual void set_up(const std::string& interface) = 0;
   virtual void drop_tap(const std::string& name) = 0;  // gone already: fine
 
+  // A macvtap on the interface `over`. Fds as above; it stays until it is dropped. Only one that has this MAC is ours.
+  virtual std::vector<int> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                                        const std::string& mac, std::size_t queues) = 0;
+  virtual void drop_macvtap(const std::string& name, const std::string& mac) = 0;  // gone already: fine
+  // What goes out through the interface, and what comes in, in bits a second; 0: as much as will.
+  virtual void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) = 0;
+
   virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
   virtual int readable_copy(
       int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
   virtual int listen(const std::string& path, std::optional<unsigned> owner) = 0;  // owner: nullopt: ours
+  virtual int hold_path(const std::string& path) = 0;  // O_PATH: neither read nor written through it
+  virtual int make_directory(const std::string& path, std::optional<unsigned> owner) = 0;  // and hold it
 
   virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                           const std::function<void(const ProcessId&)>& written_down) = 0;
@@ -68,9 +77,15 @@ class LinuxHost final : public Host {
   void join_bridge(const std::string& interface, const std::string& bridge) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
+  std::vector<int> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                                const std::string& mac, std::size_t queues) override;
+  void drop_macvtap(const std::string& name, const std::string& mac) override;
+  void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
   int listen(const std::string& path, std::optional<unsigned> owner) override;
+  int hold_path(const std::string& path) override;
+  int make_directory(const std::string& path, std::optional<unsigned> owner) override;
   ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                   const std::function<void(const ProcessId&)>& written_down) override;
   void end_process(const ProcessId& process) override;

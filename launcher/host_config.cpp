@@ -2,6 +2,10 @@
 #include "launcher/host_config.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <sstream>
 
 #include "launcher/printable.hpp"
 #include "launcher/read_spec.hpp"
@@ -12,14 +16,21 @@ namespace {
 
 constexpr const char* default_file = "/etc/vmrun/host.toml";
 
+// The key of a program: a path or a name.
+void read_program(TableReader& root, std::string_view key, std::string& program) {
+  const std::string fallback = program;
+  program = root.text(key, fallback);
+  if (program.empty())
+    root.problem(key, "is empty; wanted a path, or a name to look up in PATH",
+                 fmt::format("write {} = \"{}\"", key, fallback));
+}
+
 HostConfig read_root(TableReader& root) {
   HostConfig config;
   config.policy.housekeeping = root.cpus_or_auto("housekeeping");
   config.policy.keep_free = root.size("keep_free", topology::mib(512), {0}, topology::gib(1u << 20));
-  config.qemu = root.text("qemu", config.qemu);
-  if (config.qemu.empty())
-    root.problem("qemu", "is empty; wanted a path, or a name to look up in PATH",
-                 "write qemu = \"qemu-system-x86_64\"");
+  read_program(root, "qemu", config.qemu);
+  read_program(root, "passt", config.passt);
   if (!root.is_text("user", "auto")) {
     const std::string user = root.text("user", "auto");
     if (user == "root" || user == "0")
@@ -35,6 +46,19 @@ HostConfig read_root(TableReader& root) {
 }
 
 }  // namespace
+
+std::optional<std::string> find_program(const std::string& name) {
+  namespace fs = std::filesystem;
+  if (name.find('/') != name.npos)
+    return access(name.c_str(), X_OK) == 0 ? std::optional(fs::canonical(name).string()) : std::nullopt;
+  const char* path = std::getenv("PATH");
+  std::stringstream folders(path != nullptr ? path : "/usr/bin:/bin");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const fs::path candidate = fs::path(folder) / name;
+    if (!folder.empty() && access(candidate.c_str(), X_OK) == 0) return fs::canonical(candidate).string();
+  }
+  return std::nullopt;
+}
 
 std::vector<KeyInfo> host_config_keys() {
   const std::expected<TomlDocument, TomlErrors> nothing = TomlDocument::parse("", "");

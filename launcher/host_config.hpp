@@ -16,9 +16,13 @@ class TomlDocument;
 struct HostConfig {
   topology::HostPolicy policy;              // housekeeping = "0-1" | "auto"; keep_free = "512M" (per node)
   std::string qemu = "qemu-system-x86_64";  // qemu: a path, or a name looked up in PATH
+  std::string passt = "passt";              // passt: likewise; for networks of mode "passt"
   std::optional<std::string> user;          // user = "auto" (a uid of its own per VM) | "name" of an existing user
   friend bool operator==(const HostConfig&, const HostConfig&) = default;
 };
+
+// A path, or a name looked up in PATH, as an absolute path; nullopt: nothing there that can be executed.
+std::optional<std::string> find_program(const std::string& name);
 
 struct HostConfigErrors;
 // file == "" reads /etc/vmrun/host.toml if it exists. Problems name keys of that file; rendered text on error.

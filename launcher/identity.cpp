@@ -34,6 +34,14 @@ std::string tap_of(const std::string& vm, unsigned nic) {
   return fmt::format("v{}{:02x}{:02x}{:02x}.{}", readable, hash.data[0], hash.data[1], hash.data[2], nic);
 }
 
+std::uint32_t cid_of(const std::string& vm) {
+  const auto hash = derive(vm, "vsock");
+  std::uint32_t value = 0;
+  for (int i = 0; i < 4; ++i) value = value << 8 | hash.data[i];
+  constexpr std::uint32_t least = 1u << 16, end = 1u << 31;
+  return least + value % (end - least);
+}
+
 unsigned uid_of(const std::string& vm) {
   const auto hash = derive(vm, "uid");
   unsigned value = 0;

@@ -1,11 +1,7 @@
-// The verbs on this machine: sysfs for pools, /dev/net/tun and interface ioctls for taps, sockets, processes.
+// The verbs on this machine: sysfs for pools, files, sockets, processes; those of networks are in linux_host_net.cpp.
 #include <fcntl.h>
-#include <linux/if.h>
-#include <linux/if_tun.h>
 #include <linux/prctl.h>
-#include <linux/sockios.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
@@ -15,7 +11,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
@@ -38,62 +33,6 @@ std::string pool_path(unsigned node, topology::Bytes page) {
          std::to_string(page.count / 1024) + "kB/nr_hugepages";
 }
 
-class Socket {
- public:
-  Socket() : fd_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    if (fd_ < 0) refuse("socket");
-  }
-  ~Socket() { close(fd_); }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-ifreq request_for(const std::string& interface) {
-  ifreq request{};
-  if (interface.empty() || interface.size() >= IFNAMSIZ) {
-    throw std::invalid_argument("'" + interface + "' is no interface name (1 to 15 characters)");
-  }
-  std::memcpy(request.ifr_name, interface.data(), interface.size());
-  return request;
-}
-
-int open_queue(const std::string& name, int flags) {
-  const int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-  if (fd < 0) refuse("open /dev/net/tun");
-  ifreq request = request_for(name);
-  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags);
-  if (ioctl(fd, TUNSETIFF, &request) < 0) {
-    const int error = errno;
-    close(fd);
-    refuse("tap " + name, error);
-  }
-  return fd;
-}
-
-std::vector<int> open_queues(const std::string& name, std::size_t queues, int first_flags, int flags) {
-  std::vector<int> fds;
-  try {
-    for (std::size_t i = 0; i < queues; ++i) fds.push_back(open_queue(name, i == 0 ? first_flags : flags));
-  } catch (...) {
-    for (int fd : fds) close(fd);
-    throw;
-  }
-  return fds;
-}
-
-// A bridge without an address of its own takes the lowest of its ports: a tap must not change it as VMs come and go.
-void make_address_high(const std::string& tap) {
-  const Socket socket;
-  ifreq request = request_for(tap);
-  if (ioctl(socket.fd(), SIOCGIFHWADDR, &request) < 0) refuse("address of " + tap);
-  request.ifr_hwaddr.sa_data[0] = static_cast<char>(0xfe);
-  if (ioctl(socket.fd(), SIOCSIFHWADDR, &request) < 0) refuse("address of " + tap);
-}
-
 }  // namespace
 
 std::uint64_t LinuxHost::pool_total(unsigned node, topology::Bytes page) {
@@ -112,60 +51,6 @@ std::uint64_t LinuxHost::set_pool(unsigned node, topology::Bytes page, std::uint
 void LinuxHost::compact_memory(unsigned node) {
   // best effort: a kernel without compaction has no such file, and the pool is read back anyway
   (void)topology::Sysfs{}.write("/sys/devices/system/node/node" + std::to_string(node) + "/compact", "1");
-}
-
-std::vector<int> LinuxHost::make_tap(const std::string& name, std::size_t queues) {
-  const int multi = queues > 1 ? IFF_MULTI_QUEUE : 0;
-  std::vector<int> fds = open_queues(name, queues, multi | IFF_TUN_EXCL, multi);
-  try {
-    make_address_high(name);
-  } catch (...) {
-    for (int fd : fds) close(fd);
-    throw;
-  }
-  return fds;
-}
-
-std::vector<int> LinuxHost::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {
-  const int multi = multi_queue ? IFF_MULTI_QUEUE : 0;
-  return open_queues(name, queues, multi, multi);
-}
-
-void LinuxHost::set_mtu(const std::string& interface, unsigned mtu) {
-  const Socket socket;
-  ifreq request = request_for(interface);
-  request.ifr_mtu = static_cast<int>(mtu);
-  if (ioctl(socket.fd(), SIOCSIFMTU, &request) < 0) refuse("MTU of " + interface);
-}
-
-void LinuxHost::join_bridge(const std::string& interface, const std::string& bridge) {
-  const Socket socket;
-  ifreq port = request_for(interface);
-  if (ioctl(socket.fd(), SIOCGIFINDEX, &port) < 0) refuse("find " + interface);
-  ifreq request = request_for(bridge);
-  request.ifr_ifindex = port.ifr_ifindex;
-  if (ioctl(socket.fd(), SIOCBRADDIF, &request) < 0) refuse("attach " + interface + " to bridge " + bridge);
-}
-
-void LinuxHost::set_up(const std::string& interface) {
-  const Socket socket;
-  ifreq request = request_for(interface);
-  if (ioctl(socket.fd(), SIOCGIFFLAGS, &request) < 0) refuse("flags of " + interface);
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-  if (ioctl(socket.fd(), SIOCSIFFLAGS, &request) < 0) refuse("bring up " + interface);
-}
-
-void LinuxHost::drop_tap(const std::string& name) {
-  // A tap of ours lives as long as its fds, so this only matters when an fd outlived its owner: attach alone, and let
-  // go of the last queue. Not there (ENODEV on a look-up): nothing to do.
-  // A child that was forked when its parent was killed holds it until it sees so, a moment later: that long we wait.
-  const Socket socket;
-  ifreq request = request_for(name);
-  for (int attempt = 0; attempt < 200; ++attempt) {
-    if (ioctl(socket.fd(), SIOCGIFINDEX, &request) < 0) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  throw std::runtime_error("tap " + name + " is still there: some process holds it open");
 }
 
 int LinuxHost::open_file(const std::string& path, bool writable, bool direct) {
@@ -214,6 +99,18 @@ int LinuxHost::listen(const std::string& path, std::optional<unsigned> owner) {
     refuse("give away " + path, why);
   }
   return fd;
+}
+
+int LinuxHost::hold_path(const std::string& path) {
+  const int fd = open(path.c_str(), O_PATH | O_CLOEXEC);
+  if (fd < 0) refuse("find " + path);
+  return fd;
+}
+
+int LinuxHost::make_directory(const std::string& path, std::optional<unsigned> owner) {
+  if (mkdir(path.c_str(), 0700) < 0) refuse("make directory " + path);
+  if (owner && chown(path.c_str(), *owner, *owner) < 0) refuse("give away " + path);
+  return hold_path(path);
 }
 
 ProcessId LinuxHost::spawn(const ChildSpec& child, const FdLayout& fds,

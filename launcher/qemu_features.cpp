@@ -15,9 +15,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <system_error>
 
+#include "launcher/host_config.hpp"
 #include "launcher/process.hpp"
 #include "qmp/commands.hpp"
 #include "topology/json.hpp"
@@ -289,17 +289,10 @@ class Probe {
 }  // namespace
 
 std::expected<std::string, std::string> find_qemu(const std::string& name) {
-  if (name.find('/') != std::string::npos) {
-    if (access(name.c_str(), X_OK) == 0) return fs::canonical(name);
+  if (const auto found = find_program(name)) return *found;
+  if (name.find('/') != std::string::npos)
     return std::unexpected(
         fmt::format("QEMU: '{}' cannot be executed; set qemu in /etc/vmrun/host.toml to a binary that can", name));
-  }
-  const char* path = std::getenv("PATH");
-  std::stringstream folders(path != nullptr ? path : "/usr/bin:/bin");
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    const fs::path candidate = fs::path(folder) / name;
-    if (!folder.empty() && access(candidate.c_str(), X_OK) == 0) return fs::canonical(candidate);
-  }
   return std::unexpected(fmt::format(
       "QEMU: no '{}' in PATH; install it (Debian: apt install qemu-system-x86), or set qemu in /etc/vmrun/host.toml",
       name));

@@ -56,7 +56,11 @@ Spec read_root(TableReader& root) {
   boost::mp11::mp_for_each<boost::mp11::mp_transform<std::type_identity, Device>>([&](auto kind) {
     using Kind = typename decltype(kind)::type;
     const auto read = [&](TableReader& table) { spec.devices.emplace_back(Kind::read(table)); };
-    Kind::kind.many ? root.tables(Kind::kind.table, read) : root.table(Kind::kind.table, read);
+    const auto read_single = [&](TableReader& table) {
+      Kind one = Kind::read(table);
+      if (Kind::kind.always || root.has(Kind::kind.table)) spec.devices.emplace_back(std::move(one));
+    };
+    Kind::kind.many ? root.tables(Kind::kind.table, read) : root.table(Kind::kind.table, read_single);
   });
   root.table("boot", [&](TableReader& table) { spec.boot = read_boot(table); });
   root.finish();

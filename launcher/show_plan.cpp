@@ -89,7 +89,10 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
                                  })
                  ? "goes with the group"
                  : "nothing: it stays on";
-    if (std::holds_alternative<Listen>(planned.step)) undo = "goes with the VM's directory";
+    if (std::holds_alternative<StartHelper>(planned.step)) undo = "end it";
+    if (std::holds_alternative<LimitRate>(planned.step)) undo = "goes with the interface";
+    if (std::holds_alternative<Listen>(planned.step) || std::holds_alternative<MakeDirectory>(planned.step))
+      undo = "goes with the VM's directory";
     out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)),
                        undo.empty() ? "nothing: what was opened closes with QEMU" : undo);
     if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);

@@ -30,8 +30,9 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
-    "raise_pool", "trim_pool",    "make_tap",   "open_tap",    "drop_tap",   "open_vhost",   "open_file",    "listen",
-    "pair",       "start_helper", "start_qemu", "end_process", "make_group", "remove_group", "write_control"};
+    "raise_pool",   "trim_pool",  "make_tap",    "open_tap",   "drop_tap",     "make_macvtap",   "drop_macvtap",
+    "limit_rate",   "open_vhost", "open_file",   "listen",     "hold_path",    "make_directory", "pair",
+    "start_helper", "start_qemu", "end_process", "make_group", "remove_group", "write_control"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -67,6 +68,28 @@ void perform_make_tap(const MakeTap& tap, PerformContext& context) {
   if (tap.mtu) context.host.set_mtu(tap.name, *tap.mtu);
   if (!tap.bridge.empty()) context.host.join_bridge(tap.name, tap.bridge);
   context.host.set_up(tap.name);
+}
+
+void perform_make_macvtap(const MakeMacvtap& tap, PerformContext& context) {
+  hand_over(tap.fds, context.host.make_macvtap(tap.name, tap.over, tap.mode, tap.mac, tap.fds.size()), context.opened);
+  if (tap.mtu) context.host.set_mtu(tap.name, *tap.mtu);
+  context.host.set_up(tap.name);
+}
+
+std::string rate_text(std::uint64_t bits) {
+  constexpr std::uint64_t kilo = 1000;
+  const char* unit = "";
+  for (const char* larger : {"k", "M", "G"})
+    if (bits % kilo == 0 && bits >= kilo) bits /= kilo, unit = larger;
+  return fmt::format("{} {}bit/s", bits, unit);
+}
+
+std::string describe_limit(const LimitRate& limit) {
+  std::string text = fmt::format("limit {}:", limit.interface);
+  if (limit.receive != 0) text += fmt::format(" the guest receives at most {}", rate_text(limit.receive));
+  if (limit.send != 0)
+    text += fmt::format("{} sends at most {}", limit.receive != 0 ? "," : " the guest", rate_text(limit.send));
+  return text;
 }
 
 void perform_open_file(const OpenFile& file, PerformContext& context, std::optional<unsigned> uid) {
@@ -169,6 +192,14 @@ std::string describe(const Step& step) {
           },
           [](const OpenTap& s) { return fmt::format("open tap {} with {}", s.name, queues(s.fds.size())); },
           [](const DropTap& s) { return fmt::format("let tap {} go with its last fd", s.name); },
+          [](const MakeMacvtap& s) {
+            std::string text = fmt::format("make macvtap {} over {}, mode {}, {}, address {}", s.name, s.over, s.mode,
+                                           queues(s.fds.size()), s.mac);
+            if (s.mtu) text += fmt::format(", MTU {}", *s.mtu);
+            return text;
+          },
+          [](const DropMacvtap& s) { return fmt::format("remove macvtap {}", s.name); },
+          [](const LimitRate& s) { return describe_limit(s); },
           [](const OpenVhost& s) {
             return fmt::format("open /dev/vhost-net {}",
                                s.fds.size() == 1 ? "once" : fmt::format("{} times", s.fds.size()));
@@ -177,6 +208,8 @@ std::string describe(const Step& step) {
             return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only");
           },
           [](const Listen& s) { return fmt::format("listen on {}", s.path); },
+          [](const HoldPath& s) { return fmt::format("find {}", s.path); },
+          [](const MakeDirectory& s) { return fmt::format("make directory {} for QEMU", s.path); },
           [](const Pair&) { return std::string("make a pair of connected sockets"); },
           [](const StartHelper& s) {
             std::string text = "start " + s.role;
@@ -210,6 +243,11 @@ std::vector<Step> inverse_of(const Step& step) {
                           return std::vector<Step>{TrimPool{s.node, s.page, s.pages, s.floor}};
                         },
                         [](const MakeTap& s) { return std::vector<Step>{DropTap{s.name}}; },
+                        [](const MakeMacvtap& s) {
+                          return std::vector<Step>{DropMacvtap{s.name, s.mac}};
+                        },
+                        // goes with the interface, which is ours
+                        [](const LimitRate&) { return std::vector<Step>{}; },
                         // EndProcess{pid} is journalled by perform(), between fork and exec
                         [](const StartQemu&) { return std::vector<Step>{}; },
                         [](const StartHelper&) { return std::vector<Step>{}; },
@@ -220,6 +258,9 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const TrimPool&) { return std::vector<Step>{}; },
                         [](const OpenTap&) { return std::vector<Step>{}; },
                         [](const DropTap&) { return std::vector<Step>{}; },
+                        [](const DropMacvtap&) { return std::vector<Step>{}; },
+                        [](const HoldPath&) { return std::vector<Step>{}; },
+                        [](const MakeDirectory&) { return std::vector<Step>{}; },
                         [](const OpenVhost&) { return std::vector<Step>{}; },
                         [](const OpenFile&) { return std::vector<Step>{}; },
                         [](const EndProcess&) { return std::vector<Step>{}; },
@@ -233,28 +274,35 @@ std::vector<Step> inverse_of(const Step& step) {
 }
 
 void perform(const Step& step, PerformContext& context) {
-  std::visit(Overloaded{
-                 [&](const RaisePool& s) { perform_raise(s, context.host); },
-                 [&](const TrimPool& s) { perform_trim(s, context.host, context.other_raises); },
-                 [&](const MakeTap& s) { perform_make_tap(s, context); },
-                 [&](const OpenTap& s) {
-                   hand_over(s.fds, context.host.open_tap(s.name, s.fds.size(), s.multi_queue), context.opened);
-                 },
-                 [&](const DropTap& s) { context.host.drop_tap(s.name); },
-                 [&](const OpenVhost& s) {
-                   for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
-                 },
-                 [&](const OpenFile& s) { perform_open_file(s, context, context.uid); },
-                 [&](const Listen& s) { perform_listen(s, context); },
-                 [&](const Pair& s) { perform_pair(s, context.opened); },
-                 [&](const StartHelper& s) { perform_start_helper(s, context); },
-                 [&](const StartQemu& s) { perform_start(s, context); },
-                 [&](const EndProcess& s) { context.host.end_process(s.process); },
-                 [&](const MakeGroup& s) { context.host.make_group(s.path, s.shared); },
-                 [&](const RemoveGroup& s) { context.host.remove_group(s.path, s.shared); },
-                 [&](const WriteControl& s) { perform_write(s, context.host); },
-             },
-             step);
+  std::visit(
+      Overloaded{
+          [&](const RaisePool& s) { perform_raise(s, context.host); },
+          [&](const TrimPool& s) { perform_trim(s, context.host, context.other_raises); },
+          [&](const MakeTap& s) { perform_make_tap(s, context); },
+          [&](const OpenTap& s) {
+            hand_over(s.fds, context.host.open_tap(s.name, s.fds.size(), s.multi_queue), context.opened);
+          },
+          [&](const DropTap& s) { context.host.drop_tap(s.name); },
+          [&](const MakeMacvtap& s) { perform_make_macvtap(s, context); },
+          [&](const DropMacvtap& s) { context.host.drop_macvtap(s.name, s.mac); },
+          // what goes out through a tap is what the guest receives
+          [&](const LimitRate& s) { context.host.limit_rate(s.interface, s.receive, s.send); },
+          [&](const OpenVhost& s) {
+            for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
+          },
+          [&](const OpenFile& s) { perform_open_file(s, context, context.uid); },
+          [&](const Listen& s) { perform_listen(s, context); },
+          [&](const HoldPath& s) { context.opened.fds[s.fd] = context.host.hold_path(s.path); },
+          [&](const MakeDirectory& s) { context.opened.fds[s.fd] = context.host.make_directory(s.path, context.uid); },
+          [&](const Pair& s) { perform_pair(s, context.opened); },
+          [&](const StartHelper& s) { perform_start_helper(s, context); },
+          [&](const StartQemu& s) { perform_start(s, context); },
+          [&](const EndProcess& s) { context.host.end_process(s.process); },
+          [&](const MakeGroup& s) { context.host.make_group(s.path, s.shared); },
+          [&](const RemoveGroup& s) { context.host.remove_group(s.path, s.shared); },
+          [&](const WriteControl& s) { perform_write(s, context.host); },
+      },
+      step);
 }
 
 boost::json::value to_json(const Step& step) {

@@ -50,6 +50,27 @@ struct DropTap {
   std::string name;
   friend bool operator==(const DropTap&, const DropTap&) = default;
 };
+// A macvtap over an interface, and its queues. It is no child of its fds: DropMacvtap ends it.
+struct MakeMacvtap {
+  std::string name;
+  std::string over;  // "eth0"
+  std::string mode;  // "bridge", "private", "vepa", "passthru"
+  std::string mac;   // the guest's, too: the kernel hands over only packets to it
+  std::optional<unsigned> mtu;
+  std::vector<int> fds;  // child's numbers, one per queue
+  friend bool operator==(const MakeMacvtap&, const MakeMacvtap&) = default;
+};
+struct DropMacvtap {  // only one with that MAC is ours
+  std::string name;
+  std::string mac;
+  friend bool operator==(const DropMacvtap&, const DropMacvtap&) = default;
+};
+struct LimitRate {  // of an interface that vmrun made, with which the limit goes; bits a second, 0: none
+  std::string interface;
+  std::uint64_t receive = 0;  // what the guest receives
+  std::uint64_t send = 0;     // what it sends
+  friend bool operator==(const LimitRate&, const LimitRate&) = default;
+};
 struct OpenVhost {  // /dev/vhost-net, one fd per queue
   std::vector<int> fds;
   friend bool operator==(const OpenVhost&, const OpenVhost&) = default;
@@ -69,6 +90,16 @@ struct Listen {  // a unix socket bound and listening before QEMU exists; it lie
   int fd = -1;
   bool for_qemu = false;  // QEMU's user connects to it; else its owner is ours
   friend bool operator==(const Listen&, const Listen&) = default;
+};
+struct HoldPath {  // a file or socket of others, found but not opened: QEMU reaches it as /proc/self/fd/N
+  std::string path;
+  int fd = -1;
+  friend bool operator==(const HoldPath&, const HoldPath&) = default;
+};
+struct MakeDirectory {  // of QEMU's user, in the VM's own, with which it goes; QEMU reaches it in the same way
+  std::string path;
+  int fd = -1;
+  friend bool operator==(const MakeDirectory&, const MakeDirectory&) = default;
 };
 struct Pair {  // a connected pair of unix stream sockets, one end each for two processes
   int fd = -1;
@@ -119,8 +150,9 @@ struct EndProcess {
   friend bool operator==(const EndProcess&, const EndProcess&) = default;
 };
 
-using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, OpenVhost, OpenFile, Listen, Pair,
-                          StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl>;
+using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate,
+                          OpenVhost, OpenFile, Listen, HoldPath, MakeDirectory, Pair, StartHelper, StartQemu,
+                          EndProcess, MakeGroup, RemoveGroup, WriteControl>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {

@@ -16,7 +16,7 @@ struct Console {
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 
-  static constexpr DeviceKind kind{.table = "console", .many = false};
+  static constexpr DeviceKind kind{.table = "console", .many = false, .always = true};
   static Console read(TableReader& table);
   friend bool operator==(const Console&, const Console&) = default;
 };

@@ -1,145 +1,72 @@
-// A network card's keys, and what it becomes on the command line. The rule: what two of its own keys rule out together
-// is said here; what needs other tables is in spec_rules, what needs the host is found out before the plan.
+// What the machine says of a network card's host side, and what the card becomes in the guest.
 #include "launcher/devices/nic.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "launcher/host_config.hpp"
 #include "launcher/identity.hpp"
-#include "launcher/toml_reader.hpp"
 #include "topology/sysfs.hpp"
 
 namespace launcher {
 
 namespace {
 
-constexpr std::size_t longest_interface_name = 15;  // IFNAMSIZ - 1
-constexpr unsigned most_nic_queues = 256;           // MAX_TAP_QUEUES in the kernel's tun driver
+std::string link_file(const std::string& name, const char* file) { return "/sys/class/net/" + name + "/" + file; }
 
-bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
-
-bool is_mac(std::string_view text) {
-  if (text.size() != 17) return false;
-  for (std::size_t i = 0; i < text.size(); ++i)
-    if (i % 3 == 2 ? text[i] != ':' : !is_hex(text[i])) return false;
-  return true;
-}
-
-// Lower case, so that equal addresses are equal strings; "" if it is none, with a problem.
-std::string read_mac(TableReader& table) {
-  std::string mac = table.text("mac", "");
-  if (mac.empty()) return {};
-  if (!is_mac(mac)) {
-    table.problem("mac",
-                  fmt::format("\"{}\" is no MAC address; wanted six pairs of hex digits with colons between", mac),
-                  "for example mac = \"52:54:00:12:34:56\"; or leave it out: it is then derived from the VM's name");
-    return {};
+void look_at_bridge(const Nic& nic, Nic::Facts& facts) {
+  const topology::Sysfs sysfs;
+  facts.bridge_exists = sysfs.exists(link_file(nic.bridge, "bridge"));
+  for (const std::string& port : sysfs.list(link_file(nic.bridge, "brif"))) {
+    if (!facts.node) facts.node = sysfs.node_of(link_file(port, "device"));
   }
-  std::transform(mac.begin(), mac.end(), mac.begin(),
-                 [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c; });
-  const unsigned first = static_cast<unsigned>(std::stoul(mac.substr(0, 2), nullptr, 16));
-  if (mac == "00:00:00:00:00:00") {
-    table.problem("mac", "the all-zero address belongs to no card; wanted an address of its own for this card",
-                  "for example mac = \"52:54:00:12:34:56\"; or leave it out");
-    return {};
-  }
-  if (first & 1) {
-    table.problem(
-        "mac", fmt::format("\"{}\" is a multicast address (its first byte is odd); wanted that of a single card", mac),
-        fmt::format("make the first byte even, for example mac = \"{:02x}{}\"", first & ~1u, mac.substr(2)));
-    return {};
-  }
-  return mac;
+  facts.link_mtu = static_cast<unsigned>(sysfs.read_number(link_file(nic.bridge, "mtu")).value_or(0));
 }
 
-std::string read_interface(TableReader& table, std::string_view key) {
-  std::string name = table.text(key, "");
-  if (name.empty()) return {};
-  const bool bad_byte = std::any_of(name.begin(), name.end(),
-                                    [](unsigned char c) { return c <= 0x20 || c == 0x7f || c == '/' || c == ':'; });
-  if (name.size() <= longest_interface_name && !bad_byte && name != "." && name != "..") return name;
-  table.problem(
-      key,
-      fmt::format(
-          "\"{}\" cannot be the name of a network interface; wanted at most {} bytes without spaces, '/' and ':'", name,
-          longest_interface_name),
-      "`ip -br link` lists the interfaces of this host");
-  return {};
+void look_at_lower(const Nic& nic, Nic::Facts& facts) {
+  const topology::Sysfs sysfs;
+  facts.over_exists = sysfs.exists(link_file(nic.over, "ifindex"));
+  facts.over_is_port = sysfs.exists(link_file(nic.over, "master"));
+  facts.node = sysfs.node_of(link_file(nic.over, "device"));
+  facts.link_mtu = static_cast<unsigned>(sysfs.read_number(link_file(nic.over, "mtu")).value_or(0));
 }
 
-void check_user_mode(TableReader& table, const Nic& nic) {
-  for (const char* key : {"bridge", "tap"})
-    if (table.has(key))
-      table.problem(key, fmt::format("mode \"user\" has no {}; wanted mode \"tap\" with it", key),
-                    fmt::format("set mode = \"tap\", or remove {}", key));
-  if (nic.vhost == true)
-    table.problem("vhost",
-                  "true, but vhost moves the packets of a tap, and mode \"user\" has none; wanted false or \"auto\"",
-                  "set mode = \"tap\", or remove vhost");
-  if (nic.queues > 1u)
-    table.problem("queues",
-                  fmt::format("{} queues, but mode \"user\" can serve only one; wanted 1 or \"auto\"", *nic.queues),
-                  "set mode = \"tap\", or remove queues");
+void look_at_tap(const Nic& nic, Nic::Facts& facts) {
+  const auto flags = topology::Sysfs{}.read(link_file(nic.tap, "tun_flags"));
+  facts.tap_exists = flags.has_value();
+  constexpr unsigned long multi_queue = 0x0100;  // IFF_MULTI_QUEUE, include/uapi/linux/if_tun.h
+  facts.tap_multi_queue = flags && (std::strtoul(flags->c_str(), nullptr, 16) & multi_queue) != 0;
 }
 
-void check_tap_mode(TableReader& table, const Nic& nic) {
-  if (!nic.bridge.empty() && !nic.tap.empty())
-    table.problem(
-        "bridge",
-        "given together with tap; wanted one of them: a tap of your own is already attached where you want it",
-        "remove bridge to use that tap as it is, or remove tap to have vmrun make one and attach it to the bridge");
-  if (!table.has("bridge") && !table.has("tap"))
-    table.problem(
-        "mode", "\"tap\", but neither bridge nor tap says where its packets go; wanted one of them",
-        "add bridge = \"br0\" to have vmrun make a tap and attach it there, or tap = \"tap0\" to use one you made");
-  if (nic.packed == true && nic.vhost == true)
-    table.problem(
-        "packed",
-        "true together with vhost = true, but the kernel's vhost has no packed ring: the guest would get a split one; "
-        "wanted one of the two",
-        "remove packed (vhost with a split ring is the faster pair), or set vhost = false");
+bool usable(const std::string& path, mode_t type) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && (info.st_mode & S_IFMT) == type && access(path.c_str(), R_OK | W_OK) == 0;
+}
+
+void look_at_socket(const Nic& nic, Nic::Facts& facts) {
+  facts.socket_exists = usable(nic.socket, S_IFSOCK);
+  struct stat info {};
+  if (stat(nic.socket.c_str(), &info) < 0) return;
+  facts.socket_open_to_all = (info.st_mode & S_IWOTH) != 0;
+  facts.socket_uid = info.st_uid;
 }
 
 }  // namespace
 
-Nic Nic::read(TableReader& table) {
-  Nic nic;
-  const bool tap_by_default = table.has("bridge") || table.has("tap");
-  nic.mode = static_cast<Mode>(table.choice("mode", {"user", "tap"}, tap_by_default ? 1 : 0));
-  nic.bridge = read_interface(table, "bridge");
-  nic.tap = read_interface(table, "tap");
-  nic.vhost = table.flag_or_auto("vhost");
-  nic.queues = table.integer_or_auto("queues", 1, most_nic_queues);
-  nic.packed = table.flag_or_auto("packed");
-  nic.mac = read_mac(table);
-  nic.mtu = table.integer_or_auto("mtu", 68, 65535);  // what virtio-net's host_mtu takes
-  if (nic.mode == Mode::user)
-    check_user_mode(table, nic);
-  else
-    check_tap_mode(table, nic);
-  return nic;
-}
-
-Nic::Facts look_at(const Nic& nic) {
+Nic::Facts look_at(const Nic& nic, const HostConfig& config) {
   Nic::Facts facts;
-  const topology::Sysfs sysfs;
-  const auto net = [](const std::string& name, const char* file) { return "/sys/class/net/" + name + "/" + file; };
-  if (!nic.bridge.empty()) {
-    facts.bridge_exists = sysfs.exists(net(nic.bridge, "bridge"));
-    for (const std::string& port : sysfs.list(net(nic.bridge, "brif"))) {
-      if (!facts.node) facts.node = sysfs.node_of(net(port, "device"));
-    }
-    facts.bridge_mtu = static_cast<unsigned>(sysfs.read_number(net(nic.bridge, "mtu")).value_or(0));
-  }
-  if (!nic.tap.empty()) {
-    const auto flags = sysfs.read(net(nic.tap, "tun_flags"));
-    facts.tap_exists = flags.has_value();
-    constexpr unsigned long multi_queue = 0x0100;  // IFF_MULTI_QUEUE, include/uapi/linux/if_tun.h
-    facts.tap_multi_queue = flags && (std::strtoul(flags->c_str(), nullptr, 16) & multi_queue) != 0;
-  }
+  if (!nic.bridge.empty()) look_at_bridge(nic, facts);
+  if (!nic.over.empty()) look_at_lower(nic, facts);
+  if (!nic.tap.empty()) look_at_tap(nic, facts);
   facts.vhost_available = access("/dev/vhost-net", R_OK | W_OK) == 0;
+  if (!nic.socket.empty()) look_at_socket(nic, facts);
+  if (!nic.device.empty()) facts.device_usable = usable(nic.device, S_IFCHR);
+  if (nic.mode == Nic::Mode::passt) facts.passt = find_program(config.passt).value_or("");
+  if (const auto first = topology::Sysfs{}.read_number("/proc/sys/net/ipv4/ip_unprivileged_port_start"))
+    facts.first_free_port = static_cast<unsigned>(*first);
   return facts;
 }
 
@@ -147,6 +74,8 @@ Nic::Facts look_at(const Nic& nic) {
 Nic::Facts assumed(const Nic&) {
   Nic::Facts facts;
   facts.bridge_exists = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
+  facts.over_exists = facts.socket_exists = facts.socket_open_to_all = facts.device_usable = true;
+  facts.passt = "/usr/bin/passt";
   return facts;
 }
 
@@ -154,129 +83,75 @@ namespace {
 
 constexpr unsigned most_auto_queues = 8;  // each kernel vhost queue pair is a thread; guide 004 uses 8
 
-bool choose_vhost(const Nic& nic, const Nic::Facts& facts, const DeviceContext& context) {
-  if (nic.mode != Nic::Mode::tap) return false;
-  const bool available = facts.vhost_available;
-  if (nic.vhost == true && !available)
-    context.problem(
-        "vhost",
-        "true, but /dev/vhost-net cannot be opened; wanted the vhost_net module loaded and the right to open it",
-        "run `modprobe vhost_net`, or set vhost = \"auto\"");
-  if (!nic.vhost && !available)
-    context.note("vhost", "off: /dev/vhost-net cannot be opened (`modprobe vhost_net` would make it faster)");
-  return nic.vhost.value_or(available);
+bool choose_vhost(const Nic& nic, const Nic::Facts& facts) {
+  return nic.is_tap() && nic.vhost.value_or(facts.vhost_available);
 }
 
 unsigned queue_pairs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus) {
-  if (nic.mode == Nic::Mode::user) return 1;
+  if (nic.mode == Nic::Mode::user || nic.mode == Nic::Mode::passt) return 1;
+  if (!nic.is_tap()) return nic.queues.value_or(1);  // only the process or device behind it knows how many it has
   if (!nic.tap.empty() && !facts.tap_multi_queue) return 1;
   return nic.queues.value_or(std::min(vcpus, most_auto_queues));
 }
 
-void check_backend(const Nic& nic, const Nic::Facts& facts, const DeviceContext& context) {
-  if (nic.mode != Nic::Mode::tap) return;
-  if (!nic.bridge.empty() && !facts.bridge_exists)
-    context.problem(
-        "bridge", fmt::format("this host has no bridge '{}'", nic.bridge),
-        fmt::format("make it with `ip link add {0} type bridge && ip link set {0} up`, or use mode = \"user\"",
-                    nic.bridge));
-  if (!nic.tap.empty() && !facts.tap_exists)
-    context.problem("tap", fmt::format("this host has no tap '{}'", nic.tap),
-                    fmt::format("make it with `ip tuntap add {} mode tap multi_queue`, or name a bridge", nic.tap));
-  if (!nic.bridge.empty() && !context.root)
-    context.problem("bridge", "making a tap and attaching it needs root; this is an ordinary user",
-                    "run vmrun as root, hand in a tap that you own (tap = \"tap0\"), or use mode = \"user\"");
-  if (!nic.tap.empty() && facts.tap_exists && !facts.tap_multi_queue && nic.queues > 1u)
-    context.problem(
-        "queues", fmt::format("{} queues, but tap '{}' was made without multi_queue", *nic.queues, nic.tap),
-        fmt::format("make it again with `ip tuntap add {} mode tap multi_queue`, or set queues = 1", nic.tap));
-  if (nic.mtu && facts.bridge_mtu != 0 && *nic.mtu > facts.bridge_mtu)
-    context.problem("mtu",
-                    fmt::format("{}, but bridge {} passes at most {} bytes; larger packets would be lost", *nic.mtu,
-                                nic.bridge, facts.bridge_mtu),
-                    fmt::format("run `ip link set {} mtu {}`, or lower mtu", nic.bridge, *nic.mtu));
+NicChoice choose(const Nic& nic, const Nic::Facts& facts, const DeviceContext& context) {
+  NicChoice choice;
+  choice.vhost = choose_vhost(nic, facts);
+  choice.queues = queue_pairs(nic, facts, context.vcpus);
+  const bool by_qemu = nic.mode != Nic::Mode::vhost_user && nic.mode != Nic::Mode::vdpa;
+  choice.packed = nic.packed.value_or(context.qemu.has("virtio-net-pci.packed") && !choice.vhost && by_qemu);
+  choice.mtu = nic.mtu;
+  if (!choice.mtu && facts.link_mtu > 1500) choice.mtu = facts.link_mtu;
+  choice.mac = nic.mac.empty() ? mac_of(context.vm, context.index) : nic.mac;
+  return choice;
 }
 
-std::string joined(const std::vector<int>& fds) { return fmt::format("{}", fmt::join(fds, ":")); }
-
-std::vector<int> take(DeviceContext& context, unsigned queues, const std::string& what) {
-  std::vector<int> fds;
-  for (unsigned i = 0; i < queues; ++i) fds.push_back(context.fds.take(what));
-  return fds;
-}
-
-// Steps that open the tap (and vhost), and the -netdev that takes their fds.
-void add_tap(const Nic& nic, const Nic::Facts& facts, DeviceContext& context, unsigned queues, bool vhost,
-             std::optional<unsigned> mtu) {
-  const std::vector<int> taps = take(context, queues, fmt::format("net{} tap", context.index));
-  if (nic.tap.empty())
-    context.steps.push_back({MakeTap{tap_of(context.vm, context.index), nic.bridge, mtu, taps},
-                             "one queue per virtqueue pair", context.origin("bridge")});
-  else
-    context.steps.push_back({OpenTap{nic.tap, facts.tap_multi_queue, taps}, "the tap given", context.origin("tap")});
-  Opts netdev("tap");
-  netdev.set("id", fmt::format("net{}-host", context.index))
-      .set(queues > 1 ? "fds" : "fd", joined(taps))
-      .set("vhost", vhost);
-  if (vhost) {
-    const std::vector<int> workers = take(context, queues, fmt::format("net{} vhost", context.index));
-    context.steps.push_back({OpenVhost{workers}, "packets move in the kernel, past QEMU",
-                             nic.vhost ? context.origin("vhost") : "guide 004"});
-    netdev.set(queues > 1 ? "vhostfds" : "vhostfd", joined(workers));
-  }
-  context.args.add("-netdev", netdev, vhost ? "tap with a vhost worker per queue pair" : "tap, served by QEMU",
-                   context.origin(nic.tap.empty() ? "bridge" : "tap"));
+// What "auto" became.
+void tell(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, const DeviceContext& context) {
+  if (nic.is_tap() && !nic.vhost && !facts.vhost_available)
+    context.note("vhost", "off: /dev/vhost-net cannot be opened (`modprobe vhost_net` would make it faster)");
+  if (!nic.packed && choice.vhost)
+    context.note("packed", "off: kernel vhost has no packed ring and would fall back to a split one");
+  if (nic.packed == true && (nic.mode == Nic::Mode::vhost_user || nic.mode == Nic::Mode::vdpa))
+    context.note("packed", "in use when what serves the card offers it, too");
+  if (!nic.mtu && choice.mtu)
+    context.note("mtu", nic.over.empty() ? fmt::format("{}: what bridge {} has", *choice.mtu, nic.bridge)
+                                         : fmt::format("{}: what {} has", *choice.mtu, nic.over));
 }
 
 }  // namespace
 
 DeviceNeeds needs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus) {
-  const bool vhost = nic.mode == Nic::Mode::tap && nic.vhost.value_or(facts.vhost_available);
-  return {.vhost_workers = vhost ? queue_pairs(nic, facts, vcpus) : 0, .node = facts.node};
+  return {.vhost_workers = choose_vhost(nic, facts) ? queue_pairs(nic, facts, vcpus) : 0,
+          .node = facts.node,
+          // a vDPA device may be another process (VDUSE), or one that reads and writes pinned pages
+          .shared_memory = nic.mode == Nic::Mode::vhost_user || nic.mode == Nic::Mode::vdpa,
+          .locked_memory = nic.mode == Nic::Mode::vdpa};
 }
 
 void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context) {
   const std::size_t problems = context.problems.size();
-  check_backend(nic, facts, context);
-  const bool vhost = choose_vhost(nic, facts, context);
-  const unsigned queues = queue_pairs(nic, facts, context.vcpus);
-  const bool known = context.qemu.has("virtio-net-pci.packed");
-  if (nic.packed == true && vhost)
-    context.problem("packed",
-                    "true, but kernel vhost serves this card and has no packed ring: the guest would get a split one",
-                    "set vhost = false, or remove packed");
-  if (nic.packed == true && !known)
-    context.problem("packed", fmt::format("QEMU {} has no packed virtqueues for virtio-net", context.qemu.version),
-                    "remove packed");
+  const NicChoice choice = choose(nic, facts, context);
+  check(nic, facts, choice, context);
   if (context.problems.size() > problems) return;
-  const bool packed = nic.packed.value_or(known && !vhost);
-  if (!nic.packed && vhost)
-    context.note("packed", "off: kernel vhost has no packed ring and would fall back to a split one");
-  std::optional<unsigned> mtu = nic.mtu;
-  if (!mtu && facts.bridge_mtu > 1500) {
-    mtu = facts.bridge_mtu;
-    context.note("mtu", fmt::format("{}: what bridge {} has", *mtu, nic.bridge));
-  }
-  const std::string host_side = fmt::format("net{}-host", context.index);
-  if (nic.mode == Nic::Mode::user)
-    context.args.add("-netdev", Opts("user").set("id", host_side), "no rights needed; slower than a tap",
-                     context.origin("mode"));
-  else
-    add_tap(nic, facts, context, queues, vhost, mtu);
+  tell(nic, facts, choice, context);
+  context.claim("mac", "MAC address " + choice.mac);
+  add_host_side(nic, facts, choice, context);
   Opts device("virtio-net-pci");
-  device.set("id", fmt::format("net{}", context.index)).set("netdev", host_side);
+  device.set("id", fmt::format("net{}", context.index)).set("netdev", fmt::format("net{}-host", context.index));
   context.set_address(device);
-  const std::string mac = nic.mac.empty() ? mac_of(context.vm, context.index) : nic.mac;
-  context.claim("mac", "MAC address " + mac);
-  if (nic.mode == Nic::Mode::tap)
-    context.claim("tap", "tap " + (nic.tap.empty() ? tap_of(context.vm, context.index) : nic.tap));
-  device.set("mac", mac).set("packed", packed);
-  if (queues > 1) device.set("mq", true).set("vectors", 2 * queues + 2);
-  if (mtu) device.set("host_mtu", *mtu);
+  device.set("mac", choice.mac).set("packed", choice.packed);
+  if (choice.queues > 1) device.set("mq", true).set("vectors", 2 * choice.queues + 2);
+  if (choice.mtu) device.set("host_mtu", *choice.mtu);
+  if (nic.rx_queue_size) device.set("rx_queue_size", *nic.rx_queue_size);
+  if (nic.tx_queue_size) device.set("tx_queue_size", *nic.tx_queue_size);
+  if (nic.rss) device.set("rss", true);
+  if (nic.hash) device.set("hash", true);
   if (!context.boots_from_net) device.set("romfile", "");
   context.args.add("-device", device,
-                   queues > 1 ? fmt::format("{} queue pairs; vectors = 2 x {} + config + control", queues, queues)
-                              : "one queue pair",
+                   choice.queues > 1 ? fmt::format("{} queue pairs; vectors = 2 x {} + config + control", choice.queues,
+                                                   choice.queues)
+                                     : "one queue pair",
                    nic.queues ? context.origin("queues") : "guide 001");
 }
 

@@ -1,43 +1,85 @@
-// A network card: virtio-net over a tap (with vhost) or user networking. Owns PCI slots 0x10-0x17.
+// A network card: virtio-net over a tap (with vhost), a macvtap, passt, another process (vhost-user), a vDPA device or
+// QEMU's own user networking. Owns PCI slots 0x10-0x17.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "launcher/device_context.hpp"
 #include "launcher/problem.hpp"
+#include "topology/bytes.hpp"
 
 namespace launcher {
 
 class TableReader;
+struct HostConfig;
+
+// A port of the host that leads into the guest: "tcp:2222:22", "udp:127.0.0.1:5353:53".
+struct Forward {
+  bool udp = false;
+  std::string address;  // of the host, IPv4; "": all
+  unsigned host_port = 0, guest_port = 0;
+  friend bool operator==(const Forward&, const Forward&) = default;
+};
 
 struct Nic {
-  enum class Mode { user, tap };
+  enum class Mode { user, tap, macvtap, passt, vhost_user, vdpa };
 
-  Mode mode = Mode::user;          // net.mode: "user" | "tap"; default: tap when bridge or tap is given
-  std::string bridge;              // net.bridge: the tap vmrun makes joins it; only with mode tap
-  std::string tap;                 // net.tap: an existing tap to use; "": vmrun makes one for the VM's life
-  std::optional<bool> vhost;       // net.vhost; auto: on for a tap where /dev/vhost-net is
-  std::optional<unsigned> queues;  // net.queues; auto: one per vCPU, at most 8, for a tap; 1 for user
-  std::optional<bool> packed;      // net.packed; auto: on without vhost (kernel vhost has no packed ring)
-  std::string mac;                 // net.mac: "52:54:00:12:34:56"; "": derived from VM name and index
-  std::optional<unsigned> mtu;     // net.mtu, 68..65535; auto: what the bridge has, unset for user
+  Mode mode = Mode::user;               // net.mode; default: what the other keys say, else "user"
+  std::string bridge = {};              // net.bridge: the tap vmrun makes joins it; only with mode tap
+  std::string tap = {};                 // net.tap: an existing tap to use; "": vmrun makes one for the VM's life
+  std::string over = {};                // net.over: the interface a macvtap is made on
+  std::string macvtap = "bridge";       // net.macvtap: "bridge" | "private" | "vepa" | "passthru"
+  std::string socket = {};              // net.socket: where the vhost-user process listens
+  bool server = false;                  // net.server: QEMU listens, in the VM's directory, and that process connects
+  std::string device = {};              // net.device: "/dev/vhost-vdpa-0"
+  std::vector<Forward> forward = {};    // net.forward; modes user and passt
+  std::optional<bool> vhost = {};       // net.vhost; auto: on for a tap where /dev/vhost-net is
+  std::optional<unsigned> queues = {};  // net.queues; auto: one per vCPU, at most 8, for a tap; else 1
+  std::optional<bool> packed = {};      // net.packed; auto: on without vhost (kernel vhost has no packed ring)
+  std::string mac = {};                 // net.mac: "52:54:00:12:34:56"; "": derived from VM name and index
+  std::optional<unsigned> mtu = {};     // net.mtu, 68..65535; auto: what the bridge or interface has
+  std::optional<unsigned> rx_queue_size = {}, tx_queue_size = {};  // net.[rt]x_queue_size: 256, 512, 1024; auto: 256
+  std::optional<unsigned> poll_us = {};        // net.poll_us: a vhost worker looks so long before it sleeps; 0: not
+  std::optional<topology::Bytes> sndbuf = {};  // net.sndbuf: of the tap; auto: without a limit
+  bool rss = false, hash = false;              // net.rss, net.hash: receive steering, and its hash told to the guest
+  std::uint64_t receive_limit = 0, send_limit = 0;  // net.[..]_limit: "1Gbit", in bits a second; 0: none
 
   struct Facts {
-    std::optional<unsigned> node;  // of the bridge's first port that has one
+    std::optional<unsigned> node;  // of the bridge's first port that has one, or of the interface below a macvtap
     bool bridge_exists = false, tap_exists = false, tap_multi_queue = false, vhost_available = false;
-    unsigned bridge_mtu = 0;
+    bool over_exists = false, over_is_port = false, socket_exists = false, device_usable = false;
+    bool socket_open_to_all = false;
+    unsigned socket_uid = 0;
+    unsigned link_mtu = 0;            // the bridge's, or that of `over`
+    unsigned first_free_port = 1024;  // below it a port needs rights
+    std::string passt;                // its path; "": there is none
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 
   static constexpr DeviceKind kind{.table = "net", .first_slot = slots::nics};
   static Nic read(TableReader& table);
+  bool is_tap() const { return mode == Mode::tap || mode == Mode::macvtap; }  // packets pass a tap's queues
   friend bool operator==(const Nic&, const Nic&) = default;
 };
 
-Nic::Facts look_at(const Nic& nic);
+Nic::Facts look_at(const Nic& nic, const HostConfig& config);
 Nic::Facts assumed(const Nic& nic);
 DeviceNeeds needs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus);
 void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context);
+
+// What the plan decides of a card before its two halves, the host's and the guest's, are written.
+struct NicChoice {
+  bool vhost = false, packed = false;
+  unsigned queues = 1;
+  std::optional<unsigned> mtu;
+  std::string mac;
+};
+// nic_check.cpp: what this host or this QEMU cannot do.
+void check(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, const DeviceContext& context);
+// nic_host.cpp: steps, and the -netdev that takes their fds.
+void add_host_side(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, DeviceContext& context);
 
 }  // namespace launcher

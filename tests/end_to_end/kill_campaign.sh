@@ -2,8 +2,8 @@
 # Kills vmrun, QEMU, or both with SIGKILL at a random instant of a VM's life, then runs `vmrun recover`, and compares everything
 # a VM changes with what was there before: each node's pools, interfaces, bridge ports, processes, /run/vmrun, mounts, /dev/shm.
 #   tests/end_to_end/kill_campaign.sh VMRUN [ROUNDS] [SEED]      (200 rounds)
-# Each round draws: QEMU's version, run or start, 2M pages on an empty or partly filled pool, bridge, disk, who is killed, and
-# when. The last lines say how many rounds ended equal, and how far the VMs had come when they were hit.
+# Each round draws: QEMU's version, run or start, 2M pages on an empty or partly filled pool, bridge, macvtap, passt, disk, who is
+# killed, and when. The last lines say how many rounds ended equal, and how far the VMs had come when they were hit.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
@@ -15,6 +15,15 @@ echo "seed ${3:-$$}"
 bridge=vmrune2e4
 make_bridge "$bridge" || skip "no bridge can be made here"
 truncate -s 16M "$work/disk.img"
+with_passt=$(command -v passt && ip -4 route show default | grep .) || with_passt='' # it takes the host's own address
+lower=vmrune2e8
+if ip link add "$lower" type veth peer name "${lower}p" 2>/dev/null; then
+    bridges+=("$lower")
+    ip link set "$lower" up
+    ip link set "${lower}p" up
+else
+    lower=''
+fi
 take_pool
 
 draw() { echo $((RANDOM % $1)); }
@@ -29,6 +38,8 @@ one_spec() { # NAME: what this round's VM has
         printf 'name = "%s"\naccel = "kvm"\n[cpu]\ncount = %d\nmodel = "qemu64"\npin = %s\n' "$1" $((1 + RANDOM % 2)) "$(chance 50 && echo '"off"' || echo '"auto"')"
         printf '[memory]\nsize = "%dM"\npage = "%s"\n' "$((64 << (RANDOM % 2)))" "$(chance 75 && echo 2M || echo 4K)"
         ! chance 60 || printf '[[net]]\nbridge = "%s"\n' "$bridge"
+        [ -z "$lower" ] || ! chance 40 || printf '[[net]]\nover = "%s"\n' "$lower"
+        [ -z "$with_passt" ] || ! chance 40 || printf '[[net]]\nmode = "passt"\n'
         ! chance 60 || printf '[[disk]]\npath = "disk.img"\n'
         rom_boot
     } | spec "$1"

@@ -59,6 +59,7 @@ class FakeHost::Verb {
 
 FakeHost::FakeHost(const fs::path& dir) : dir_(dir) {
   fs::create_directories(dir_ / "taps");
+  fs::create_directories(dir_ / "macvtaps");
   void* page = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) throw refusal(errno, "mmap");
   shared_ = new (page) Shared;
@@ -123,6 +124,8 @@ std::string FakeHost::snapshot(const fs::path& base) const {
   for (const auto& entry : fs::recursive_directory_iterator(dir_ / "groups", no_groups))
     if (entry.is_directory() && entry.path().filename().string().starts_with("v")) groups.insert(entry.path());
   for (const std::string& group : groups) text += "group " + fs::relative(group, dir_ / "groups").string() + "\n";
+  for (const auto& entry : fs::directory_iterator(dir_ / "macvtaps"))
+    text += "macvtap " + entry.path().filename().string() + "\n";
   std::set<std::string> files;
   std::error_code none_there;
   for (const auto& entry : fs::recursive_directory_iterator(base, none_there))
@@ -181,7 +184,8 @@ std::vector<int> FakeHost::open_tap(const std::string& name, std::size_t queues,
 }
 
 void FakeHost::need_interface(const std::string& name) const {
-  if (!tap_exists(name) && !persistent_taps_.contains(name)) throw refusal(ENODEV, "find " + name);
+  if (!tap_exists(name) && !persistent_taps_.contains(name) && !fs::exists(dir_ / "macvtaps" / name))
+    throw refusal(ENODEV, "find " + name);
 }
 
 void FakeHost::set_mtu(const std::string& interface, unsigned mtu) {
@@ -208,6 +212,32 @@ void FakeHost::drop_tap(const std::string& name) {
   verb.done();
 }
 
+// A macvtap is a file with its address in it: it stays, whoever holds its fds.
+std::vector<int> FakeHost::make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                                        const std::string& mac, std::size_t queues) {
+  Verb verb(*this, fmt::format("make_macvtap {} {} {} {} {}", name, over, mode, mac, queues));
+  if (fs::exists(dir_ / "macvtaps" / name)) throw refusal(EEXIST, "macvtap " + name);
+  std::ofstream(dir_ / "macvtaps" / name) << mac;
+  std::vector<int> fds;
+  for (std::size_t i = 0; i < queues; ++i) fds.push_back(empty_file());
+  verb.done();
+  return fds;
+}
+
+void FakeHost::drop_macvtap(const std::string& name, const std::string& mac) {
+  Verb verb(*this, fmt::format("drop_macvtap {} {}", name, mac));
+  std::ifstream file(dir_ / "macvtaps" / name);
+  std::string found;
+  if (file >> found && found == mac) fs::remove(dir_ / "macvtaps" / name);
+  verb.done();
+}
+
+void FakeHost::limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) {
+  Verb verb(*this, fmt::format("limit_rate {} {} {}", interface, out, in));
+  need_interface(interface);
+  verb.done();
+}
+
 int FakeHost::open_file(const std::string& path, bool writable, bool direct) {
   Verb verb(*this, fmt::format("open_file {}{}", path, writable ? " rw" : ""));
   const int fd =
@@ -225,6 +255,20 @@ int FakeHost::readable_copy(int fd, std::optional<unsigned> uid) {
 int FakeHost::listen(const std::string& path, std::optional<unsigned>) {
   Verb verb(*this, "listen " + path);
   const int fd = real_.listen(path, std::nullopt);
+  verb.done();
+  return fd;
+}
+
+int FakeHost::hold_path(const std::string& path) {
+  Verb verb(*this, "hold_path " + path);
+  const int fd = files_.contains(path) ? empty_file() : real_.hold_path(path);
+  verb.done();
+  return fd;
+}
+
+int FakeHost::make_directory(const std::string& path, std::optional<unsigned>) {
+  Verb verb(*this, "make_directory " + path);
+  const int fd = real_.make_directory(path, std::nullopt);
   verb.done();
   return fd;
 }

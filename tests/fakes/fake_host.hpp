@@ -76,9 +76,15 @@ class FakeHost final : public launcher::Host {
   void join_bridge(const std::string& interface, const std::string& bridge) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
+  std::vector<int> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                                const std::string& mac, std::size_t queues) override;
+  void drop_macvtap(const std::string& name, const std::string& mac) override;
+  void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
   int listen(const std::string& path, std::optional<unsigned> owner) override;
+  int hold_path(const std::string& path) override;
+  int make_directory(const std::string& path, std::optional<unsigned> owner) override;
   launcher::ProcessId spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
                             const std::function<void(const launcher::ProcessId&)>& written_down) override;
   void end_process(const launcher::ProcessId& process) override;

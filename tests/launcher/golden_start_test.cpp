@@ -100,9 +100,17 @@ std::optional<std::string> stand_in(const std::string& option, const std::string
   if (option == "-blockdev" && value.starts_with("driver=host_device,")) return "driver=file," + value.substr(19);
   if (option == "-blockdev" && value.starts_with("driver=qcow2"))
     return "driver=raw," + without(value.substr(13), {"backing"});
+  const auto user_network = [&] {
+    return "user," + only(value, [](const std::string& part) { return part.starts_with("id="); });
+  };
   if (option == "-netdev" && value.starts_with("tap"))
-    return root ? without(value, {"vhost", "vhostfd", "vhostfds"})
-                : "user," + only(value, [](const std::string& part) { return part.starts_with("id="); });
+    return root ? without(value, {"vhost", "vhostfd", "vhostfds"}) : user_network();
+  // the process or device that would answer is not here; without it the transmit ring has its usual length
+  if (option == "-netdev" && (value.starts_with("vhost-user,") || value.starts_with("vhost-vdpa,")))
+    return user_network();
+  if (option == "-chardev" && value.find("-peer,path=") != value.npos) return std::nullopt;
+  if (option == "-device" && value.starts_with("virtio-net-pci,")) return without(value, {"tx_queue_size"});
+  if (option == "-device" && value.starts_with("vhost-vsock-pci,")) return std::nullopt;
   for (const char* gone : {"-kernel", "-initrd", "-append", "-bios"}) {
     if (option == gone) return std::nullopt;
   }
@@ -126,6 +134,7 @@ class Stage {
       if (const auto* pair = std::get_if<Pair>(&planned.step)) open_pair(*pair);
       if (const auto* tap = std::get_if<MakeTap>(&planned.step)) open_tap(tap->fds);
       if (const auto* tap = std::get_if<OpenTap>(&planned.step)) open_tap(tap->fds);
+      if (const auto* tap = std::get_if<MakeMacvtap>(&planned.step)) open_tap(tap->fds);
     }
   }
 

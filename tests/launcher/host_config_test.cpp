@@ -37,19 +37,21 @@ TEST_CASE("every setting of the host has a default") {
 
 TEST_CASE("settings of the host are read") {
   const auto config = read(
-      "housekeeping = \"0-1,8\"\nkeep_free = \"1G\"\nqemu = \"/opt/qemu/bin/qemu-system-x86_64\"\nuser = \"vmrun\"\n");
+      "housekeeping = \"0-1,8\"\nkeep_free = \"1G\"\nqemu = \"/opt/qemu/bin/qemu-system-x86_64\"\nuser = \"vmrun\"\n"
+      "passt = \"/opt/passt\"\n");
   REQUIRE(config);
   CHECK(config->policy.housekeeping == *topology::CpuSet::parse("0-1,8"));
   CHECK(config->policy.keep_free == topology::gib(1));
   CHECK(config->qemu == "/opt/qemu/bin/qemu-system-x86_64");
   CHECK(config->user == "vmrun");
+  CHECK(config->passt == "/opt/passt");
 }
 
 TEST_CASE("what is wrong with them is said all at once") {
-  const auto config = read("house_keeping = \"0\"\nkeep_free = 512\nqemu = \"\"\nuser = \"root\"\n");
+  const auto config = read("house_keeping = \"0\"\nkeep_free = 512\nqemu = \"\"\nuser = \"root\"\npasst = \"\"\n");
   REQUIRE(!config);
   CHECK(config.error() ==
-        "error: house_keeping: there is no key \"house_keeping\"; wanted housekeeping, keep_free, qemu or user\n"
+        "error: house_keeping: there is no key \"house_keeping\"; wanted housekeeping, keep_free, qemu, passt or user\n"
         "  --> host.toml:1:1\n1 | house_keeping = \"0\"\n  | ^^^^^^^^^^^^^\nhelp: did you mean \"housekeeping\"?\n\n"
         "error: keep_free: 512 has no unit; wanted a size from 0 to 1P\n"
         "  --> host.toml:2:13\n2 | keep_free = 512\n  |             ^^^\nhelp: write it in quotes with K, M, G or T: "
@@ -59,7 +61,9 @@ TEST_CASE("what is wrong with them is said all at once") {
         "error: user: \"root\"; wanted a user without rights: QEMU needs none, vmrun opens everything for it\n"
         "  --> host.toml:4:8\n4 | user = \"root\"\n  |        ^^^^^^\nhelp: write user = \"auto\" for a user of its "
         "own per VM\n\n"
-        "4 problems in host.toml; nothing was changed\n");
+        "error: passt: is empty; wanted a path, or a name to look up in PATH\n"
+        "  --> host.toml:5:9\n5 | passt = \"\"\n  |         ^^\nhelp: write passt = \"passt\"\n\n"
+        "5 problems in host.toml; nothing was changed\n");
   CHECK(!read("qemu = x\n"));
   CHECK(!launcher::read_host_config("/nonexistent/host.toml"));
 }
@@ -67,5 +71,5 @@ TEST_CASE("what is wrong with them is said all at once") {
 TEST_CASE("the host's keys are these") {
   std::string keys;
   for (const launcher::KeyInfo& key : launcher::host_config_keys()) keys += key.path + " ";
-  CHECK(keys == "housekeeping keep_free qemu user ");
+  CHECK(keys == "housekeeping keep_free qemu passt user ");
 }

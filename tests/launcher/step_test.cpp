@@ -44,9 +44,14 @@ const std::vector<Step>& one_of_each() {
       MakeTap{"vdb12.0", "br0", 9000, {10, 11}},
       OpenTap{"tap0", true, {10}},
       DropTap{"vdb12.0"},
+      MakeMacvtap{"vdb12.1", "eth0", "vepa", "52:54:00:01:02:03", 9000, {20, 21}},
+      DropMacvtap{"vdb12.1", "52:54:00:01:02:03"},
+      LimitRate{"vdb12.0", 1'000'000'000, 64'000},
       OpenVhost{{12, 13}},
       OpenFile{"/images/a, b\n\"c\".qcow2", true, false, 14, true},
       Listen{"/run/vmrun/db/qmp.sock", 15, true},
+      HoldPath{"/run/a, b\n\"c\".sock", 22},
+      MakeDirectory{"/run/vmrun/db/net0", 23},
       Pair{17, 18},
       StartHelper{"virtiofsd share0", some_child(), {{3, 15}}, "/run/vmrun/db/share0.log"},
       StartQemu{some_child(), 16, "/run/vmrun/db/qemu.log"},
@@ -115,12 +120,20 @@ TEST_CASE("a step says what it does in a person's words") {
   CHECK(describe(Step{MakeTap{"v.0", "", std::nullopt, {10}}}) == "make tap v.0 with 1 queue");
   CHECK(describe(Step{OpenVhost{{1}}}) == "open /dev/vhost-net once");
   CHECK(describe(Step{OpenVhost{{1, 2}}}) == "open /dev/vhost-net 2 times");
+  CHECK(describe(Step{MakeMacvtap{"v.1", "eth0", "vepa", "52:54:00:01:02:03", 9000, {20, 21}}}) ==
+        "make macvtap v.1 over eth0, mode vepa, 2 queues, address 52:54:00:01:02:03, MTU 9000");
+  CHECK(describe(Step{LimitRate{"v.0", 1'000'000'000, 64'000}}) ==
+        "limit v.0: the guest receives at most 1 Gbit/s, sends at most 64 kbit/s");
+  CHECK(describe(Step{LimitRate{"v.0", 0, 2'500'000}}) == "limit v.0: the guest sends at most 2500 kbit/s");
   for (const Step& step : one_of_each()) CHECK(!describe(step).empty());
 }
 
 TEST_CASE("what undoes a step is itself a step that needs no undoing") {
   CHECK(inverse_of(RaisePool{1, mib(2), 256, 12}) == std::vector<Step>{TrimPool{1, mib(2), 256, 12}});
   CHECK(inverse_of(MakeTap{"v.0", "br0", 9000, {10}}) == std::vector<Step>{DropTap{"v.0"}});
+  CHECK(inverse_of(MakeMacvtap{"v.1", "eth0", "vepa", "52:54:00:01:02:03", 9000, {20}}) ==
+        std::vector<Step>{DropMacvtap{"v.1", "52:54:00:01:02:03"}});
+  CHECK(inverse_of(LimitRate{"v.0", 1'000'000, 0}).empty());  // goes with the tap
   CHECK(inverse_of(Listen{"/a", 3}).empty());
   CHECK(inverse_of(StartQemu{some_child(), 16, "/log"}).empty());
   CHECK(inverse_of(OpenTap{"tap0", true, {10}}).empty());  // somebody else's: never removed
@@ -210,6 +223,22 @@ TEST_CASE("a tap of somebody else's is opened and never changed") {
   bench.perform(OpenTap{"tap0", true, {10, 11}});
   CHECK(bench.host.log() == std::vector<std::string>{"open_tap tap0 2"});
   CHECK_THROWS_AS(bench.perform(OpenTap{"tap1", true, {12}}), std::system_error);
+}
+
+TEST_CASE("a macvtap stays until it is dropped, and only ours is") {
+  Bench bench;
+  bench.perform(MakeMacvtap{"v.1", "eth0", "bridge", "52:54:00:01:02:03", 9000, {10, 11}});
+  bench.perform(LimitRate{"v.1", 1'000'000, 0});
+  CHECK(bench.host.log() == std::vector<std::string>{"make_macvtap v.1 eth0 bridge 52:54:00:01:02:03 2",
+                                                     "set_mtu v.1 9000", "set_up v.1", "limit_rate v.1 1000000 0"});
+  REQUIRE(bench.opened.fds.size() == 2);
+  const std::string with = bench.host.snapshot(bench.dir / "none");
+  CHECK(with.find("macvtap v.1") != std::string::npos);
+  bench.perform(DropMacvtap{"v.1", "52:54:00:00:00:00"});  // of that name, but not that address
+  CHECK(bench.host.snapshot(bench.dir / "none") == with);
+  bench.perform(DropMacvtap{"v.1", "52:54:00:01:02:03"});
+  CHECK(bench.host.snapshot(bench.dir / "none").find("macvtap") == std::string::npos);
+  bench.perform(DropMacvtap{"v.1", "52:54:00:01:02:03"});  // gone already: fine
 }
 
 TEST_CASE("files are opened as asked; those QEMU opens again pass through a readable copy") {

@@ -146,7 +146,7 @@ TEST_CASE("a live owner's VM is left alone by recover") {
 
 TEST_CASE("stopped dead in the middle of undoing, undoing again ends in the same state") {
   for (const fakes::When when : {fakes::When::before, fakes::When::after}) {
-    for (std::size_t verb = 0; verb < 6; ++verb) {
+    for (std::size_t verb = 0; verb < 7; ++verb) {
       INFO("verb ", verb, std::string(when == fakes::When::before ? " before" : " after"), " its effect");
       Place place;
       const VmDir other = place.claim("other");  // whose raise must stay
@@ -158,6 +158,7 @@ TEST_CASE("stopped dead in the middle of undoing, undoing again ends in the same
         transaction.perform(RaisePool{0, mib(2), 28, 100});
         transaction.perform(Listen{(dir.path() / "a.sock").string(), 10, false});
         transaction.perform(MakeTap{"v.0", "", std::nullopt, {11}});
+        transaction.perform(MakeMacvtap{"v.1", "eth0", "bridge", "52:54:00:01:02:03", std::nullopt, {12}});
       }
       make_owner_dead(dir);
       place.host.heal();
@@ -170,6 +171,7 @@ TEST_CASE("stopped dead in the middle of undoing, undoing again ends in the same
       CHECK(recover_dead(place.host, place.base).left.empty());
       CHECK(recover_dead(place.host, place.base).names.empty());
       CHECK(place.host.total(0, mib(2)) == 107);
+      CHECK(place.host.snapshot(place.base).find("macvtap") == std::string::npos);
       CHECK(!std::filesystem::exists(dir.path()));
       CHECK(std::filesystem::exists(other.path()));
     }

@@ -1,0 +1,56 @@
+#include "launcher/devices/vsock.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "launcher/identity.hpp"
+#include "launcher/toml_reader.hpp"
+
+namespace launcher {
+
+namespace {
+
+constexpr const char* node = "/dev/vhost-vsock";
+constexpr std::int64_t first_cid = 3, last_cid = 0xffff'fffe;  // below: hypervisor, loopback, host; above: any
+
+}  // namespace
+
+Vsock Vsock::read(TableReader& table) {
+  Vsock vsock;
+  if (const auto cid = table.integer_or_auto("cid", first_cid, last_cid)) vsock.cid = static_cast<std::uint32_t>(*cid);
+  return vsock;
+}
+
+Vsock::Facts look_at(const Vsock&) { return {.available = access(node, R_OK | W_OK) == 0}; }
+
+Vsock::Facts assumed(const Vsock&) { return {.available = true}; }
+
+// The kernel's worker is like that of a network queue.
+DeviceNeeds needs(const Vsock&, const Vsock::Facts&, unsigned) { return {.vhost_workers = 1}; }
+
+void plan_device(const Vsock& vsock, const Vsock::Facts& facts, DeviceContext& context) {
+  if (!facts.available) {
+    context.problem(
+        "cid", fmt::format("{} cannot be opened; wanted the vhost_vsock module loaded and the right to open it", node),
+        "run `modprobe vhost_vsock`, or remove [vsock]");
+    return;
+  }
+  if (!context.qemu.has("vhost-vsock-pci.vhostfd")) {
+    context.problem("cid",
+                    fmt::format("QEMU {} has no vhost-vsock-pci that takes an open device", context.qemu.version),
+                    "remove [vsock]");
+    return;
+  }
+  const std::uint32_t cid = vsock.cid.value_or(cid_of(context.vm));
+  context.claim("cid", fmt::format("vsock CID {}", cid));
+  if (!vsock.cid) context.note("cid", fmt::format("{}, derived from the VM's name", cid));
+  const int fd = context.fds.take("vsock");
+  context.steps.push_back({OpenFile{node, true, false, fd}, "QEMU gets the open device", context.origin("cid")});
+  Opts device("vhost-vsock-pci");
+  device.set("id", "vsock0");
+  set_address(device, Single::vsock);
+  device.set("guest-cid", cid).set("vhostfd", fd);
+  context.args.add("-device", device, "host and guest reach each other without a network", context.origin("cid"));
+}
+
+}  // namespace launcher
