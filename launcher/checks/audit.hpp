@@ -36,7 +36,8 @@ struct AuditedDisk {
 struct AuditedNic {
   std::string key;
   std::string bridge;  // "" for user mode or a tap of its own
-  bool tap = false;
+  bool tap = false;    // the host's kernel moves its packets (tap, macvtap)
+  bool user = false;   // a process of the host ends its connections (user, passt)
   Nic::Facts facts;
 };
 

@@ -39,7 +39,7 @@ bool AuditedVm::taps() const {
 }
 
 bool AuditedVm::user_net() const {
-  return std::any_of(nics.begin(), nics.end(), [](const AuditedNic& nic) { return !nic.tap; });
+  return std::any_of(nics.begin(), nics.end(), [](const AuditedNic& nic) { return nic.user; });
 }
 
 namespace {
@@ -80,8 +80,9 @@ AuditedVm audited_vm(const Spec& spec, const Facts& facts, const LaunchPlan* pla
     if (const Disk* disk = std::get_if<Disk>(&spec.devices[i]))
       vm.disks.push_back({fmt::format("disk[{}]", disks++), disk->path, "", std::get<Disk::Facts>(facts.devices[i])});
     if (const Nic* nic = std::get_if<Nic>(&spec.devices[i]))
-      vm.nics.push_back({fmt::format("net[{}]", nics++), nic->bridge, nic->mode == Nic::Mode::tap,
-                         std::get<Nic::Facts>(facts.devices[i])});
+      vm.nics.push_back(
+          {fmt::format("net[{}]", nics++), nic->bridge, nic->mode == Nic::Mode::tap || nic->mode == Nic::Mode::macvtap,
+           nic->mode == Nic::Mode::user || nic->mode == Nic::Mode::passt, std::get<Nic::Facts>(facts.devices[i])});
   }
   return vm;
 }

@@ -73,13 +73,8 @@ void draw_host(const topology::HostTopology& host, const topology::HostPolicy& p
   const auto xml = topology::marked_xml(marks_of(host, policy, taken));
   if (!xml) throw std::runtime_error(xml.error());
   const Fd in(text_in_memory(*xml)), out(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  ChildSpec child{.argv = {find_lstopo(), "--if", "xml", "-i", "/proc/self/fd/0", "--of", "svg", "-"},
-                  .uid = std::nullopt,
-                  .affinity = {},
-                  .memory_nodes = {},
-                  .memlock = std::nullopt,
-                  .group = std::nullopt,
-                  .private_kvm = ""};
+  ChildSpec child{};
+  child.argv = {find_lstopo(), "--if", "xml", "-i", "/proc/self/fd/0", "--of", "svg", "-"};
   const ProcessId drawer = spawn(child, {{0, in.get()}, {1, out.get()}, {2, STDERR_FILENO}}, [](const ProcessId&) {});
   if (const int status = reap(drawer.pid); status != 0)
     throw std::runtime_error(fmt::format("{} ended with status {}", child.argv.front(), status));
