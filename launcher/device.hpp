@@ -5,14 +5,24 @@
 #include <boost/mp11/algorithm.hpp>
 #include <variant>
 
+#include "launcher/devices/agent.hpp"
+#include "launcher/devices/balloon.hpp"
 #include "launcher/devices/console.hpp"
+#include "launcher/devices/credential.hpp"
 #include "launcher/devices/disk.hpp"
+#include "launcher/devices/display.hpp"
 #include "launcher/devices/nic.hpp"
+#include "launcher/devices/nvdimm.hpp"
+#include "launcher/devices/rng.hpp"
+#include "launcher/devices/smbios.hpp"
+#include "launcher/devices/tpm.hpp"
 #include "launcher/devices/vsock.hpp"
+#include "launcher/devices/watchdog.hpp"
 
 namespace launcher {
 
-using Device = std::variant<Disk, Nic, Console, Vsock>;  // devices are planned in this order
+using Device = std::variant<Disk, Nic, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display, Smbios,
+                            Credential>;  // devices are planned in this order
 
 // What the machine answered about one device: its kind's Facts, from look_at(), or assumed() for another machine.
 template <class Kind>

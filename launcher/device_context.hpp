@@ -34,6 +34,8 @@ struct DeviceNeeds {
   bool shared_memory = false;                // another process maps the guest's memory (vhost-user)
   bool locked_memory = false;                // all of the guest's memory is pinned for DMA (vfio)
   std::map<std::string, bool> machine = {};  // properties of the board that it needs: {"nvdimm", true}
+  unsigned memory_slots = 0;                 // of the board
+  topology::Bytes more_memory = {};          // address space beside the guest's own memory
 };
 
 // What the launch itself must know of the devices.
@@ -56,6 +58,7 @@ struct DeviceContext {
   bool root = false;                   // vmrun has the rights to make taps
   unsigned uid = 0;                    // QEMU's
   std::string run_dir;                 // "/run/vmrun/db"
+  std::string state_dir;               // "/var/lib/vmrun/db": what outlives the VM's run
   bool boots_from_net = false;         // nothing else to boot from: network cards keep their boot ROM
   std::vector<std::string> iothreads;  // ids of those it asked for
   QemuArgs& args;
@@ -82,10 +85,11 @@ struct DeviceContext {
 // one function of a common slot for what a VM has at most once. A number, once given, stays: a guest names devices by it.
 namespace slots {
 constexpr unsigned vga = 0x01, bridges = 0x02, singles = 0x03, controllers = 0x04, ports = 0x05;
+constexpr unsigned memory = 0x06;  // and 0x07: a function for each of the guest's nodes that can be given more
 constexpr unsigned disks = 0x08, nics = 0x10, shares = 0x18;
 }  // namespace slots
 // Functions of slots::singles. The panic device is always there: function 0 makes the others visible.
-enum class Single { panic, rng, balloon, vsock, watchdog, agent, memory, usb };
+enum class Single { panic, rng, balloon, vsock, watchdog, agent, usb = 7 };
 void set_address(Opts& device, Single single);
 
 constexpr std::size_t most_of_a_kind = 64;

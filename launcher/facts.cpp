@@ -54,6 +54,26 @@ DeviceFacts look(const Kind& one, const HostConfig& config) {
     return look_at(one);
 }
 
+// The word in brackets: "always [madvise] never".
+std::string transparent_pages() {
+  const auto words = topology::Sysfs{}.read("/sys/kernel/mm/transparent_hugepage/enabled");
+  if (!words) return {};
+  const std::size_t begin = words->find('['), end = words->find(']');
+  return begin == words->npos || end < begin ? "" : words->substr(begin + 1, end - begin - 1);
+}
+
+std::string state_base(const HostConfig& config) {
+  const auto from = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  if (config.state_dir) return *config.state_dir;
+  if (const std::string given = from("VMRUN_STATE_DIR"); !given.empty()) return given;
+  if (geteuid() == 0) return "/var/lib/vmrun";
+  if (const std::string given = from("XDG_STATE_HOME"); !given.empty()) return given + "/vmrun";
+  return from("HOME") + "/.local/state/vmrun";
+}
+
 }  // namespace
 
 Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
@@ -69,8 +89,11 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
     else
       facts.user_problem = fmt::format("host.toml says user = \"{}\", but this host has no such user", *config.user);
   }
+  facts.state_base = state_base(config);
   look_at_kvm(facts);
   facts.cpu = look_at_cpu(spec, config, facts.kvm, cache);
+  facts.transparent_pages = transparent_pages();
+  if (spec.boot.uefi) facts.uefi = find_firmware(firmware_directories(), spec.boot.secure_boot);
   rlimit memlock{};
   if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY) facts.memlock = memlock.rlim_cur;
   for (const Device& device : spec.devices) {
@@ -86,6 +109,9 @@ Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   Facts facts;
   facts.root = true;
   facts.run_base = "/run/vmrun";
+  facts.state_base = "/var/lib/vmrun";
+  facts.transparent_pages = "madvise";
+  facts.uefi = assumed_firmware(spec.boot.secure_boot);
   facts.kvm = true;
   facts.kvm_module = host.cpu_vendor == "AuthenticAMD" ? "kvm_amd" : "kvm_intel";
   facts.cpu = assumed_cpu_facts();

@@ -2,12 +2,14 @@
 // rule: read-only (a plan opens nothing for writing), and everything the plan depends on that is not the host's topology.
 #pragma once
 
+#include <expected>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "launcher/cpu_facts.hpp"
 #include "launcher/device_context.hpp"
+#include "launcher/firmware.hpp"
 #include "launcher/host_config.hpp"
 #include "launcher/problem.hpp"
 #include "launcher/spec.hpp"
@@ -30,6 +32,9 @@ struct Facts {
   std::vector<topology::PageClaim> raised;  // by other VMs' journals: what a pool's size owes to them
   std::optional<unsigned> user_uid;         // of host.toml's user
   std::string user_problem;                 // when there is no such user
+  std::string state_base;                   // "/var/lib/vmrun": what VMs keep between runs
+  std::string transparent_pages;            // the host's word on them: "always" | "madvise" | "never"; "": has none
+  std::expected<Firmware, std::string> uefi = std::unexpected("");  // where boot.firmware = "uefi"
   bool kernel_readable = true, initrd_readable = true, firmware_readable = true;
 };
 

@@ -46,6 +46,11 @@ class Host {
   virtual int listen(const std::string& path, std::optional<unsigned> owner) = 0;  // owner: nullopt: ours
   virtual int hold_path(const std::string& path) = 0;  // O_PATH: neither read nor written through it
   virtual int make_directory(const std::string& path, std::optional<unsigned> owner) = 0;  // and hold it
+  virtual int append_to(const std::string& path) = 0;                                      // made where it is not there
+  virtual void keep_directory(const std::string& path,
+                              std::optional<unsigned> owner) = 0;  // 0700, with what is in it; nullopt: ours, 0711
+  virtual void copy_once(const std::string& from, const std::string& to) = 0;       // `to` is there: fine, as it is
+  virtual void give_file(const std::string& path, unsigned uid, unsigned gid) = 0;  // gone: fine
 
   virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                           const std::function<void(const ProcessId&)>& written_down) = 0;
@@ -83,6 +88,10 @@ class LinuxHost final : public Host {
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
+  int append_to(const std::string& path) override;
+  void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
+  void copy_once(const std::string& from, const std::string& to) override;
+  void give_file(const std::string& path, unsigned uid, unsigned gid) override;
   int listen(const std::string& path, std::optional<unsigned> owner) override;
   int hold_path(const std::string& path) override;
   int make_directory(const std::string& path, std::optional<unsigned> owner) override;

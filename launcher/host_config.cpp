@@ -31,6 +31,7 @@ HostConfig read_root(TableReader& root) {
   config.policy.keep_free = root.size("keep_free", topology::mib(512), {0}, topology::gib(1u << 20));
   read_program(root, "qemu", config.qemu);
   read_program(root, "passt", config.passt);
+  read_program(root, "swtpm", config.swtpm);
   if (!root.is_text("user", "auto")) {
     const std::string user = root.text("user", "auto");
     if (user == "root" || user == "0")
@@ -40,6 +41,10 @@ HostConfig read_root(TableReader& root) {
       root.problem("user", "is empty; wanted \"auto\" or the name of a user", "write user = \"auto\"");
     else if (user != "auto")
       config.user = user;
+  }
+  if (!root.is_text("state_dir", "auto")) {
+    const std::string directory = root.path("state_dir", false);
+    if (!directory.empty()) config.state_dir = directory;
   }
   root.finish();
   return config;

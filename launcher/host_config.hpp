@@ -17,7 +17,9 @@ struct HostConfig {
   topology::HostPolicy policy;              // housekeeping = "0-1" | "auto"; keep_free = "512M" (per node)
   std::string qemu = "qemu-system-x86_64";  // qemu: a path, or a name looked up in PATH
   std::string passt = "passt";              // passt: likewise; for networks of mode "passt"
+  std::string swtpm = "swtpm";              // swtpm: likewise; for [tpm]
   std::optional<std::string> user;          // user = "auto" (a uid of its own per VM) | "name" of an existing user
+  std::optional<std::string> state_dir;     // state_dir; auto: /var/lib/vmrun, or for a user $XDG_STATE_HOME/vmrun
   friend bool operator==(const HostConfig&, const HostConfig&) = default;
 };
 

@@ -107,6 +107,9 @@ class Keeper {
   // The guest goes on without what it served; QEMU ends with it by itself.
   void lose_helper(std::size_t index) {
     close(std::exchange(helper_pidfds_[index], -1));  // poll(2) passes over it from now on
+    pollfd qemu{pidfd_, POLLIN, 0};
+    constexpr int moment = 200;               // ms: a helper whose line is cut ends before the QEMU that cut it has
+    if (poll(&qemu, 1, moment) == 1) return;  // gone entirely
     const std::string& role = vm_.state.helpers[index].role;
     const std::string words = last_lines(log_of(vm_.plan, role));
     if (!ladder_) say(fmt::format("{} ended while the VM runs{}{}", role, words.empty() ? "" : ": ", words));
@@ -175,7 +178,17 @@ class Keeper {
       const auto* reason = event.data.if_contains("reason");
       if (reason != nullptr && reason->is_string()) shutdown_reason_ = std::string(reason->get_string());
     }
-    if (event.name == "GUEST_PANICKED") panicked_ = true;
+    if (event.name == "GUEST_PANICKED") see_panic(event);
+    if (event.name == "WATCHDOG") say("the guest fed its watchdog no more");
+  }
+
+  // action: "pause", "shutdown" or "run". With "run" it goes on, and what ends it later is something else.
+  void see_panic(const qmp::Event& event) {
+    const auto* action = event.data.if_contains("action");
+    const std::string what = action != nullptr && action->is_string() ? std::string(action->get_string()) : "";
+    panicked_ = what != "run";
+    if (what == "pause") say("the guest panicked and is paused, to be looked at; `vmrun stop` or `kill` ends it");
+    if (what == "run") say("the guest panicked");
   }
 
   // systemd is told we live only while QEMU answers.

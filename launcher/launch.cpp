@@ -39,6 +39,7 @@ namespace {
 std::uint64_t planned_bytes(const LaunchPlan& plan) {
   std::uint64_t bytes = 0;
   for (const topology::PageClaim& claim : plan.reservation.pages) bytes += claim.page.count * claim.pages;
+  for (const topology::PageClaim& spare : plan.spare) bytes -= std::min(bytes, spare.page.count * spare.pages);
   return bytes;
 }
 
@@ -196,7 +197,7 @@ class Launch {
     check_features(*plan_, monitor, world_.patience);
     state.threads = pin_threads(*plan_, monitor, qemu_, state.helpers, world_.host, world_.patience);
     check_memory(*plan_, qemu_, world_.memory_of);
-    state.pages_held = true;
+    state.pages_held = plan_->spare.empty();  // else what is claimed and not touched stays subtracted
     timings_.mark("pin");
     return state;
   }

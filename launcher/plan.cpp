@@ -124,6 +124,8 @@ void sum_needs(Draft& draft) {
     draft.needs.shared_memory |= one.shared_memory;
     draft.needs.locked_memory |= one.locked_memory;
     for (const auto& [property, value] : one.machine) draft.needs.machine[property] = value;
+    draft.needs.memory_slots += one.memory_slots;
+    draft.needs.more_memory = draft.needs.more_memory + one.more_memory;
   }
   draft.plan.vhost_workers = draft.needs.vhost_workers;
 }
@@ -151,6 +153,7 @@ void add_devices(Draft& draft) {
                           .root = draft.facts.root,
                           .uid = draft.plan.uid.value_or(draft.facts.uid),
                           .run_dir = draft.plan.run_dir,
+                          .state_dir = draft.facts.state_base + "/" + draft.spec.name,
                           .boots_from_net = draft.spec.boot.kernel.empty() && !draft.needs.boots,
                           .iothreads = {},
                           .args = draft.args,
@@ -203,6 +206,7 @@ void add_boot(Draft& draft) {
   const auto add = [&](const char* option, const std::string& value, const char* why, const char* origin) {
     draft.args.add_plain({option, value, why, origin});
   };
+  if (boot.uefi) add_uefi(draft);
   if (!boot.firmware.empty())
     add("-bios", handed_over(draft, boot.firmware, "firmware"), "the firmware given", "spec boot.firmware");
   if (!boot.kernel.empty())
@@ -223,8 +227,13 @@ void add_panic_device(Draft& draft) {
 }
 
 void add_end(Draft& draft) {
-  draft.args.add("-action", Opts().set("panic", "exit-failure"),
-                 "a guest panic ends QEMU with an error, so that a unit sees it", "default");
+  static constexpr const char* actions[] = {"exit-failure", "pause", "none"};
+  static constexpr const char* reasons[] = {"a guest panic ends QEMU with an error, so that a unit sees it",
+                                            "a guest that panicked stays as it is, to be looked at",
+                                            "a guest that panicked goes on as it is set to"};
+  const auto action = static_cast<std::size_t>(draft.spec.panic);
+  draft.args.add("-action", Opts().set("panic", actions[action]), reasons[action],
+                 draft.spec.panic == PanicAction::exit ? "default" : "spec panic.action");
   draft.args.add("-S", "paused until every thread is where this plan says", "default");
   for (const std::string& argument : draft.spec.extra_args) draft.args.add_extra(argument);
   if (!draft.spec.extra_args.empty())
@@ -258,7 +267,7 @@ void add_steps(Draft& draft) {
   // QEMU's own memory follows the guest's, but only as a wish: its heap must not fail on a full node
   start.child.policy = topology::MemoryPolicy::preferred;
   if (draft.host.nodes.size() > 1) start.child.memory_nodes.assign(nodes.begin(), nodes.end());
-  if ((draft.spec.memory.lock || draft.needs.locked_memory) && draft.facts.root)
+  if ((draft.spec.memory.lock != MemorySpec::Lock::off || draft.needs.locked_memory) && draft.facts.root)
     start.child.memlock = memlock_need(draft);
   start.child.group = draft.kvm_group;
   start.child.cgroup = draft.cgroup;
@@ -321,8 +330,9 @@ topology::PlacementRequest placement_request(const Spec& spec, const Facts& fact
   request.siblings = spec.cpu.siblings;
   request.emulator = spec.cpu.emulator;
   request.kind = spec.cpu.kind;
-  request.memory = spec.memory.size;
+  request.memory = spec.memory.max.value_or(spec.memory.size);  // all it may become: pages are never given twice
   request.page = spec.memory.page;
+  if (spec.memory.merge && !request.page) request.page = topology::kib(4);  // KSM merges no others
   request.may_reserve_pages = facts.root;
   request.nodes = spec.memory.nodes.value_or(std::vector<unsigned>{});
   request.policy = spec.memory.policy;

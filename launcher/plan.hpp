@@ -52,7 +52,8 @@ struct LaunchPlan {
   std::vector<std::string> groups;            // directories of cgroup and resctrl that are this VM's alone
   unsigned vhost_workers = 0;                 // queue pairs served by kernel vhost
   std::string run_dir;
-  std::string console_socket;  // "" when the VM has no console
+  std::vector<topology::PageClaim> spare;  // huge pages for memory.max: claimed, and not touched before `vmrun set`
+  std::string console_socket;              // "" when the VM has no console
   bool console_on_stdio = false;
   std::vector<Arg> args;
   std::vector<PlannedStep> steps;  // in order; the last one starts QEMU

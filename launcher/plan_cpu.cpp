@@ -186,10 +186,13 @@ void add_cpu(Draft& draft) {
 
 // One -overcommit: before QEMU 9 a second one takes back what the first said.
 void add_overcommit(Draft& draft) {
-  if (!draft.spec.memory.lock && !draft.spec.cpu.pm) return;
+  const MemorySpec::Lock lock = draft.spec.memory.lock;
+  if (lock == MemorySpec::Lock::off && !draft.spec.cpu.pm) return;
   Opts overcommit;
   std::string why;
-  if (draft.spec.memory.lock) overcommit.set("mem-lock", true), why = "never swapped";
+  if (lock == MemorySpec::Lock::on) overcommit.set("mem-lock", true), why = "never swapped";
+  if (lock == MemorySpec::Lock::on_fault)
+    overcommit.set("mem-lock", "on-fault"), why = "never swapped once it is touched";
   if (draft.spec.cpu.pm)
     overcommit.set("cpu-pm", true),
         why += fmt::format("{}idle vCPUs stay in the guest and keep their CPU", why.empty() ? "" : "; ");

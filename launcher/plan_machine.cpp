@@ -124,7 +124,11 @@ void add_machine(Draft& draft) {
   set_timer(draft, machine, "hpet", clock.hpet, false);
   if (draft.qemu.has("machine.vmport")) machine.set("vmport", false);
   for (const auto& [property, value] : draft.needs.machine) machine.set(property, value);
-  machine.set("dump-guest-core", false).set("mem-merge", false);
+  if (draft.spec.boot.uefi) {
+    if (draft.facts.uefi && draft.facts.uefi->smm) machine.set("smm", true);
+    machine.set("pflash0", "uefi-code").set("pflash1", "uefi-vars");
+  }
+  machine.set("dump-guest-core", draft.spec.memory.dump).set("mem-merge", draft.spec.memory.merge);
   if (draft.plan.placement.cells.size() == 1) machine.set("memory-backend", "ram0");
   set_caches(draft, machine);
   std::string why = "versioned: the guest sees the same board after a QEMU upgrade";

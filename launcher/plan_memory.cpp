@@ -44,7 +44,8 @@ void add_guest_nodes(Draft& draft) {
 }
 
 void check_memlock(Draft& draft) {
-  if (!(draft.spec.memory.lock || draft.needs.locked_memory) || draft.facts.root || !draft.facts.memlock ||
+  const bool locked = draft.spec.memory.lock == MemorySpec::Lock::on;
+  if (!(locked || draft.needs.locked_memory) || draft.facts.root || !draft.facts.memlock ||
       *draft.facts.memlock >= memlock_need(draft))
     return;
   draft.problem(
@@ -56,34 +57,75 @@ void check_memlock(Draft& draft) {
 
 }  // namespace
 
+boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell, const std::string& id,
+                            std::uint64_t size) {
+  const topology::Placement& placement = draft.plan.placement;
+  const bool huge = placement.page > draft.host.base_page;
+  const bool shared = draft.spec.memory.shared || draft.needs.shared_memory;
+  boost::json::object ram{
+      {"qom-type", huge || shared ? "memory-backend-memfd" : "memory-backend-ram"}, {"id", id}, {"size", size}};
+  if (huge) {
+    ram["hugetlb"] = true;
+    ram["hugetlbsize"] = placement.page.count;
+  }
+  if (shared) ram["share"] = true;
+  if (!cell.host_nodes.empty()) {
+    static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
+    ram["host-nodes"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
+    ram["policy"] = policies[static_cast<int>(placement.policy)];
+  }
+  return ram;
+}
+
 // mlockall() covers guest memory and QEMU's own: heap, stacks, and TCG's translation buffer.
 std::uint64_t memlock_need(const Draft& draft) {
   return (draft.spec.memory.size + topology::gib(draft.kvm() ? 1 : 2)).count;
 }
 
+namespace {
+
+// How much there is, and how much address space for what comes beside it: virtio-mem and NVDIMMs, each aligned.
+void add_size(Draft& draft) {
+  const MemorySpec& memory = draft.spec.memory;
+  Opts size(fmt::format("{}k", memory.size.count / 1024));
+  const topology::Bytes hot = {memory.max ? memory.max->count - memory.size.count : 0};
+  if (hot.count != 0 || draft.needs.memory_slots != 0) {
+    const topology::Bytes most = memory.size + hot + draft.needs.more_memory;
+    size.set("maxmem", fmt::format("{}k", most.count / 1024));
+    if (draft.needs.memory_slots != 0) size.set("slots", draft.needs.memory_slots);
+  }
+  draft.args.add("-m", size, "the guest's memory", "spec memory.size");
+}
+
+void check_memory_kind(Draft& draft) {
+  const MemorySpec& memory = draft.spec.memory;
+  if (memory.transparent && draft.facts.transparent_pages != "always" && draft.facts.transparent_pages != "madvise")
+    draft.problem("memory.page",
+                  fmt::format("\"transparent\", but this host {}; wanted \"always\" or \"madvise\"",
+                              draft.facts.transparent_pages.empty()
+                                  ? std::string("has no transparent huge pages")
+                                  : fmt::format("has them set to \"{}\"", draft.facts.transparent_pages)),
+                  "write madvise to /sys/kernel/mm/transparent_hugepage/enabled, or set page = \"2M\"");
+  if (memory.lock == MemorySpec::Lock::on_fault && !draft.qemu.has("overcommit.on-fault"))
+    draft.problem(
+        "memory.lock",
+        fmt::format("\"on-fault\", but QEMU {} locks all memory or none; wanted one that knows it", draft.qemu.version),
+        "set lock = true, or another qemu in /etc/vmrun/host.toml");
+}
+
+}  // namespace
+
 void add_memory(Draft& draft) {
   const topology::Placement& placement = draft.plan.placement;
-  draft.args.add("-m", Opts(fmt::format("{}k", draft.spec.memory.size.count / 1024)), "the guest's memory",
-                 "spec memory.size");
+  check_memory_kind(draft);
+  add_size(draft);
   const bool huge = placement.page > draft.host.base_page;
   const bool prealloc = draft.spec.memory.prealloc.value_or(huge);
-  for (const topology::MemoryCell& cell : placement.cells) {
+  const bool shared = draft.spec.memory.shared || draft.needs.shared_memory;
+  for (std::size_t i = 0; i < placement.cells.size(); ++i) {
+    const topology::MemoryCell& cell = placement.cells[i];
     const std::string id = fmt::format("ram{}", cell.guest_node);
-    boost::json::object ram{
-        {"qom-type", huge ? "memory-backend-memfd" : "memory-backend-ram"}, {"id", id}, {"size", cell.size.count}};
-    if (huge) {
-      ram["hugetlb"] = true;
-      ram["hugetlbsize"] = placement.page.count;
-    }
-    if (draft.needs.shared_memory) {
-      ram["qom-type"] = "memory-backend-memfd";
-      ram["share"] = true;
-    }
-    if (!cell.host_nodes.empty()) {
-      static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
-      ram["host-nodes"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
-      ram["policy"] = policies[static_cast<int>(placement.policy)];
-    }
+    boost::json::object ram = backend(draft, cell, id, cell.size.count - hot_part(draft, i).count);
     if (prealloc) {
       ram["prealloc"] = true;
       ram["prealloc-threads"] = std::clamp<std::uint64_t>(cell.vcpus.size(), 1, 16);
@@ -95,14 +137,14 @@ void add_memory(Draft& draft) {
       }
     }
     draft.args.add("-object", ram,
-                   huge ? fmt::format("{} pages of node {}, without a hugetlbfs mount", to_string(placement.page),
-                                      fmt::join(cell.host_nodes, ","))
-                   : draft.needs.shared_memory
-                       ? std::string("base pages that another process may map: a device of it needs that")
-                       : std::string("base pages; transparent huge pages where the host has them on"),
+                   huge     ? fmt::format("{} pages of node {}, without a hugetlbfs mount", to_string(placement.page),
+                                          fmt::join(cell.host_nodes, ","))
+                   : shared ? std::string("base pages that another process may map")
+                            : std::string("base pages; transparent huge pages where the host has them on"),
                    draft.spec.memory.page ? "spec memory.page" : "host");
   }
   if (placement.cells.size() > 1) add_guest_nodes(draft);
+  add_hot_memory(draft);
   add_overcommit(draft);
   check_memlock(draft);
 }

@@ -57,9 +57,17 @@ void add_schedule(Draft& draft);
 bool own_cpus(const Draft& draft);  // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
 
 void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
+void add_uefi(Draft& draft);  // its two flash images
 
 // plan_memory.cpp: what is behind the guest's memory, and its NUMA nodes
 void add_memory(Draft& draft);
-std::uint64_t memlock_need(const Draft& draft);  // bytes mlockall() will cover
+// Of one cell, without what says how it is preallocated.
+boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell, const std::string& id,
+                            std::uint64_t size);
+
+// plan_hot_memory.cpp: what `vmrun set NAME memory=` gives and takes
+void add_hot_memory(Draft& draft);
+topology::Bytes hot_part(const Draft& draft, std::size_t cell);  // of a cell: what virtio-mem gives later
+std::uint64_t memlock_need(const Draft& draft);                  // bytes mlockall() will cover
 
 }  // namespace launcher::parts

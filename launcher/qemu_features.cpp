@@ -37,7 +37,7 @@ namespace {
 constexpr std::chrono::seconds patience{30};
 
 // What is asked of a QEMU: raise `generation` when this list changes, so that old caches are asked again.
-constexpr int generation = 4;
+constexpr int generation = 5;
 constexpr std::array probed_devices = {"virtio-blk-pci",
                                        "virtio-scsi-pci",
                                        "scsi-hd",
@@ -190,6 +190,8 @@ class Probe {
       if (properties) features.known.insert(std::string("accel.") + accel);
       note(features, accel, properties);
     }
+    if (qmp::option_type(*client_, "overcommit", "mem-lock", patience) == "string")  // was on or off before 10.0
+      features.known.insert("overcommit.on-fault");
     ask_schema(features);
     ask_cpus(features);
     quit();

@@ -22,11 +22,19 @@ constexpr topology::Bytes most_memory = {std::uint64_t{1} << 52};  // x86-64's p
 MemorySpec read_memory(TableReader& table) {
   MemorySpec memory;
   memory.size = table.required_size("size", mib(1), most_memory);
-  memory.page = table.size_or_auto("page", {kib(4), mib(2), gib(1)});
+  memory.transparent = table.is_text("page", "transparent");
+  memory.page = memory.transparent ? std::optional(kib(4)) : table.size_or_auto("page", {kib(4), mib(2), gib(1)});
   memory.nodes = table.numbers_or_auto("nodes");
   memory.policy = static_cast<topology::MemoryPolicy>(table.choice("policy", {"strict", "preferred", "interleave"}, 0));
   memory.prealloc = table.flag_or_auto("prealloc");
-  memory.lock = table.flag("lock", false);
+  if (table.is_text("lock", "on-fault"))
+    memory.lock = MemorySpec::Lock::on_fault;
+  else if (table.flag("lock", false))
+    memory.lock = MemorySpec::Lock::on;
+  memory.merge = table.flag("merge", false);
+  memory.dump = table.flag("dump", false);
+  memory.shared = table.flag("shared", false);
+  if (const topology::Bytes max = table.size("max", {0}, mib(1), most_memory); max.count != 0) memory.max = max;
   return memory;
 }
 
@@ -35,7 +43,13 @@ BootSpec read_boot(TableReader& table) {
   boot.kernel = table.path("kernel", false);
   boot.initrd = table.path("initrd", false);
   boot.cmdline = table.text("cmdline", "");
-  boot.firmware = table.path("firmware", false);
+  boot.uefi = table.is_text("firmware", "uefi");
+  const bool bios = table.is_text("firmware", "seabios");
+  if (!boot.uefi && !bios) boot.firmware = table.path("firmware", false);
+  boot.secure_boot = table.flag("secure_boot", false);
+  if (boot.secure_boot && !boot.uefi)
+    table.problem("secure_boot", "true, but the firmware is not \"uefi\"; wanted both: only UEFI knows Secure Boot",
+                  "add firmware = \"uefi\", or remove secure_boot");
   return boot;
 }
 
@@ -61,6 +75,9 @@ Spec read_root(TableReader& root) {
       if (Kind::kind.always || root.has(Kind::kind.table)) spec.devices.emplace_back(std::move(one));
     };
     Kind::kind.many ? root.tables(Kind::kind.table, read) : root.table(Kind::kind.table, read_single);
+  });
+  root.table("panic", [&](TableReader& table) {
+    spec.panic = static_cast<PanicAction>(table.choice("action", {"exit", "pause", "none"}, 0));
   });
   root.table("boot", [&](TableReader& table) { spec.boot = read_boot(table); });
   root.finish();

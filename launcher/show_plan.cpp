@@ -74,27 +74,35 @@ void show_memory(Lines& out, const LaunchPlan& plan) {
   }
 }
 
+// What becomes of a step that no other step undoes.
+std::string end_of(const Step& step, const LaunchPlan& plan) {
+  const auto in_a_group = [&](const std::string& path) {
+    return std::ranges::any_of(plan.steps, [&](const PlannedStep& other) {
+      const auto* group = std::get_if<MakeGroup>(&other.step);
+      return group != nullptr && path.starts_with(group->path + "/");
+    });
+  };
+  if (std::holds_alternative<StartQemu>(step)) return "end QEMU";
+  if (std::holds_alternative<StartHelper>(step)) return "end it";
+  if (std::holds_alternative<LimitRate>(step)) return "goes with the interface";
+  if (std::holds_alternative<Listen>(step) || std::holds_alternative<MakeDirectory>(step))
+    return "goes with the VM's directory";
+  if (const auto* control = std::get_if<WriteControl>(&step))
+    return in_a_group(control->path) ? "goes with the group" : "nothing: it stays on";
+  if (const auto* kept = std::get_if<KeepDirectory>(&step))
+    return kept->path.starts_with(plan.run_dir) ? "goes with the VM's directory" : "nothing: it is kept";
+  if (std::holds_alternative<CopyOnce>(step) || std::holds_alternative<OpenLog>(step)) return "nothing: it is kept";
+  return "nothing: what was opened closes with QEMU";
+}
+
 void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
   out += "\nsteps, and what undoes each\n";
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const PlannedStep& planned = plan.steps[i];
     std::string undo;
     for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(step));
-    if (std::holds_alternative<StartQemu>(planned.step)) undo = "end QEMU";
-    if (const auto* control = std::get_if<WriteControl>(&planned.step))
-      undo = std::ranges::any_of(plan.steps,
-                                 [&](const PlannedStep& other) {
-                                   const auto* group = std::get_if<MakeGroup>(&other.step);
-                                   return group != nullptr && control->path.starts_with(group->path + "/");
-                                 })
-                 ? "goes with the group"
-                 : "nothing: it stays on";
-    if (std::holds_alternative<StartHelper>(planned.step)) undo = "end it";
-    if (std::holds_alternative<LimitRate>(planned.step)) undo = "goes with the interface";
-    if (std::holds_alternative<Listen>(planned.step) || std::holds_alternative<MakeDirectory>(planned.step))
-      undo = "goes with the VM's directory";
     out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)),
-                       undo.empty() ? "nothing: what was opened closes with QEMU" : undo);
+                       undo.empty() ? end_of(planned.step, plan) : undo);
     if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);
   }
 }

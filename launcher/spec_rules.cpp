@@ -158,6 +158,36 @@ void check_memory(Rules& rules) {
               "remove prealloc, or set memory.page = \"4K\"");
 }
 
+// What memory.max, merge and lock rule out.
+void check_memory_kinds(Rules& rules) {
+  const MemorySpec& memory = rules.spec.memory;
+  const topology::Bytes page = memory.page.value_or(topology::kib(4));
+  if (memory.max && rules.sound("memory.size") && rules.sound("memory.max")) {
+    const topology::Bytes block = std::max(page, topology::mib(2));
+    if (*memory.max <= memory.size)
+      rules.add("memory.max",
+                fmt::format("{}, and memory.size is {}; wanted more than that", to_string(*memory.max),
+                            to_string(memory.size)),
+                "raise it, or remove it: the guest then keeps what it starts with");
+    else if ((memory.max->count - memory.size.count) % block.count != 0)
+      rules.add("memory.max",
+                fmt::format("{} more than memory.size; wanted a multiple of {}, in which virtio-mem gives it",
+                            to_string(topology::Bytes{memory.max->count - memory.size.count}), to_string(block)),
+                fmt::format("set max = \"{}\"",
+                            to_string(memory.size +
+                                      topology::Bytes{((memory.max->count - memory.size.count) / block.count + 1) *
+                                                      block.count})));
+    if (memory.lock != MemorySpec::Lock::off && rules.sound("memory.lock"))
+      rules.add("memory.lock", "locked memory cannot grow: QEMU refuses virtio-mem with it; wanted one of the two",
+                "remove memory.max, or lock");
+  }
+  if (memory.merge && (page > topology::kib(4) || memory.shared) && rules.sound("memory.page"))
+    rules.add("memory.merge",
+              fmt::format("true with {}; wanted private 4K pages: the kernel merges no others (KSM)",
+                          memory.shared ? "shared = true" : topology::to_string(page) + " pages"),
+              memory.shared ? "remove shared, or merge" : "set page = \"4K\", or remove merge");
+}
+
 void check_nodes(Rules& rules) {
   if (!rules.spec.memory.nodes || !rules.sound("memory.nodes")) return;
   const std::vector<unsigned>& nodes = *rules.spec.memory.nodes;
@@ -215,6 +245,12 @@ void check_duplicates(Rules& rules) {
       [](const Nic& nic, const std::string& other) {
         return Words(fmt::format("{} is the tap of {} too; wanted one for each card", printable(nic.tap), other),
                      "name another tap, or use bridge = \"...\" and let vmrun make them");
+      });
+  check_unique<Credential>(
+      rules, "credential", "name", [](const Credential& one) { return one.name; },
+      [](const Credential& one, const std::string& other) {
+        return Words(fmt::format("{} is the name of {} too; wanted each once", printable(one.name), other),
+                     "remove one of the two");
       });
   check_unique<Disk>(
       rules, "disk", "serial", [](const Disk& disk) { return disk.serial; },
@@ -311,8 +347,9 @@ void check_extra_args(Rules& rules) {
 
 Problems broken_rules(const Spec& spec, const Problems& found) {
   Rules rules{spec, found, {}};
-  for (void (*check)(Rules&) : {check_name, check_machine, check_accel, check_topology, check_pins, check_memory,
-                                check_nodes, check_queues_of_all, check_duplicates, check_boot, check_extra_args})
+  for (void (*check)(Rules&) :
+       {check_name, check_machine, check_accel, check_topology, check_pins, check_memory, check_memory_kinds,
+        check_nodes, check_queues_of_all, check_duplicates, check_boot, check_extra_args})
     check(rules);
   for (Problem& problem : cpu_rules(spec, [&](std::string_view key) { return rules.sound(key); }))
     rules.broken.push_back(std::move(problem));

@@ -30,9 +30,10 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
-    "raise_pool",   "trim_pool",  "make_tap",    "open_tap",   "drop_tap",     "make_macvtap",   "drop_macvtap",
-    "limit_rate",   "open_vhost", "open_file",   "listen",     "hold_path",    "make_directory", "pair",
-    "start_helper", "start_qemu", "end_process", "make_group", "remove_group", "write_control"};
+    "raise_pool",  "trim_pool",      "make_tap",     "open_tap",     "drop_tap",       "make_macvtap", "drop_macvtap",
+    "limit_rate",  "open_vhost",     "open_file",    "open_log",     "listen",         "hold_path",    "make_directory",
+    "pair",        "keep_directory", "copy_once",    "give_file",    "take_file_back", "start_helper", "start_qemu",
+    "end_process", "make_group",     "remove_group", "write_control"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -207,6 +208,13 @@ std::string describe(const Step& step) {
           [](const OpenFile& s) {
             return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only");
           },
+          [](const OpenLog& s) { return fmt::format("open {} for appending", s.path); },
+          [](const KeepDirectory& s) {
+            return fmt::format("make directory {}{}, unless it is there", s.path, s.for_qemu ? " for QEMU's user" : "");
+          },
+          [](const CopyOnce& s) { return fmt::format("copy {} to {}, unless it is there", s.from, s.to); },
+          [](const GiveFile& s) { return fmt::format("give {} to uid {} while the VM lives", s.path, s.uid); },
+          [](const TakeFileBack& s) { return fmt::format("give {} back to uid {}", s.path, s.uid); },
           [](const Listen& s) { return fmt::format("listen on {}", s.path); },
           [](const HoldPath& s) { return fmt::format("find {}", s.path); },
           [](const MakeDirectory& s) { return fmt::format("make directory {} for QEMU", s.path); },
@@ -254,8 +262,16 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const Pair&) { return std::vector<Step>{}; },
                         // what lies in the VM's directory goes with it
                         [](const Listen&) { return std::vector<Step>{}; },
+                        // state outlives a run
+                        [](const KeepDirectory&) { return std::vector<Step>{}; },
+                        [](const CopyOnce&) { return std::vector<Step>{}; },
+                        [](const OpenLog&) { return std::vector<Step>{}; },
+                        [](const GiveFile& s) {
+                          return std::vector<Step>{TakeFileBack{s.path, s.before_uid, s.before_gid}};
+                        },
                         // undo steps, and opens that end with their fds
                         [](const TrimPool&) { return std::vector<Step>{}; },
+                        [](const TakeFileBack&) { return std::vector<Step>{}; },
                         [](const OpenTap&) { return std::vector<Step>{}; },
                         [](const DropTap&) { return std::vector<Step>{}; },
                         [](const DropMacvtap&) { return std::vector<Step>{}; },
@@ -294,6 +310,11 @@ void perform(const Step& step, PerformContext& context) {
           [&](const Listen& s) { perform_listen(s, context); },
           [&](const HoldPath& s) { context.opened.fds[s.fd] = context.host.hold_path(s.path); },
           [&](const MakeDirectory& s) { context.opened.fds[s.fd] = context.host.make_directory(s.path, context.uid); },
+          [&](const OpenLog& s) { context.opened.fds[s.fd] = context.host.append_to(s.path); },
+          [&](const KeepDirectory& s) { context.host.keep_directory(s.path, s.for_qemu ? context.uid : std::nullopt); },
+          [&](const CopyOnce& s) { context.host.copy_once(s.from, s.to); },
+          [&](const GiveFile& s) { context.host.give_file(s.path, s.uid, s.gid); },
+          [&](const TakeFileBack& s) { context.host.give_file(s.path, s.uid, s.gid); },
           [&](const Pair& s) { perform_pair(s, context.opened); },
           [&](const StartHelper& s) { perform_start_helper(s, context); },
           [&](const StartQemu& s) { perform_start(s, context); },

@@ -106,6 +106,34 @@ struct Pair {  // a connected pair of unix stream sockets, one end each for two 
   int other = -1;
   friend bool operator==(const Pair&, const Pair&) = default;
 };
+struct OpenLog {  // for appending; made where it is not there yet, and kept
+  std::string path;
+  int fd = -1;
+  friend bool operator==(const OpenLog&, const OpenLog&) = default;
+};
+struct
+    KeepDirectory {  // with what leads there; one that is there already is taken. Kept: state outlives a run, and what
+                     // lies in the VM's directory goes with it
+  std::string path;
+  bool for_qemu = false;  // QEMU's user owns it and what is in it; else we do
+  friend bool operator==(const KeepDirectory&, const KeepDirectory&) = default;
+};
+struct CopyOnce {  // a VM's own copy of a template, at its first start; kept afterwards
+  std::string from, to;
+  friend bool operator==(const CopyOnce&, const CopyOnce&) = default;
+};
+// A file that QEMU must open by itself (it takes no fd for it) is its user's while the VM lives.
+struct GiveFile {
+  std::string path;
+  unsigned uid = 0, gid = 0;                // now
+  unsigned before_uid = 0, before_gid = 0;  // to be its owner again
+  friend bool operator==(const GiveFile&, const GiveFile&) = default;
+};
+struct TakeFileBack {
+  std::string path;
+  unsigned uid = 0, gid = 0;
+  friend bool operator==(const TakeFileBack&, const TakeFileBack&) = default;
+};
 struct HandedFd {
   int number = -1;   // the helper's
   int planned = -1;  // the plan's, which is then not passed to QEMU
@@ -150,9 +178,10 @@ struct EndProcess {
   friend bool operator==(const EndProcess&, const EndProcess&) = default;
 };
 
-using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate,
-                          OpenVhost, OpenFile, Listen, HoldPath, MakeDirectory, Pair, StartHelper, StartQemu,
-                          EndProcess, MakeGroup, RemoveGroup, WriteControl>;
+using Step =
+    std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate, OpenVhost,
+                 OpenFile, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile,
+                 TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {

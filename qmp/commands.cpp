@@ -49,6 +49,7 @@ class Node {
     }
     return static_cast<Int>(*number);
   }
+  std::uint64_t bytes(std::int64_t least) const { return static_cast<std::uint64_t>(number<std::int64_t>(least)); }
   [[noreturn]] void fail(const std::string& wanted) const {
     throw Error(Error::Kind::protocol, "the reply to '" + std::string(command_) + "' should have " + wanted + " at " +
                                            excerpt(json::serialize(*value_)));
@@ -173,6 +174,52 @@ json::value query_qmp_schema(Client& client, milliseconds deadline) {
   json::value schema = client.execute({"query-qmp-schema"}, deadline);
   if (!schema.is_array()) Node(schema, "query-qmp-schema").fail("a list");
   return schema;
+}
+
+std::string option_type(Client& client, const std::string& option, const std::string& parameter,
+                        milliseconds deadline) {
+  json::value reply;
+  try {
+    reply = client.execute({"query-command-line-options", {{"option", option}}}, deadline);
+  } catch (const Error& e) {
+    if (e.kind == Error::Kind::refused) return {};  // no such option
+    throw;
+  }
+  for (const Node& one : Node(reply, "query-command-line-options").list())
+    for (const Node& known : one["parameters"].list())
+      if (known["name"].text() == parameter) return known["type"].text();
+  return {};
+}
+
+std::vector<HotMemory> query_hot_memory(Client& client, milliseconds deadline) {
+  const json::value reply = client.execute({"query-memory-devices"}, deadline);
+  std::vector<HotMemory> devices;
+  for (const Node& device : Node(reply, "query-memory-devices").list()) {
+    if (device["type"].text() != "virtio-mem") continue;
+    const Node data = device["data"];
+    devices.push_back({data["id"].text(), data["block-size"].bytes(1), data["max-size"].bytes(0),
+                       data["requested-size"].bytes(0), data["size"].bytes(0)});
+  }
+  return devices;
+}
+
+std::uint64_t query_base_memory(Client& client, milliseconds deadline) {
+  const json::value reply = client.execute({"query-memory-size-summary"}, deadline);
+  return Node(reply, "query-memory-size-summary")["base-memory"].bytes(0);
+}
+
+void request_hot_memory(Client& client, const std::string& id, std::uint64_t bytes, milliseconds deadline) {
+  client.execute({"qom-set", {{"path", "/machine/peripheral/" + id}, {"property", "requested-size"}, {"value", bytes}}},
+                 deadline);
+}
+
+std::uint64_t query_balloon(Client& client, milliseconds deadline) {
+  const json::value reply = client.execute({"query-balloon"}, deadline);
+  return Node(reply, "query-balloon")["actual"].bytes(0);
+}
+
+void balloon(Client& client, std::uint64_t bytes, milliseconds deadline) {
+  client.execute({"balloon", {{"value", bytes}}}, deadline);
 }
 
 std::optional<std::vector<std::string>> device_list_properties(Client& client, const std::string& type,

@@ -6,6 +6,7 @@
 
 #include <boost/json/value.hpp>
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -35,6 +36,17 @@ void system_powerdown(Client& client, std::chrono::milliseconds deadline);
 void system_reset(Client& client, std::chrono::milliseconds deadline);
 void quit(Client& client, std::chrono::milliseconds deadline);  // EOF before the reply also counts as done
 
+// A virtio-mem device, sizes in bytes: what it can be, shall be, and is.
+struct HotMemory {
+  std::string id;
+  std::uint64_t block = 0, max = 0, requested = 0, size = 0;
+};
+std::vector<HotMemory> query_hot_memory(Client& client, std::chrono::milliseconds deadline);
+std::uint64_t query_base_memory(Client& client, std::chrono::milliseconds deadline);  // bytes, without the above
+void request_hot_memory(Client& client, const std::string& id, std::uint64_t bytes, std::chrono::milliseconds deadline);
+std::uint64_t query_balloon(Client& client, std::chrono::milliseconds deadline);  // bytes the guest has
+void balloon(Client& client, std::uint64_t bytes, std::chrono::milliseconds deadline);
+
 // For the feature probe.
 struct MachineType {
   std::string name;
@@ -55,6 +67,9 @@ std::optional<std::map<std::string, bool>> query_cpu_model_expansion(Client& cli
 bool qom_get_flag(Client& client, const std::string& path, const std::string& property,
                   std::chrono::milliseconds deadline);
 boost::json::value query_qmp_schema(Client& client, std::chrono::milliseconds deadline);
+// The type of an option's parameter on the command line, "boolean" or "string"; "" where it has none of that name.
+std::string option_type(Client& client, const std::string& option, const std::string& parameter,
+                        std::chrono::milliseconds deadline);
 // Property names of a device or object type; nullopt: this QEMU has no such type.
 std::optional<std::vector<std::string>> device_list_properties(Client& client, const std::string& type,
                                                                std::chrono::milliseconds deadline);

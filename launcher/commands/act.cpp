@@ -1,12 +1,10 @@
-// Verbs on a running VM: stop, kill, pause, resume, reset, qmp. They speak to its QMP socket; its keeper cleans up.
+// Verbs on a running VM: stop, kill, pause, resume, reset, qmp, agent. They speak to its QMP socket; its keeper cleans up.
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <cerrno>
 
 #include "launcher/commands/commands.hpp"
@@ -20,19 +18,6 @@ namespace {
 
 constexpr std::chrono::seconds patience{5};
 using Clock = std::chrono::steady_clock;
-
-::qmp::Client connect(const VmDir& dir) {
-  ::qmp::Client client(::qmp::connect_unix(dir.path() / "qmp.sock"));
-  try {
-    client.handshake(patience);
-  } catch (const ::qmp::Error& error) {
-    if (error.kind == ::qmp::Error::Kind::timeout)
-      throw std::runtime_error("QEMU does not answer: does somebody else hold " + (dir.path() / "qmp.sock").string() +
-                               "?");
-    throw;
-  }
-  return client;
-}
 
 bool wait_for_end(int pidfd, Clock::time_point until) {
   pollfd waiting{pidfd, POLLIN, 0};
@@ -62,18 +47,11 @@ int await_cleanup(const VmDir& dir, const std::optional<ProcessId>& keeper) {
   return left.empty() ? done : left_over;
 }
 
-void report(const Options& options, const VmDir& dir, const std::string& what) {
-  if (options.flag("json"))
-    print_json({{"name", dir.name()}, {"done", what}});
-  else
-    say(fmt::format("VM {}: {}", dir.name(), what));
-}
-
 void climb(Rung rung, const VmDir& dir, std::optional<::qmp::Client>& monitor, int pidfd,
            const std::optional<ProcessId>& keeper) {
   try {
     if (rung == Rung::powerdown || rung == Rung::quit) {
-      if (!monitor) monitor.emplace(connect(dir));
+      if (!monitor) monitor.emplace(connect_monitor(dir));
       if (rung == Rung::powerdown)
         ::qmp::system_powerdown(*monitor, patience);
       else
@@ -93,7 +71,7 @@ void climb(Rung rung, const VmDir& dir, std::optional<::qmp::Client>& monitor, i
 int simple(const Options& options, const std::string& what,
            void (*command)(::qmp::Client&, std::chrono::milliseconds)) {
   const VmDir dir = named_vm(options);
-  ::qmp::Client client = connect(dir);
+  ::qmp::Client client = connect_monitor(dir);
   command(client, patience);
   report(options, dir, what);
   return done;
@@ -145,25 +123,31 @@ int reset(const Options& options) { return simple(options, "reset", ::qmp::syste
 
 int qmp(const Options& options) {
   const VmDir dir = named_vm(options);
-  const std::string& text = options.word(1, "a QMP command: a name, or JSON like '{\"execute\": \"query-status\"}'");
-  ::qmp::Command command{text};
-  if (text.starts_with('{')) {
-    boost::system::error_code error;
-    const boost::json::value json = boost::json::parse(text, error);
-    if (error) throw UsageError("no JSON: " + error.message());
-    const boost::json::object& object = json.as_object();
-    const boost::json::value* name = object.if_contains("execute");
-    if (name == nullptr || !name->is_string())
-      throw UsageError("wanted {\"execute\": \"COMMAND\", \"arguments\": {...}}");
-    command.name = std::string(name->get_string());
-    if (const boost::json::value* arguments = object.if_contains("arguments")) {
-      if (!arguments->is_object()) throw UsageError("\"arguments\" must be an object");
-      command.arguments = arguments->get_object();
-    }
-  }
-  ::qmp::Client client = connect(dir);
+  const ::qmp::Command command =
+      command_of(options.word(1, "a QMP command: a name, or JSON like '{\"execute\": \"query-status\"}'"));
+  ::qmp::Client client = connect_monitor(dir);
   print_json(client.execute(
       command, std::chrono::milliseconds(static_cast<long>(options.number("timeout").value_or(30) * 1000))));
+  return done;
+}
+
+// The guest agent speaks the same lines, without a greeting.
+int agent(const Options& options) {
+  const VmDir dir = named_vm(options);
+  const ::qmp::Command command =
+      command_of(options.word(1, "a guest agent command: a name, or JSON like '{\"execute\": \"guest-ping\"}'"));
+  const std::filesystem::path socket = dir.path() / "agent.sock";
+  if (!std::filesystem::exists(socket))
+    throw std::runtime_error("VM " + dir.name() + " has no agent channel: its spec needs a table [agent]");
+  ::qmp::Client client(::qmp::connect_unix(socket));
+  try {
+    print_json(client.execute(
+        command, std::chrono::milliseconds(static_cast<long>(options.number("timeout").value_or(5) * 1000))));
+  } catch (const ::qmp::Error& error) {
+    if (error.kind == ::qmp::Error::Kind::timeout)
+      throw std::runtime_error("no guest agent answers: does qemu-ga run in the guest?");
+    throw;
+  }
   return done;
 }
 

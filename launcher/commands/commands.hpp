@@ -43,6 +43,8 @@ int resume(const Options&);
 int reset(const Options&);
 int console(const Options&);
 int qmp(const Options&);
+int agent(const Options&);
+int set(const Options&);
 int wait(const Options&);
 int recover(const Options&);
 int host(const Options&);
@@ -60,6 +62,10 @@ HostConfig host_config_or_throw(const Options& options);
 
 // The VM named by the first word; throws std::runtime_error with the names there are.
 VmDir named_vm(const Options& options);
+
+::qmp::Client connect_monitor(const VmDir& dir);     // its public QMP socket, hands shaken
+::qmp::Command command_of(const std::string& text);  // a name, or {"execute": ..., "arguments": ...}
+void report(const Options& options, const VmDir& dir, const std::string& what);
 
 // Text for a person on stdout; with --json the value instead.
 void print(const std::string& text);

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
 
@@ -54,6 +56,44 @@ VmDir named_vm(const Options& options) {
   for (const VmDir& dir : VmDir::all(run_base())) names += (names.empty() ? "" : ", ") + dir.name();
   throw std::runtime_error(
       fmt::format("no VM '{}' runs here ({})", printable(name), names.empty() ? "none does" : "there are: " + names));
+}
+
+::qmp::Client connect_monitor(const VmDir& dir) {
+  ::qmp::Client client(::qmp::connect_unix(dir.path() / "qmp.sock"));
+  try {
+    client.handshake(std::chrono::seconds(5));
+  } catch (const ::qmp::Error& error) {
+    if (error.kind == ::qmp::Error::Kind::timeout)
+      throw std::runtime_error("QEMU does not answer: does somebody else hold " + (dir.path() / "qmp.sock").string() +
+                               "?");
+    throw;
+  }
+  return client;
+}
+
+::qmp::Command command_of(const std::string& text) {
+  ::qmp::Command command{text};
+  if (!text.starts_with('{')) return command;
+  boost::system::error_code error;
+  const boost::json::value json = boost::json::parse(text, error);
+  if (error) throw UsageError("no JSON: " + error.message());
+  const boost::json::object& object = json.as_object();
+  const boost::json::value* name = object.if_contains("execute");
+  if (name == nullptr || !name->is_string())
+    throw UsageError("wanted {\"execute\": \"COMMAND\", \"arguments\": {...}}");
+  command.name = std::string(name->get_string());
+  if (const boost::json::value* arguments = object.if_contains("arguments")) {
+    if (!arguments->is_object()) throw UsageError("\"arguments\" must be an object");
+    command.arguments = arguments->get_object();
+  }
+  return command;
+}
+
+void report(const Options& options, const VmDir& dir, const std::string& what) {
+  if (options.flag("json"))
+    print_json({{"name", dir.name()}, {"done", what}});
+  else
+    say(fmt::format("VM {}: {}", dir.name(), what));
 }
 
 }  // namespace launcher::commands

@@ -8,6 +8,9 @@ namespace launcher {
 Console Console::read(TableReader& table) {
   Console console;
   console.mode = static_cast<Mode>(table.choice("mode", {"stdio", "socket", "none"}, 0));
+  console.log = table.path("log", false);
+  if (!console.log.empty() && console.mode == Mode::none)
+    table.problem("log", "given with mode = \"none\"; wanted a console to write down", "remove one of the two");
   return console;
 }
 
@@ -23,8 +26,17 @@ void plan_device(const Console& console, const Console::Facts&, DeviceContext& c
   const std::string why =
       console.mode == Console::Mode::stdio ? "`vmrun run` connects its terminal here" : "for `vmrun console`";
   context.steps.push_back({Listen{context.results.console_socket, fd}, why, context.origin("mode")});
-  context.args.add("-chardev", Opts("socket").set("id", "console").set("fd", fd).set("server", true).set("wait", false),
-                   why, context.origin("mode"));
+  Opts far_end("socket");
+  far_end.set("id", "console").set("fd", fd).set("server", true).set("wait", false);
+  if (!console.log.empty()) {
+    const int log = context.fds.take("console log");
+    context.steps.push_back(
+        {OpenLog{console.log, log}, "QEMU gets the open file, not the path", context.origin("log")});
+    context.args.add("-add-fd", Opts().set("fd", log).set("set", log).set("opaque", console.log), "the open log",
+                     context.origin("log"));
+    far_end.set("logfile", "/dev/fdset/" + std::to_string(log)).set("logappend", true);
+  }
+  context.args.add("-chardev", far_end, why, context.origin("mode"));
   context.args.add("-device", Opts("isa-serial").set("id", "serial0").set("chardev", "console"), "the guest's COM1",
                    context.origin("mode"));
 }

@@ -11,6 +11,7 @@ class TableReader;
 struct Console {
   enum class Mode { stdio, socket, none };
   Mode mode = Mode::stdio;  // console.mode; stdio: `run` attaches its terminal, `start` leaves it to `vmrun console`
+  std::string log;          // console.log: a file to which all that the guest says is appended
 
   struct Facts {
     friend bool operator==(const Facts&, const Facts&) = default;

@@ -252,6 +252,29 @@ int FakeHost::readable_copy(int fd, std::optional<unsigned> uid) {
   return fd;
 }
 
+int FakeHost::append_to(const std::string& path) {
+  Verb verb(*this, "append_to " + path);
+  const int fd = empty_file();
+  verb.done();
+  return fd;
+}
+
+void FakeHost::keep_directory(const std::string& path, std::optional<unsigned>) {
+  Verb verb(*this, "keep_directory " + path);
+  verb.done();
+}
+
+void FakeHost::copy_once(const std::string& from, const std::string& to) {
+  Verb verb(*this, fmt::format("copy_once {} {}", from, to));
+  verb.done();
+}
+
+void FakeHost::give_file(const std::string& path, unsigned uid, unsigned) {
+  Verb verb(*this, fmt::format("give_file {} {}", path, uid));
+  owners_[path] = uid;
+  verb.done();
+}
+
 int FakeHost::listen(const std::string& path, std::optional<unsigned>) {
   Verb verb(*this, "listen " + path);
   const int fd = real_.listen(path, std::nullopt);

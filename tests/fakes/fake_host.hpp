@@ -60,7 +60,8 @@ class FakeHost final : public launcher::Host {
   std::uint64_t total(unsigned node, topology::Bytes page) const;
   const std::map<pid_t, topology::CpuSet>& pins() const { return pins_; }
   const std::map<pid_t, unsigned>& fifos() const { return fifos_; }
-  std::string control(const std::string& path) const;       // as it was written last; "" when it is not there
+  std::string control(const std::string& path) const;  // as it was written last; "" when it is not there
+  const std::map<std::string, unsigned>& owners() const { return owners_; }  // of files that were given away
   std::vector<launcher::ProcessId> live_processes() const;  // of all that were ever spawned, by forked launches too
   bool tap_exists(const std::string& name) const;
   // Everything that can be compared: pools, taps, processes, and the files under `base` except its lock.
@@ -82,6 +83,10 @@ class FakeHost final : public launcher::Host {
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
+  int append_to(const std::string& path) override;
+  void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
+  void copy_once(const std::string& from, const std::string& to) override;
+  void give_file(const std::string& path, unsigned uid, unsigned gid) override;
   int listen(const std::string& path, std::optional<unsigned> owner) override;
   int hold_path(const std::string& path) override;
   int make_directory(const std::string& path, std::optional<unsigned> owner) override;
@@ -110,6 +115,7 @@ class FakeHost final : public launcher::Host {
   std::set<std::string> persistent_taps_, files_;
   std::map<pid_t, topology::CpuSet> pins_;
   std::map<pid_t, unsigned> fifos_;
+  std::map<std::string, unsigned> owners_;
   topology::CpuSet unpinnable_;
   std::vector<std::string> log_;
   std::size_t verbs_ = 0;

@@ -10,6 +10,7 @@
 #include <boost/json.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <set>
 #include <sstream>
@@ -77,7 +78,7 @@ std::string stand_in_cpu(const std::string& value) {
 // TCG's guests have 40 bits of physical address.
 constexpr std::uint64_t shrink = 64;
 
-std::string stand_in_object(const std::string& value, bool shrunk) {
+std::string stand_in_object(const std::string& value, bool shrunk, const fs::path& scratch) {
   if (!value.starts_with('{')) return value;
   json::object object = json::parse(value).as_object();
   if (json::value* size = object.if_contains("size"); size != nullptr && shrunk)
@@ -85,18 +86,25 @@ std::string stand_in_object(const std::string& value, bool shrunk) {
   for (const char* key : {"hugetlb", "hugetlbsize", "host-nodes", "policy", "prealloc", "prealloc-threads",
                           "prealloc-context", "node-affinity", "cpu-affinity"})
     object.erase(key);
+  if (object.contains("mem-path")) {  // an NVDIMM's file: of that size, and nothing in it
+    const std::string path = (scratch / (std::string(object.at("id").as_string()) + ".img")).string();
+    std::ofstream(path).close();
+    fs::resize_file(path, object.at("size").to_number<std::uint64_t>());
+    object["mem-path"] = path;
+  }
   return json::serialize(object);
 }
 
 // nullopt: the option needs hardware or a process that only the real launch has.
-std::optional<std::string> stand_in(const std::string& option, const std::string& value, bool root, bool shrunk) {
+std::optional<std::string> stand_in(const std::string& option, const std::string& value, bool root, bool shrunk,
+                                    const fs::path& scratch) {
   if (option == "-m" && shrunk) {
     const std::uint64_t kib = std::stoull(value) / shrink;
     return fmt::format("{}k{}", kib, value.substr(std::min(value.find(','), value.size())));
   }
   if (option == "-accel") return "tcg,thread=multi";
   if (option == "-cpu") return stand_in_cpu(value);
-  if (option == "-object") return stand_in_object(value, shrunk);
+  if (option == "-object") return stand_in_object(value, shrunk, scratch);
   if (option == "-blockdev" && value.starts_with("driver=host_device,")) return "driver=file," + value.substr(19);
   if (option == "-blockdev" && value.starts_with("driver=qcow2"))
     return "driver=raw," + without(value.substr(13), {"backing"});
@@ -114,7 +122,12 @@ std::optional<std::string> stand_in(const std::string& option, const std::string
   for (const char* gone : {"-kernel", "-initrd", "-append", "-bios"}) {
     if (option == gone) return std::nullopt;
   }
-  if (option == "-overcommit") return only(value, [](const std::string& part) { return part != "mem-lock=on"; });
+  if (option == "-overcommit")
+    return only(value, [](const std::string& part) { return !part.starts_with("mem-lock="); });
+  // swtpm is not started: QEMU would wait for its answer
+  if (option == "-tpmdev" || (option == "-device" && value.starts_with("tpm-"))) return std::nullopt;
+  if (option == "-vnc")
+    return "unix:" + (scratch / "vnc.sock").string() + value.substr(std::min(value.find(','), value.size()));
   return value;
 }
 
@@ -131,6 +144,8 @@ class Stage {
       if (const auto* file = std::get_if<OpenFile>(&planned.step)) open_scratch(*file);
       if (const auto* socket = std::get_if<Listen>(&planned.step))
         fds[socket->fd] = host_.listen((dir.path() / fmt::format("{}.sock", socket->fd)).string(), std::nullopt);
+      if (const auto* log = std::get_if<OpenLog>(&planned.step))
+        fds[log->fd] = host_.append_to((dir.path() / fmt::format("{}.log", log->fd)).string());
       if (const auto* pair = std::get_if<Pair>(&planned.step)) open_pair(*pair);
       if (const auto* tap = std::get_if<MakeTap>(&planned.step)) open_tap(tap->fds);
       if (const auto* tap = std::get_if<OpenTap>(&planned.step)) open_tap(tap->fds);
@@ -171,7 +186,7 @@ std::string start(const LaunchPlan& plan) {
   bool shrunk = false;
   for (const Arg& arg : plan.args) {
     if (arg.option == "-m") shrunk = std::stoull(arg.value) > std::uint64_t{512} << 20;  // KiB
-    const std::optional<std::string> value = stand_in(arg.option, arg.value, geteuid() == 0, shrunk);
+    const std::optional<std::string> value = stand_in(arg.option, arg.value, geteuid() == 0, shrunk, stage.dir.path());
     if (!value || (value->empty() && !arg.value.empty())) continue;
     child.argv.push_back(arg.option);
     if (!arg.value.empty()) child.argv.push_back(*value);

@@ -362,7 +362,7 @@ TEST_CASE("nested, pm and dedicated need what they need") {
   CHECK(has(value_of(one.plan(), "-cpu"), ",vmx=off"));
   one = Case(small);
   one.spec.cpu.pm = true;
-  one.spec.memory.lock = true;
+  one.spec.memory.lock = MemorySpec::Lock::on;
   CHECK(value_of(one.plan(), "-overcommit") == "mem-lock=on,cpu-pm=on");
   one.facts.cpu.disable_exits = 2u;
   CHECK(noted(one.plan(), "MWAIT does not exist there"));

@@ -49,10 +49,15 @@ const std::vector<Step>& one_of_each() {
       LimitRate{"vdb12.0", 1'000'000'000, 64'000},
       OpenVhost{{12, 13}},
       OpenFile{"/images/a, b\n\"c\".qcow2", true, false, 14, true},
+      OpenLog{"/var/log/a, b\n.log", 19},
       Listen{"/run/vmrun/db/qmp.sock", 15, true},
       HoldPath{"/run/a, b\n\"c\".sock", 22},
       MakeDirectory{"/run/vmrun/db/net0", 23},
       Pair{17, 18},
+      KeepDirectory{"/var/lib/vmrun/db", true},
+      CopyOnce{"/usr/share/OVMF/OVMF_VARS.fd", "/var/lib/vmrun/db/vars.fd"},
+      GiveFile{"/images/pmem, \"0\"", 1'912'345'678, 1'912'345'678, 0, 6},
+      TakeFileBack{"/images/pmem, \"0\"", 0, 6},
       StartHelper{"virtiofsd share0", some_child(), {{3, 15}}, "/run/vmrun/db/share0.log"},
       StartQemu{some_child(), 16, "/run/vmrun/db/qemu.log"},
       EndProcess{{4321, 987654321}},
@@ -135,6 +140,8 @@ TEST_CASE("what undoes a step is itself a step that needs no undoing") {
         std::vector<Step>{DropMacvtap{"v.1", "52:54:00:01:02:03"}});
   CHECK(inverse_of(LimitRate{"v.0", 1'000'000, 0}).empty());  // goes with the tap
   CHECK(inverse_of(Listen{"/a", 3}).empty());
+  CHECK(inverse_of(GiveFile{"/p", 5, 6, 7, 8}) == std::vector<Step>{TakeFileBack{"/p", 7, 8}});
+  CHECK(inverse_of(CopyOnce{"/a", "/b"}).empty());  // state is kept
   CHECK(inverse_of(StartQemu{some_child(), 16, "/log"}).empty());
   CHECK(inverse_of(OpenTap{"tap0", true, {10}}).empty());  // somebody else's: never removed
   for (const Step& step : one_of_each()) {

@@ -191,3 +191,39 @@ TEST_CASE("properties of a type, of none, and another refusal") {
     check_protocol_error(wrong, [](Client& c) { qom_list_properties(c, "x", plenty); });
   }
 }
+
+TEST_CASE("query-memory-devices: only virtio-mem can change") {
+  Answering qemu(R"([{"type": "dimm", "data": {"id": "d"}}, {"type": "nvdimm", "data": {"memaddr": 1}},
+                     {"type": "virtio-mem", "data": {"id": "hot0", "block-size": 2097152, "max-size": 8388608,
+                      "requested-size": 4194304, "size": 2097152, "node": 0, "memdev": "/objects/hot0-ram"}}])");
+  const std::vector<qmp::HotMemory> devices = query_hot_memory(qemu.client, plenty);
+  CHECK(qemu.last.command == "query-memory-devices");
+  REQUIRE(devices.size() == 1);
+  CHECK(devices[0].id == "hot0");
+  CHECK(devices[0].block == 2097152);
+  CHECK(devices[0].max == 8388608);
+  CHECK(devices[0].requested == 4194304);
+  CHECK(devices[0].size == 2097152);
+  for (const char* wrong :
+       {"{}", "[{}]", R"([{"type": "virtio-mem"}])", R"([{"type": "virtio-mem", "data": {"id": "a"}}])",
+        R"([{"type": "virtio-mem", "data": {"id": "a", "block-size": 0, "max-size": 1,
+                                "requested-size": 0, "size": 0}}])"})
+    check_protocol_error(wrong, [](Client& client) { query_hot_memory(client, plenty); });
+}
+
+TEST_CASE("query-command-line-options: a parameter's type") {
+  const char* answer = R"([{"option": "overcommit", "parameters": [{"name": "cpu-pm", "type": "boolean"},
+                           {"name": "mem-lock", "type": "string"}]}])";
+  Answering qemu(answer);
+  CHECK(option_type(qemu.client, "overcommit", "mem-lock", plenty) == "string");
+  CHECK(option_type(qemu.client, "overcommit", "cpu-pm", plenty) == "boolean");
+  CHECK(option_type(qemu.client, "overcommit", "other", plenty).empty());
+  check_protocol_error("7", [](Client& client) { option_type(client, "overcommit", "mem-lock", plenty); });
+}
+
+TEST_CASE("sizes: query-balloon, query-memory-size-summary") {
+  Answering qemu(R"({"actual": 209715200, "base-memory": 268435456, "plugged-memory": 0})");
+  CHECK(query_balloon(qemu.client, plenty) == 209715200);
+  CHECK(query_base_memory(qemu.client, plenty) == 268435456);
+  check_protocol_error(R"({"actual": -1})", [](Client& client) { query_balloon(client, plenty); });
+}

@@ -1,0 +1,85 @@
+// A credential's keys, and what it becomes on the command line. The rule: what a file holds is never in an argument,
+// which any user of the host could read.
+#include "launcher/devices/credential.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/beast/core/detail/base64.hpp>
+#include <cctype>
+
+#include "launcher/toml_reader.hpp"
+
+namespace launcher {
+
+namespace {
+
+constexpr std::size_t longest_file_name =
+    55 - sizeof("opt/io.systemd.credentials/") + 1;  // FW_CFG_MAX_FILE_PATH in QEMU
+
+bool is_plain(const std::string& text) {
+  return std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c >= 0x7f; });
+}
+
+std::string base64(const std::string& bytes) {
+  namespace codec = boost::beast::detail::base64;
+  std::string text(codec::encoded_size(bytes.size()), '\0');
+  text.resize(codec::encode(text.data(), bytes.data(), bytes.size()));
+  return text;
+}
+
+}  // namespace
+
+Credential Credential::read(TableReader& table) {
+  Credential credential;
+  credential.name = table.required_text("name");
+  credential.value = table.text("value", "");
+  credential.file = table.path("file", false);
+  const std::size_t longest = credential.file.empty() ? 200 : longest_file_name;
+  const bool good = !credential.name.empty() && credential.name.size() <= longest && credential.name[0] != '.' &&
+                    std::ranges::all_of(credential.name, [](unsigned char c) {
+                      return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-';
+                    });
+  if (!good && table.has("name"))
+    table.problem("name",
+                  fmt::format("cannot name a credential here; wanted 1 to {} letters, digits, '.', '_' or '-', none of "
+                              "the dots first",
+                              longest),
+                  "choose one such as \"ssh.authorized_keys.root\"");
+  if (table.has("value") == table.has("file"))
+    table.problem("name", "its value and its file are both given, or neither; wanted one of them",
+                  "write value = \"...\", or file = \"...\" for what nobody else may read");
+  return credential;
+}
+
+Credential::Facts look_at(const Credential& credential) {
+  return {credential.file.empty() || access(credential.file.c_str(), R_OK) == 0};
+}
+Credential::Facts assumed(const Credential&) { return {}; }
+DeviceNeeds needs(const Credential&, const Credential::Facts&, unsigned) { return {}; }
+
+void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context) {
+  if (!facts.readable)
+    context.problem("file", fmt::format("'{}' cannot be read; wanted a file this user may open", credential.file),
+                    "check the path and its permissions");
+  if (!credential.file.empty()) {
+    const int fd = context.fds.take("credential " + credential.name);
+    context.steps.push_back(
+        {OpenFile{credential.file, false, true, fd}, "QEMU gets the open file, not the path", context.origin("file")});
+    context.args.add("-fw_cfg",
+                     Opts()
+                         .set("name", "opt/io.systemd.credentials/" + credential.name)
+                         .set("file", fmt::format("/proc/self/fd/{}", fd)),
+                     "read by the guest's systemd, and by nobody on this host", context.origin("file"));
+    return;
+  }
+  const std::string text =
+      is_plain(credential.value)
+          ? fmt::format("io.systemd.credential:{}={}", credential.name, credential.value)
+          : fmt::format("io.systemd.credential.binary:{}={}", credential.name, base64(credential.value));
+  context.args.add("-smbios", Opts().set("type", 11).set("value", text), "read by the guest's systemd",
+                   context.origin("value"));
+}
+
+}  // namespace launcher

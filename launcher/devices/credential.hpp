@@ -1,0 +1,34 @@
+// A systemd credential (systemd.exec(5)): a short value by SMBIOS, or a file by fw_cfg.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/device_context.hpp"
+
+namespace launcher {
+
+class TableReader;
+
+struct Credential {
+  std::string name;   // credential.name
+  std::string value;  // credential.value; seen by whoever sees QEMU's command line
+  std::string file;   // credential.file: handed over open, so that nobody but the guest sees it
+
+  struct Facts {
+    bool readable = true;  // the file
+    friend bool operator==(const Facts&, const Facts&) = default;
+  };
+
+  static constexpr DeviceKind kind{.table = "credential"};
+  static Credential read(TableReader& table);
+  friend bool operator==(const Credential&, const Credential&) = default;
+};
+
+Credential::Facts look_at(const Credential& credential);
+Credential::Facts assumed(const Credential& credential);
+DeviceNeeds needs(const Credential& credential, const Credential::Facts& facts, unsigned vcpus);
+void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context);
+
+}  // namespace launcher

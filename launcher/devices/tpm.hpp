@@ -1,0 +1,34 @@
+// A TPM 2.0: swtpm beside QEMU, its state kept between runs.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/device_context.hpp"
+
+namespace launcher {
+
+class TableReader;
+struct HostConfig;
+
+struct Tpm {
+  enum class Model { crb, tis };
+  Model model = Model::crb;  // tpm.model
+
+  struct Facts {
+    std::string swtpm;  // the program; "": none in PATH
+    friend bool operator==(const Facts&, const Facts&) = default;
+  };
+
+  static constexpr DeviceKind kind{.table = "tpm", .many = false};
+  static Tpm read(TableReader& table);
+  friend bool operator==(const Tpm&, const Tpm&) = default;
+};
+
+Tpm::Facts look_at(const Tpm& tpm, const HostConfig& config);
+Tpm::Facts assumed(const Tpm& tpm);
+DeviceNeeds needs(const Tpm& tpm, const Tpm::Facts& facts, unsigned vcpus);
+void plan_device(const Tpm& tpm, const Tpm::Facts& facts, DeviceContext& context);
+
+}  // namespace launcher

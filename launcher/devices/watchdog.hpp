@@ -1,0 +1,32 @@
+// A watchdog that the guest must feed: Intel's 6300ESB.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/device_context.hpp"
+
+namespace launcher {
+
+class TableReader;
+
+struct Watchdog {
+  enum class Action { reset, poweroff, pause, none };
+  Action action = Action::reset;  // watchdog.action: what happens when the guest feeds it no more
+
+  struct Facts {
+    friend bool operator==(const Facts&, const Facts&) = default;
+  };
+
+  static constexpr DeviceKind kind{.table = "watchdog", .many = false};
+  static Watchdog read(TableReader& table);
+  friend bool operator==(const Watchdog&, const Watchdog&) = default;
+};
+
+Watchdog::Facts look_at(const Watchdog& watchdog);
+Watchdog::Facts assumed(const Watchdog& watchdog);
+DeviceNeeds needs(const Watchdog& watchdog, const Watchdog::Facts& facts, unsigned vcpus);
+void plan_device(const Watchdog& watchdog, const Watchdog::Facts& facts, DeviceContext& context);
+
+}  // namespace launcher
