@@ -41,6 +41,7 @@ one_spec() { # NAME: what this round's VM has
         [ -z "$lower" ] || ! chance 40 || printf '[[net]]\nover = "%s"\n' "$lower"
         [ -z "$with_passt" ] || ! chance 40 || printf '[[net]]\nmode = "passt"\n'
         ! chance 60 || printf '[[disk]]\npath = "disk.img"\n'
+        ! command -v swtpm >/dev/null || ! chance 40 || printf '[tpm]\n' # its state is in the test's directory, and kept
         rom_boot
     } | spec "$1"
 }

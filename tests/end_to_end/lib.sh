@@ -23,7 +23,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/vmrun-e2e.XXXXXX")
 chmod 711 "$work"
 install -m 755 "$1" "$work/vmrun" # a copy: the build may replace it under a running test, and nobody can read the tree
 vmrun=$work/vmrun
-export VMRUN_RUN_DIR=$work/run VMRUN_CACHE_DIR=$work/cache VMRUN_HOST_TOML=$work/host.toml
+export VMRUN_RUN_DIR=$work/run VMRUN_STATE_DIR=$work/state VMRUN_CACHE_DIR=$work/cache VMRUN_HOST_TOML=$work/host.toml
 unset NOTIFY_SOCKET WATCHDOG_USEC
 
 if [ -n "${VMRUN_TEST_QEMUS:-}" ]; then
@@ -172,7 +172,7 @@ processes_of_ours() {
     local file exe
     for file in $(grep -lzsF "VMRUN_RUN_DIR=$VMRUN_RUN_DIR" /proc/[0-9]*/environ || true); do
         exe=$(readlink "${file%/environ}/exe") || continue
-        case ${exe##*/} in vmrun* | qemu* | passt*) echo "${file%/environ} $exe" ;; esac
+        case ${exe##*/} in vmrun* | qemu* | passt* | swtpm*) echo "${file%/environ} $exe" ;; esac
     done
 }
 
