@@ -286,6 +286,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   draft.plan.qemu = draft.qemu.binary;
   draft.plan.qemu_version = draft.qemu.version;
   draft.plan.run_dir = draft.facts.run_base + "/" + draft.spec.name;
+  if (!draft.spec.profile_story.empty()) draft.note(draft.spec.profile_story);
   sum_needs(draft);
   choose_user(draft);
   choose_accel(draft);

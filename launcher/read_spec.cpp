@@ -3,10 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/mp11/algorithm.hpp>
+#include <iterator>
 #include <type_traits>
 
 #include "launcher/printable.hpp"
+#include "launcher/profiles.hpp"
 #include "launcher/spec_rules.hpp"
 
 namespace launcher {
@@ -61,6 +64,9 @@ Spec read_root(TableReader& root) {
   if (accel > 0) spec.accel = static_cast<Accel>(accel - 1);
   spec.windows = root.flag("windows", false);
   root.texts("include");
+  std::vector<std::string> choices{"none"};
+  std::ranges::move(profile_names(), std::back_inserter(choices));
+  root.choice("profile", choices, 0);
   spec.extra_args = root.texts("extra_args");
   root.table("cpu", [&](TableReader& table) { spec.cpu = read_cpu(table); });
   root.table("clock", [&](TableReader& table) { spec.clock = read_clock(table); });
@@ -99,6 +105,7 @@ Spec read_document(const TomlDocument& document, Problems& problems) {
   const std::vector<KeyInfo> known = spec_keys();
   TableReader root(document, problems, nullptr, &known);
   Spec spec = read_root(root);
+  spec.profile_story = document.profile_story();
   if (!root.has("name")) spec.name = std::filesystem::path(document.file()).stem().string();
   for (Problem& problem : broken_rules(spec, problems)) problems.push_back(std::move(problem));
   return spec;

@@ -46,6 +46,7 @@ enum class PanicAction { exit, pause, none };  // panic.action
 
 struct Spec {
   std::string name;             // [A-Za-z0-9][A-Za-z0-9._-]{0,62}; default: the file's stem
+  std::string profile_story;    // what `profile` set, for the plan's notes; "" without one
   std::string machine = "q35";  // an alias is resolved to the versioned name in the plan
   OrAuto<Accel> accel;          // accel: "auto" | "kvm" | "tcg"
   bool windows = false;         // windows: the Hyper-V set, and an RTC in local time

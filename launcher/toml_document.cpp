@@ -7,8 +7,10 @@
 #include <cstring>
 #include <fstream>
 #include <set>
+#include <stdexcept>
 
 #include "launcher/printable.hpp"
+#include "launcher/profiles.hpp"
 #include "launcher/toml_node.hpp"
 
 namespace launcher {
@@ -72,6 +74,7 @@ class Loader {
   void load_main(const fs::path& file);
   void parse_main(std::string_view text, const std::string& file_name);
   void apply(const std::string& override_text);
+  void apply_profile();  // last: it fills what nobody else says
 
   std::unique_ptr<TomlDocument::Impl> impl = std::make_unique<TomlDocument::Impl>();
 
@@ -80,6 +83,7 @@ class Loader {
   TomlNode read_source(std::string_view text, const std::string& name, const fs::path& file);
   void include(TomlNode& into, const TomlNode& entry, const std::string& key);
   void set(TomlNode value, const std::vector<TomlStep>& steps, unsigned source);
+  void fill(TomlNode& into, const TomlNode& defaults, const std::string& key);
   TomlNode* step_into(TomlNode& parent, const TomlStep& step, bool to_list, const TomlPlace& place,
                       const std::string& key);
 
@@ -291,6 +295,44 @@ void Loader::set(TomlNode value, const std::vector<TomlStep>& steps, unsigned so
   *at = std::move(value);
 }
 
+// Takes from `defaults` what `into` has not.
+void Loader::fill(TomlNode& into, const TomlNode& defaults, const std::string& key) {
+  for (const TomlNode& one : defaults.children) {
+    const std::string full = key.empty() ? one.name : key + "." + one.name;
+    TomlNode* mine = into.member(one.name);
+    if (mine != nullptr && mine->kind == Kind::table && one.kind == Kind::table) {
+      fill(*mine, one, full);
+      continue;
+    }
+    if (mine == nullptr) into.children.push_back(one);
+    if (one.kind != Kind::table) impl->from_profile.push_back({full, mine == nullptr});
+    if (mine == nullptr && one.kind == Kind::table)
+      for (const TomlNode& inner : one.children) impl->from_profile.push_back({full + "." + inner.name, true});
+  }
+}
+
+void Loader::apply_profile() {
+  const TomlNode* named = impl->root.member("profile");
+  if (named == nullptr || named->kind != Kind::text) return;  // a wrong kind is the reader's to tell
+  const Profile* profile = find_profile(named->text);
+  if (profile == nullptr) return;  // likewise
+  const unsigned source = static_cast<unsigned>(impl->sources.size());
+  impl->sources.push_back({fmt::format("profile {}", profile->name), "", "/", split_lines(profile->text)});
+  const std::expected<TomlNode, TomlSyntaxError> parsed = parse_toml(profile->text, source);
+  if (!parsed) throw std::logic_error(fmt::format("profile {} is no TOML", profile->name));
+  TomlNode defaults = *parsed;
+  if (const TomlNode* each = defaults.member("each")) {
+    for (const TomlNode& kind : each->children) {
+      TomlNode* items = impl->root.member(kind.name);
+      if (items == nullptr || !items->of_tables) continue;
+      for (std::size_t i = 0; i < items->children.size(); ++i)
+        fill(items->children[i], kind, fmt::format("{}[{}]", kind.name, i));
+    }
+  }
+  std::erase_if(defaults.children, [](const TomlNode& child) { return child.name == "each"; });
+  fill(impl->root, defaults, "");
+}
+
 }  // namespace
 
 namespace {
@@ -309,6 +351,7 @@ std::expected<TomlDocument, TomlErrors> TomlDocument::load(const fs::path& file,
   loader.load_main(file);
   if (loader.impl->broken.empty())
     for (const std::string& override_text : overrides) loader.apply(override_text);
+  loader.apply_profile();
   Problems problems = problems_of(*loader.impl);
   TomlDocument document(std::move(loader.impl));
   if (!problems.empty()) return std::unexpected(TomlErrors{std::move(problems), std::move(document)});
@@ -321,10 +364,21 @@ std::expected<TomlDocument, TomlErrors> TomlDocument::parse(std::string_view tex
   loader.parse_main(text, file_name);
   if (loader.impl->broken.empty())
     for (const std::string& override_text : overrides) loader.apply(override_text);
+  loader.apply_profile();
   Problems problems = problems_of(*loader.impl);
   TomlDocument document(std::move(loader.impl));
   if (!problems.empty()) return std::unexpected(TomlErrors{std::move(problems), std::move(document)});
   return document;
+}
+
+std::string TomlDocument::profile_story() const {
+  const TomlNode* named = impl_->root.member("profile");
+  if (named == nullptr || impl_->from_profile.empty()) return "";
+  std::vector<std::string> set, kept;
+  for (const auto& [key, used] : impl_->from_profile) (used ? set : kept).push_back(key);
+  std::string story = fmt::format("profile \"{}\" sets {}", named->text, fmt::join(set, ", "));
+  if (!kept.empty()) story += fmt::format("; the spec's own value is kept for {}", fmt::join(kept, ", "));
+  return story;
 }
 
 }  // namespace launcher

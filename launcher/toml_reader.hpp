@@ -65,7 +65,8 @@ class TomlDocument {
   std::string source_line(const Position& position) const;  // "" if there is none
   // Where the key's relative paths start: the directory of the file that gave it; for a --set the current one.
   std::filesystem::path directory_of(std::string_view key) const;
-  std::string file() const;  // the main file, as it was named
+  std::string file() const;           // the main file, as it was named
+  std::string profile_story() const;  // which keys the profile set, and which it did not; "" without one
 
   struct Impl;
   const Impl& impl() const { return *impl_; }
