@@ -8,11 +8,12 @@
 #include "launcher/devices/console.hpp"
 #include "launcher/devices/disk.hpp"
 #include "launcher/devices/nic.hpp"
+#include "launcher/devices/share.hpp"
 #include "launcher/devices/vsock.hpp"
 
 namespace launcher {
 
-using Device = std::variant<Disk, Nic, Console, Vsock>;  // devices are planned in this order
+using Device = std::variant<Disk, Nic, Share, Console, Vsock>;  // devices are planned in this order
 
 // What the machine answered about one device: its kind's Facts, from look_at(), or assumed() for another machine.
 template <class Kind>

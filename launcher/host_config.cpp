@@ -41,6 +41,13 @@ HostConfig read_root(TableReader& root) {
     else if (user != "auto")
       config.user = user;
   }
+  const auto path_or_auto = [&](const char* key) -> std::optional<std::string> {
+    if (root.is_text(key, "auto")) return std::nullopt;
+    const std::string path = root.path(key, false);
+    return path.empty() ? std::nullopt : std::optional(path);
+  };
+  config.overlays = path_or_auto("overlays");
+  config.virtiofsd = path_or_auto("virtiofsd");
   root.finish();
   return config;
 }

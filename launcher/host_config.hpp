@@ -18,6 +18,8 @@ struct HostConfig {
   std::string qemu = "qemu-system-x86_64";  // qemu: a path, or a name looked up in PATH
   std::string passt = "passt";              // passt: likewise; for networks of mode "passt"
   std::optional<std::string> user;          // user = "auto" (a uid of its own per VM) | "name" of an existing user
+  std::optional<std::string> overlays;      // overlays = "auto" (beside each image) | a directory
+  std::optional<std::string> virtiofsd;     // virtiofsd = "auto" (where Debian has it, or in PATH) | a path
   friend bool operator==(const HostConfig&, const HostConfig&) = default;
 };
 

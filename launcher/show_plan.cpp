@@ -93,6 +93,8 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
     if (std::holds_alternative<LimitRate>(planned.step)) undo = "goes with the interface";
     if (std::holds_alternative<Listen>(planned.step) || std::holds_alternative<MakeDirectory>(planned.step))
       undo = "goes with the VM's directory";
+    if (const auto* image = std::get_if<MakeImage>(&planned.step))
+      undo = image->name.empty() ? "goes with QEMU" : "it has no name before the guest runs, and is kept then";
     out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)),
                        undo.empty() ? "nothing: what was opened closes with QEMU" : undo);
     if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);

@@ -99,7 +99,7 @@ std::optional<std::string> stand_in(const std::string& option, const std::string
   if (option == "-object") return stand_in_object(value, shrunk);
   if (option == "-blockdev" && value.starts_with("driver=host_device,")) return "driver=file," + value.substr(19);
   if (option == "-blockdev" && value.starts_with("driver=qcow2"))
-    return "driver=raw," + without(value.substr(13), {"backing"});
+    return "driver=raw," + without(value.substr(13), {"backing", "l2-cache-size"});
   const auto user_network = [&] {
     return "user," + only(value, [](const std::string& part) { return part.starts_with("id="); });
   };
@@ -114,6 +114,7 @@ std::optional<std::string> stand_in(const std::string& option, const std::string
   for (const char* gone : {"-kernel", "-initrd", "-append", "-bios"}) {
     if (option == gone) return std::nullopt;
   }
+  if (value.starts_with("socket,id=share") || value.starts_with("vhost-user-fs-pci,")) return std::nullopt;
   if (option == "-overcommit") return only(value, [](const std::string& part) { return part != "mem-lock=on"; });
   return value;
 }
@@ -129,6 +130,8 @@ class Stage {
   void open_all(const LaunchPlan& plan) {
     for (const PlannedStep& planned : plan.steps) {
       if (const auto* file = std::get_if<OpenFile>(&planned.step)) open_scratch(*file);
+      if (const auto* image = std::get_if<MakeImage>(&planned.step))
+        open_scratch({.path = {}, .writable = true, .fd = image->fd, .direct = image->direct});
       if (const auto* socket = std::get_if<Listen>(&planned.step))
         fds[socket->fd] = host_.listen((dir.path() / fmt::format("{}.sock", socket->fd)).string(), std::nullopt);
       if (const auto* pair = std::get_if<Pair>(&planned.step)) open_pair(*pair);
