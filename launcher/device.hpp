@@ -14,6 +14,7 @@
 #include "launcher/devices/nic.hpp"
 #include "launcher/devices/nvdimm.hpp"
 #include "launcher/devices/rng.hpp"
+#include "launcher/devices/share.hpp"
 #include "launcher/devices/smbios.hpp"
 #include "launcher/devices/tpm.hpp"
 #include "launcher/devices/vsock.hpp"
@@ -21,7 +22,7 @@
 
 namespace launcher {
 
-using Device = std::variant<Disk, Nic, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display, Smbios,
+using Device = std::variant<Disk, Nic, Share, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display, Smbios,
                             Credential>;  // devices are planned in this order
 
 // What the machine answered about one device: its kind's Facts, from look_at(), or assumed() for another machine.

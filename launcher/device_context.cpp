@@ -13,7 +13,7 @@ std::string pci_address(unsigned first_slot, unsigned index) {
 
 void DeviceContext::set_address(Opts& device) const {
   device.set("addr", pci_address(kind.first_slot, index));
-  if (shares_slot) device.set("multifunction", true);
+  if (shares_slot && index < 8) device.set("multifunction", true);
 }
 
 void set_address(Opts& device, Single single) {

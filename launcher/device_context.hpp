@@ -1,8 +1,10 @@
 // What a device kind is told when it plans itself, and where it puts its arguments and steps.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,9 +27,16 @@ struct DeviceKind {
   unsigned first_slot = 0;  // of the eight slots of the board's first bus that it owns; 0: it is no PCI device
 };
 
+// An I/O thread that a device asks for.
+struct IothreadWish {
+  std::string pool = {};                                 // shared by all who name it; "": the device's own
+  unsigned index = 0;                                    // within the pool, or of the device's own
+  std::map<std::string, std::uint64_t> properties = {};  // QEMU's, as the first who asks for it says
+};
+
 // What one device asks of the rest of the plan, before there is a placement.
 struct DeviceNeeds {
-  unsigned iothreads = 0;                    // of its own
+  std::vector<IothreadWish> iothreads = {};
   unsigned vhost_workers = 0;                // threads of the kernel's vhost, one per queue pair
   std::optional<unsigned> node = {};         // where the hardware behind it hangs; guide 001 "IRQ Affinity"
   bool boots = false;                        // the guest can boot from it
@@ -42,6 +51,10 @@ struct DeviceNeeds {
 struct DeviceResults {
   std::string console_socket;  // "" when the VM has no console
   bool console_on_stdio = false;
+  unsigned disks_on_bus = 0;                            // PCI functions that disks have so far
+  std::map<std::string, std::string> scsi_controllers;  // by the I/O thread pool whose disks share it
+  std::map<std::string, unsigned> scsi_disks;           // how many disks hang on each controller
+  std::set<std::string> limits;                         // throttle groups that are there
 };
 
 struct DeviceContext {

@@ -41,6 +41,8 @@ class Host {
   virtual void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) = 0;
 
   virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
+  virtual int make_unnamed(const std::string& directory) = 0;   // a new file that goes with its last fd (O_TMPFILE)
+  virtual void name_file(int fd, const std::string& path) = 0;  // gives such a file a name, which nothing may have
   virtual int readable_copy(
       int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
   virtual int listen(const std::string& path, std::optional<unsigned> owner) = 0;  // owner: nullopt: ours
@@ -54,7 +56,8 @@ class Host {
 
   virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                           const std::function<void(const ProcessId&)>& written_down) = 0;
-  virtual void end_process(const ProcessId& process) = 0;  // gone already: fine
+  virtual void end_process(const ProcessId& process) = 0;                                    // gone already: fine
+  virtual int wait_for(const ProcessId& child, const std::function<void()>& meanwhile) = 0;  // exit code, as reap()
 
   // Groups of tasks (cgroup, resctrl). may_exist: it is shared. remove_group: gone already is fine; shared: so is "still in
   // use". write_control returns what the file then reads.
@@ -87,6 +90,8 @@ class LinuxHost final : public Host {
   void drop_macvtap(const std::string& name, const std::string& mac) override;
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
+  int make_unnamed(const std::string& directory) override;
+  void name_file(int fd, const std::string& path) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
   int append_to(const std::string& path) override;
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
@@ -98,6 +103,7 @@ class LinuxHost final : public Host {
   ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                   const std::function<void(const ProcessId&)>& written_down) override;
   void end_process(const ProcessId& process) override;
+  int wait_for(const ProcessId& child, const std::function<void()>& meanwhile) override;
   void make_group(const std::string& path, bool may_exist) override;
   void remove_group(const std::string& path, bool shared) override;
   std::string write_control(const std::string& path, const std::string& text) override;

@@ -42,10 +42,14 @@ HostConfig read_root(TableReader& root) {
     else if (user != "auto")
       config.user = user;
   }
-  if (!root.is_text("state_dir", "auto")) {
-    const std::string directory = root.path("state_dir", false);
-    if (!directory.empty()) config.state_dir = directory;
-  }
+  const auto path_or_auto = [&](const char* key) -> std::optional<std::string> {
+    if (root.is_text(key, "auto")) return std::nullopt;
+    const std::string path = root.path(key, false);
+    return path.empty() ? std::nullopt : std::optional(path);
+  };
+  config.overlays = path_or_auto("overlays");
+  config.virtiofsd = path_or_auto("virtiofsd");
+  config.state_dir = path_or_auto("state_dir");
   root.finish();
   return config;
 }

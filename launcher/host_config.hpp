@@ -20,6 +20,8 @@ struct HostConfig {
   std::string swtpm = "swtpm";              // swtpm: likewise; for [tpm]
   std::optional<std::string> user;          // user = "auto" (a uid of its own per VM) | "name" of an existing user
   std::optional<std::string> state_dir;     // state_dir; auto: /var/lib/vmrun, or for a user $XDG_STATE_HOME/vmrun
+  std::optional<std::string> overlays;      // overlays = "auto" (beside each image) | a directory
+  std::optional<std::string> virtiofsd;     // virtiofsd = "auto" (where Debian has it, or in PATH) | a path
   friend bool operator==(const HostConfig&, const HostConfig&) = default;
 };
 

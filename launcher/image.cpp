@@ -27,6 +27,7 @@ struct Header {
   std::string format;
   std::string backing;         // as written in the image; "" if none
   std::string backing_format;  // "" when the image does not say
+  std::uint64_t bytes = 0;     // the size the guest sees; 0: that of the file
 };
 
 std::string read_at(std::ifstream& file, std::uint64_t offset, std::size_t size) {
@@ -62,7 +63,7 @@ std::expected<Header, std::string> read_qcow2(std::ifstream& file, std::string_v
   if (big_endian(header, 32, 4) != 0) return std::unexpected("the image is encrypted, which vmrun does not handle");
   if (version == 3 && (big_endian(header, 72, 8) & external_data) != 0)
     return std::unexpected("the image keeps its data in another file, which vmrun does not handle");
-  Header result{.format = "qcow2", .backing = {}, .backing_format = {}};
+  Header result{.format = "qcow2", .backing = {}, .backing_format = {}, .bytes = big_endian(header, 24, 8)};
   const std::uint64_t offset = big_endian(header, 8, 8);
   const std::uint64_t length = big_endian(header, 16, 4);
   if (offset == 0) return result;
@@ -83,7 +84,7 @@ std::expected<Header, std::string> read_header(const std::string& path) {
     if (header.starts_with(magic))
       return std::unexpected(fmt::format("a {} image; convert it with `qemu-img convert -O raw {} NEW`", name, path));
   }
-  return Header{.format = "raw", .backing = {}, .backing_format = {}};
+  return Header{.format = "raw", .backing = {}, .backing_format = {}, .bytes = 0};
 }
 
 }  // namespace
@@ -91,7 +92,7 @@ std::expected<Header, std::string> read_header(const std::string& path) {
 std::expected<ImageInfo, std::string> read_image(const std::string& path) {
   auto header = read_header(path);
   if (!header) return std::unexpected(header.error());
-  ImageInfo info{.format = header->format, .chain = {}};
+  ImageInfo info{.format = header->format, .chain = {}, .bytes = header->bytes};
   std::string here = path;
   while (!header->backing.empty()) {
     std::string name = header->backing;
@@ -106,7 +107,8 @@ std::expected<ImageInfo, std::string> read_image(const std::string& path) {
     header = read_header(next);
     if (!header) return std::unexpected(header.error());
     if (said == "raw")
-      header = Header{.format = "raw", .backing = {}, .backing_format = {}};  // the image's word, not the magic
+      header =
+          Header{.format = "raw", .backing = {}, .backing_format = {}, .bytes = 0};  // the image's word, not the magic
     info.chain.push_back({next, header->format});
     here = next;
   }

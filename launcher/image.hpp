@@ -1,6 +1,7 @@
 // What kind of disk image a file is, by its own header, and what it stands on. The rule: read-only, and nothing is run.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@ struct Image {
 struct ImageInfo {
   std::string format;        // "raw" | "qcow2"
   std::vector<Image> chain;  // backing files, nearest first
+  std::uint64_t bytes = 0;   // what a guest sees of a qcow2 image; 0: the file's own size says
 };
 
 // qcow2's header: QEMU docs/interop/qcow2.txt. Errors: a backing file that is missing or loops, an encrypted image or one

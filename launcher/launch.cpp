@@ -118,6 +118,10 @@ class Launch {
     if (!dir) throw ProblemsFound({{"name", dir.error(), ""}});
     dir_.emplace(std::move(*dir));
     transaction_.emplace(world_.host, *dir_, plan_->uid);
+    transaction_->on_progress([this](const std::string& text) {
+      check_cancelled();
+      progress(text);
+    });
   }
 
   void reserve() {
@@ -202,8 +206,25 @@ class Launch {
     return state;
   }
 
+  // What was made for this VM is kept from here on: the guest may write to it. A name that somebody took meanwhile stays
+  // theirs, and those given before it are taken back.
+  void name_new_images() {
+    std::vector<std::string> named;
+    try {
+      for (const Unnamed& file : transaction_->opened().unnamed) {
+        if (file.path.empty()) continue;
+        world_.host.name_file(file.fd, file.path);
+        named.push_back(file.path);
+      }
+    } catch (...) {
+      for (const std::string& path : named) unlink(path.c_str());
+      throw;
+    }
+  }
+
   RunningVm resume(qmp::Client monitor, State state) {
     check_cancelled();
+    name_new_images();
     qmp::cont(monitor, world_.patience);
     pin_late_threads(*plan_, qemu_, world_.host, state.threads);
     state.phase = Phase::running;

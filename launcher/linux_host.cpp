@@ -1,6 +1,7 @@
 // The verbs on this machine: sysfs for pools, files, sockets, processes; those of networks are in linux_host_net.cpp.
 #include <fcntl.h>
 #include <linux/prctl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -57,6 +58,19 @@ int LinuxHost::open_file(const std::string& path, bool writable, bool direct) {
   const int fd = open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC);
   if (fd < 0) refuse("open " + path);
   return fd;
+}
+
+int LinuxHost::make_unnamed(const std::string& directory) {
+  const int fd = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0 && errno == EOPNOTSUPP)
+    throw std::runtime_error("the file system of " + directory + " has no files without a name (O_TMPFILE)");
+  if (fd < 0) refuse("make a file in " + directory);
+  return fd;
+}
+
+void LinuxHost::name_file(int fd, const std::string& path) {
+  const std::string here = "/proc/self/fd/" + std::to_string(fd);
+  if (linkat(AT_FDCWD, here.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) < 0) refuse("name " + path);
 }
 
 int LinuxHost::readable_copy(int fd, std::optional<unsigned> uid) {
@@ -157,6 +171,20 @@ std::uint64_t LinuxHost::core_cookie(pid_t thread) {
   if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, thread, 0, &cookie) < 0)
     refuse("core scheduling of thread " + std::to_string(thread));
   return cookie;
+}
+
+int LinuxHost::wait_for(const ProcessId& child, const std::function<void()>& meanwhile) {
+  constexpr int between_looks = 200;  // ms
+  const int pidfd = open_pidfd(child);
+  pollfd ending{pidfd, POLLIN, 0};
+  try {
+    while (pidfd >= 0 && poll(&ending, 1, between_looks) == 0) meanwhile();
+  } catch (...) {
+    close(pidfd);
+    throw;
+  }
+  if (pidfd >= 0) close(pidfd);
+  return reap(child.pid);
 }
 
 void LinuxHost::pin(pid_t thread, const topology::CpuSet& cpus) {

@@ -98,16 +98,24 @@ void add_monitors(Draft& draft) {
   draft.args.add("-qmp", Opts("chardev:qmp"), "QMP on it", "default");
 }
 
-std::string add_iothread(Draft& draft, const std::string& device) {
-  const std::string id = "io-" + device;
+// One of the device's own, or the pool's, which may be there already.
+std::string add_iothread(Draft& draft, const std::string& device, const IothreadWish& wish, bool several) {
+  const std::string owner = wish.pool.empty() ? "io-" + device : "pool-" + wish.pool;
+  const std::string id = several ? fmt::format("{}-{}", owner, wish.index) : owner;
+  for (const IothreadPin& pin : draft.plan.iothreads)
+    if (pin.id == id) return id;
   const auto& placed = draft.plan.placement.iothreads;  // empty when there was no place for the VM
   const std::size_t index = draft.plan.iothreads.size();
   const topology::CpuSet cpus = index < placed.size() ? placed[index] : topology::CpuSet{};
   draft.plan.iothreads.push_back({id, cpus});
-  draft.args.add("-object", Opts("iothread").set("id", id),
-                 fmt::format("{}'s requests run beside the main loop{}", device,
-                             cpus.empty() ? "" : ", on CPUs " + cpus.to_string()),
-                 "guide 001");
+  Opts iothread("iothread");
+  iothread.set("id", id);
+  for (const auto& [property, value] : wish.properties) iothread.set(property, value);
+  draft.args.add(
+      "-object", iothread,
+      fmt::format("{} requests run beside the main loop{}", wish.pool.empty() ? device + "'s" : "the pool's disks'",
+                  cpus.empty() ? "" : ", on CPUs " + cpus.to_string()),
+      "guide 001");
   return id;
 }
 
@@ -147,7 +155,7 @@ void add_devices(Draft& draft) {
                           .kind = kind,
                           .key = kind.many ? fmt::format("{}[{}]", table, index) : table,
                           .index = index,
-                          .shares_slot = all[device.index()] > 8 && index < 8,
+                          .shares_slot = all[device.index()] > 8,
                           .vcpus = draft.spec.cpu.count,
                           .kvm = draft.kvm(),
                           .root = draft.facts.root,
@@ -163,10 +171,9 @@ void add_devices(Draft& draft) {
                           .notes = draft.plan.notes,
                           .claims = draft.claims,
                           .results = results};
-    const unsigned iothreads = needs_of(device, facts, draft.spec.cpu.count).iothreads;
-    for (unsigned j = 0; j < iothreads; ++j)
-      context.iothreads.push_back(
-          add_iothread(draft, fmt::format("{}{}{}", table, index, iothreads > 1 ? fmt::format("-{}", j) : "")));
+    const std::vector<IothreadWish> wishes = needs_of(device, facts, draft.spec.cpu.count).iothreads;
+    for (const IothreadWish& wish : wishes)
+      context.iothreads.push_back(add_iothread(draft, fmt::format("{}{}", table, index), wish, wishes.size() > 1));
     if (index == most_of_a_kind)
       draft.problems.push_back({context.key,
                                 fmt::format("{} of them; wanted at most {}", all[device.index()], most_of_a_kind),
@@ -337,9 +344,11 @@ topology::PlacementRequest placement_request(const Spec& spec, const Facts& fact
   request.may_reserve_pages = facts.root;
   request.nodes = spec.memory.nodes.value_or(std::vector<unsigned>{});
   request.policy = spec.memory.policy;
+  std::set<std::pair<std::string, unsigned>> pooled;
   for (std::size_t i = 0; i < spec.devices.size(); ++i) {
     const DeviceNeeds wanted = needs_of(spec.devices[i], facts.devices.at(i), spec.cpu.count);
-    request.iothreads += wanted.iothreads;
+    for (const IothreadWish& wish : wanted.iothreads)
+      request.iothreads += wish.pool.empty() || pooled.emplace(wish.pool, wish.index).second ? 1 : 0;
     request.vhost_workers += wanted.vhost_workers;
     if (wanted.node) request.device_nodes.push_back(*wanted.node);
   }

@@ -87,6 +87,8 @@ std::string end_of(const Step& step, const LaunchPlan& plan) {
   if (std::holds_alternative<LimitRate>(step)) return "goes with the interface";
   if (std::holds_alternative<Listen>(step) || std::holds_alternative<MakeDirectory>(step))
     return "goes with the VM's directory";
+  if (const auto* image = std::get_if<MakeImage>(&step))
+    return image->name.empty() ? "goes with QEMU" : "it has no name before the guest runs, and is kept then";
   if (const auto* control = std::get_if<WriteControl>(&step))
     return in_a_group(control->path) ? "goes with the group" : "nothing: it stays on";
   if (const auto* kept = std::get_if<KeepDirectory>(&step))

@@ -252,6 +252,13 @@ void check_duplicates(Rules& rules) {
         return Words(fmt::format("{} is the name of {} too; wanted each once", printable(one.name), other),
                      "remove one of the two");
       });
+  check_unique<Share>(
+      rules, "share", "tag", [](const Share& share) { return share.tag; },
+      [](const Share& share, const std::string& other) {
+        return Words(fmt::format("\"{}\" is the tag of {} too; wanted one of its own: the guest mounts by it",
+                                 printable(share.tag), other),
+                     "change one of the two");
+      });
   check_unique<Disk>(
       rules, "disk", "serial", [](const Disk& disk) { return disk.serial; },
       [](const Disk& disk, const std::string& other) {
@@ -263,13 +270,36 @@ void check_duplicates(Rules& rules) {
   for (std::size_t i = 0; i < disks.size(); ++i)
     for (std::size_t earlier = 0; earlier < i; ++earlier) {
       const Disk &one = *disks[earlier].second, &two = *disks[i].second;
-      if (two.path.empty() || one.path != two.path || (one.read_only && two.read_only)) continue;
+      if (two.path.empty() || one.path != two.path || (!one.writes() && !two.writes())) continue;
       rules.add(disks[i].first + ".path",
                 fmt::format("this is the image of {} too, and not both are read-only; wanted one disk for a writable "
                             "image: two would destroy it",
                             disks[earlier].first),
                 "name another image, or set read_only = true on both");
       break;
+    }
+}
+
+// Disks that share something say the same of it as the first of them, or nothing.
+void check_shared(Rules& rules) {
+  const auto disks = rules.devices<Disk>("disk");
+  std::map<std::string, std::size_t> first;
+  for (std::size_t i = 0; i < disks.size(); ++i)
+    for (const std::string& name :
+         {"pool " + disks[i].second->iothread_pool, "limit " + disks[i].second->limit.group}) {
+      if (name.ends_with(' ')) continue;
+      const auto [before, fresh] = first.emplace(name, i);
+      if (fresh && name.starts_with("limit ") && !disks[i].second->limit.has_rates() &&
+          rules.sound(disks[i].first + ".limit"))
+        rules.add(disks[i].first + ".limit.group",
+                  "nothing is said of this limit here or before; wanted its rates on the first disk that has it",
+                  "add iops = ... or bytes = \"...\" to this disk's limit");
+      if (fresh) continue;
+      Disk one = *disks[before->second].second, two = *disks[i].second;
+      if (name.starts_with("pool ")) one.limit = two.limit = {};
+      if (name.starts_with("limit ")) one.iothread_pool = two.iothread_pool = "";
+      for (Problem& problem : sharing_problems(one, disks[before->second].first, two, disks[i].first))
+        if (rules.sound(problem.key)) rules.broken.push_back(std::move(problem));
     }
 }
 
@@ -349,7 +379,7 @@ Problems broken_rules(const Spec& spec, const Problems& found) {
   Rules rules{spec, found, {}};
   for (void (*check)(Rules&) :
        {check_name, check_machine, check_accel, check_topology, check_pins, check_memory, check_memory_kinds,
-        check_nodes, check_queues_of_all, check_duplicates, check_boot, check_extra_args})
+        check_nodes, check_queues_of_all, check_duplicates, check_shared, check_boot, check_extra_args})
     check(rules);
   for (Problem& problem : cpu_rules(spec, [&](std::string_view key) { return rules.sound(key); }))
     rules.broken.push_back(std::move(problem));

@@ -4,11 +4,15 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -31,7 +35,7 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
     "raise_pool",  "trim_pool",      "make_tap",     "open_tap",     "drop_tap",       "make_macvtap", "drop_macvtap",
-    "limit_rate",  "open_vhost",     "open_file",    "open_log",     "listen",         "hold_path",    "make_directory",
+    "limit_rate",  "open_vhost",     "open_file", "make_image",    "open_log",     "listen",         "hold_path",    "make_directory",
     "pair",        "keep_directory", "copy_once",    "give_file",    "take_file_back", "start_helper", "start_qemu",
     "end_process", "make_group",     "remove_group", "write_control"};
 
@@ -129,6 +133,43 @@ ProcessId start(const ChildSpec& child, FdLayout fds, const std::string& log_fil
   }
 }
 
+std::string path_of(const MakeImage& image) { return (std::filesystem::path(image.directory) / image.name).string(); }
+
+void tell_progress(const MakeImage& image, int fd, const PerformContext& context) {
+  struct stat info {};
+  if (!context.progress || fstat(fd, &info) < 0) return;
+  const std::uint64_t written = static_cast<std::uint64_t>(info.st_blocks) * 512;
+  context.progress(fmt::format("making {}: {} of {}", image.name.empty() ? "an overlay" : path_of(image),
+                               to_string(topology::Bytes{written >> 20 << 20}), to_string(image.size)));
+}
+
+void perform_make_image(const MakeImage& image, PerformContext& context) {
+  const int fd = context.host.make_unnamed(image.directory);
+  context.opened.unnamed.push_back({fd, image.name.empty() ? "" : path_of(image)});
+  constexpr int childs = 3;
+  ChildSpec child;
+  child.argv = {image.qemu_img,
+                "create",
+                "-q",
+                "-f",
+                image.format,
+                "-o",
+                "preallocation=" + image.preallocation,
+                fmt::format("/dev/fd/{}", childs),
+                std::to_string(image.size.count)};
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) throw std::system_error(errno, std::generic_category(), "dup");
+  const ProcessId process = start(child, {{childs, copy}}, image.log, context);
+  const int code = context.host.wait_for(process, [&] { tell_progress(image, fd, context); });
+  if (context.progress) context.progress("");
+  if (code != 0) {
+    std::ifstream words(image.log, std::ios::binary);
+    throw std::runtime_error(fmt::format("{} ended with {}: {}", image.qemu_img, code,
+                                         std::string{std::istreambuf_iterator<char>(words), {}}));
+  }
+  context.opened.fds[image.fd] = context.host.open_file(fmt::format("/proc/self/fd/{}", fd), true, image.direct);
+}
+
 void perform_start_helper(const StartHelper& helper, PerformContext& context) {
   FdLayout fds;
   for (const auto& [number, planned] : helper.fds) {
@@ -173,6 +214,7 @@ void perform_listen(const Listen& socket, PerformContext& context) {
 Opened::~Opened() {
   for (const auto& [number, fd] : fds) close(fd);
   if (monitor >= 0) close(monitor);
+  for (const Unnamed& file : unnamed) close(file.fd);
 }
 
 std::string describe(const Step& step) {
@@ -215,6 +257,11 @@ std::string describe(const Step& step) {
           [](const CopyOnce& s) { return fmt::format("copy {} to {}, unless it is there", s.from, s.to); },
           [](const GiveFile& s) { return fmt::format("give {} to uid {} while the VM lives", s.path, s.uid); },
           [](const TakeFileBack& s) { return fmt::format("give {} back to uid {}", s.path, s.uid); },
+          [](const MakeImage& s) {
+            if (s.name.empty()) return fmt::format("make an overlay without a name in {}", s.directory);
+            return fmt::format("make {} ({}, {}, preallocation {})", path_of(s), s.format, to_string(s.size),
+                               s.preallocation);
+          },
           [](const Listen& s) { return fmt::format("listen on {}", s.path); },
           [](const HoldPath& s) { return fmt::format("find {}", s.path); },
           [](const MakeDirectory& s) { return fmt::format("make directory {} for QEMU", s.path); },
@@ -279,6 +326,7 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const MakeDirectory&) { return std::vector<Step>{}; },
                         [](const OpenVhost&) { return std::vector<Step>{}; },
                         [](const OpenFile&) { return std::vector<Step>{}; },
+                        [](const MakeImage&) { return std::vector<Step>{}; },
                         [](const EndProcess&) { return std::vector<Step>{}; },
                         [](const MakeGroup& s) {
                           return std::vector<Step>{RemoveGroup{s.path, s.shared}};
@@ -307,6 +355,7 @@ void perform(const Step& step, PerformContext& context) {
             for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
           },
           [&](const OpenFile& s) { perform_open_file(s, context, context.uid); },
+          [&](const MakeImage& s) { perform_make_image(s, context); },
           [&](const Listen& s) { perform_listen(s, context); },
           [&](const HoldPath& s) { context.opened.fds[s.fd] = context.host.hold_path(s.path); },
           [&](const MakeDirectory& s) { context.opened.fds[s.fd] = context.host.make_directory(s.path, context.uid); },

@@ -84,6 +84,20 @@ struct OpenFile {  // images (fdset), kernel, initrd, firmware, /dev/kvm
   bool direct = false;  // O_DIRECT: from 9.1 QEMU takes an fd of a set only if that flag is as it wants it
   friend bool operator==(const OpenFile&, const OpenFile&) = default;
 };
+// A new image in a file that has no name, so that it goes with its last fd, whatever becomes of us: an overlay never gets
+// one, a disk.create image its own when the guest is about to run. Written by qemu-img, opened for QEMU.
+struct MakeImage {
+  std::string directory;
+  std::string name;  // within it; "": an overlay
+  std::string format;
+  topology::Bytes size;
+  std::string preallocation;  // as qemu-img's
+  std::string qemu_img;
+  std::string log;  // its stdout and stderr
+  int fd = -1;
+  bool direct = false;  // as in OpenFile
+  friend bool operator==(const MakeImage&, const MakeImage&) = default;
+};
 struct Listen {  // a unix socket bound and listening before QEMU exists; it lies in the VM's
                  // directory and goes with it
   std::string path;
@@ -180,7 +194,7 @@ struct EndProcess {
 
 using Step =
     std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate, OpenVhost,
-                 OpenFile, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile,
+                 OpenFile, MakeImage, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile,
                  TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
@@ -199,6 +213,12 @@ std::expected<Step, std::string> step_from_json(const boost::json::value& json);
 
 class Host;
 
+// A file that has no name yet, and the path it shall have once the guest runs.
+struct Unnamed {
+  int fd = -1;
+  std::string path;
+};
+
 struct Helper {
   std::string role;
   ProcessId process;
@@ -215,6 +235,7 @@ struct Opened {
   int monitor = -1;  // our end of the private QMP socketpair; whoever takes it sets it to -1
   std::optional<ProcessId> qemu;
   std::vector<Helper> helpers;
+  std::vector<Unnamed> unnamed;
 };
 
 // How much other live VMs raised a pool; asked only under the lock.
@@ -228,6 +249,7 @@ struct PerformContext {
   const OtherRaises& other_raises;
   const std::function<void(const Step& undo)>& journal;
   std::optional<unsigned> uid;  // QEMU's, where it is not ours: files it opens again must be readable for it
+  std::function<void(const std::string&)> progress = {};  // of a long step, several times a second; may throw to end it
 };
 void perform(const Step& step, PerformContext& context);
 

@@ -2,7 +2,9 @@
 // crash are the same few lines. The rule: an undo is in the journal before its step is done.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launcher/host.hpp"
@@ -15,6 +17,7 @@ class Transaction {
  public:
   Transaction(Host& host, const VmDir& dir, std::optional<unsigned> uid);
   void perform(const Step& step);  // throws what the machine said, with the step in front
+  void on_progress(std::function<void(const std::string&)> progress) { progress_ = std::move(progress); }
   Opened& opened() { return opened_; }
 
  private:
@@ -23,6 +26,7 @@ class Transaction {
   std::optional<unsigned> uid_;
   std::size_t next_ = 0;
   Opened opened_;
+  std::function<void(const std::string&)> progress_;
 };
 
 // Under the lock: does every pending undo, last first, and removes the claim if all went well. Returns what could not

@@ -2,8 +2,9 @@
 # Kills vmrun, QEMU, or both with SIGKILL at a random instant of a VM's life, then runs `vmrun recover`, and compares everything
 # a VM changes with what was there before: each node's pools, interfaces, bridge ports, processes, /run/vmrun, mounts, /dev/shm.
 #   tests/end_to_end/kill_campaign.sh VMRUN [ROUNDS] [SEED]      (200 rounds)
-# Each round draws: QEMU's version, run or start, 2M pages on an empty or partly filled pool, bridge, macvtap, passt, disk, who is
-# killed, and when. The last lines say how many rounds ended equal, and how far the VMs had come when they were hit.
+# Each round draws: QEMU's version, run or start, 2M pages on an empty or partly filled pool, bridge, macvtap, passt, disk (of which
+# half are ephemeral), a new disk, a share, who is killed, and when. The last lines say how many rounds ended equal, and how far
+# the VMs had come when they were hit.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
@@ -24,6 +25,8 @@ if ip link add "$lower" type veth peer name "${lower}p" 2>/dev/null; then
 else
     lower=''
 fi
+mkdir "$work/new" "$work/shared"
+virtiofsd=$(find /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd -maxdepth 0 2>/dev/null || true)
 take_pool
 
 draw() { echo $((RANDOM % $1)); }
@@ -40,8 +43,10 @@ one_spec() { # NAME: what this round's VM has
         ! chance 60 || printf '[[net]]\nbridge = "%s"\n' "$bridge"
         [ -z "$lower" ] || ! chance 40 || printf '[[net]]\nover = "%s"\n' "$lower"
         [ -z "$with_passt" ] || ! chance 40 || printf '[[net]]\nmode = "passt"\n'
-        ! chance 60 || printf '[[disk]]\npath = "disk.img"\n'
         ! command -v swtpm >/dev/null || ! chance 40 || printf '[tpm]\n' # its state is in the test's directory, and kept
+        ! chance 60 || printf '[[disk]]\npath = "disk.img"\n%s\n' "$(chance 50 && echo 'ephemeral = true')"
+        ! chance 25 || printf '\n[[disk]]\npath = "new/made.img"\ncreate = { size = "16M" }\n'
+        [ -z "$virtiofsd" ] || ! chance 40 || printf '\n[[share]]\npath = "shared"\ntag = "t"\n'
         rom_boot
     } | spec "$1"
 }
@@ -78,6 +83,7 @@ for ((round = 1; round <= rounds; round++)); do
     qemu=${qemus[RANDOM % ${#qemus[@]}]}
     use_qemu "$qemu"
     one_spec round
+    rm -f "$work/new/made.img"
     set_pool $((RANDOM % 3 == 0 ? RANDOM % 40 : 0))
     remember
     whole=${span[$qemu]}

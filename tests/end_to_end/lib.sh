@@ -172,7 +172,7 @@ processes_of_ours() {
     local file exe
     for file in $(grep -lzsF "VMRUN_RUN_DIR=$VMRUN_RUN_DIR" /proc/[0-9]*/environ || true); do
         exe=$(readlink "${file%/environ}/exe") || continue
-        case ${exe##*/} in vmrun* | qemu* | passt* | swtpm*) echo "${file%/environ} $exe" ;; esac
+        case ${exe##*/} in vmrun* | qemu* | passt* | swtpm* | virtiofsd*) echo "${file%/environ} $exe" ;; esac
     done
 }
 

@@ -246,6 +246,19 @@ int FakeHost::open_file(const std::string& path, bool writable, bool direct) {
   return fd;
 }
 
+int FakeHost::make_unnamed(const std::string& directory) {
+  Verb verb(*this, "make_unnamed " + directory);
+  const int fd = real_.make_unnamed(directory);
+  verb.done();
+  return fd;
+}
+
+void FakeHost::name_file(int fd, const std::string& path) {
+  Verb verb(*this, "name_file " + path);
+  real_.name_file(fd, path);
+  verb.done();
+}
+
 int FakeHost::readable_copy(int fd, std::optional<unsigned> uid) {
   Verb verb(*this, fmt::format("readable_copy for {}", uid ? std::to_string(*uid) : "us"));
   verb.done();
@@ -373,6 +386,13 @@ std::uint64_t FakeHost::core_cookie(pid_t) {
   Verb verb(*this, "core_cookie");
   verb.done();
   return cookieless_ ? 0 : 1;
+}
+
+int FakeHost::wait_for(const ProcessId& child, const std::function<void()>& meanwhile) {
+  Verb verb(*this, "wait_for");
+  const int code = real_.wait_for(child, meanwhile);
+  verb.done();
+  return code;
 }
 
 void FakeHost::pin(pid_t thread, const CpuSet& cpus) {

@@ -82,6 +82,8 @@ class FakeHost final : public launcher::Host {
   void drop_macvtap(const std::string& name, const std::string& mac) override;
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
+  int make_unnamed(const std::string& directory) override;
+  void name_file(int fd, const std::string& path) override;
   int readable_copy(int fd, std::optional<unsigned> uid) override;
   int append_to(const std::string& path) override;
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
@@ -99,6 +101,7 @@ class FakeHost final : public launcher::Host {
   void set_fifo(pid_t thread, unsigned priority) override;
   unsigned fifo(pid_t thread) override;
   std::uint64_t core_cookie(pid_t thread) override;
+  int wait_for(const launcher::ProcessId& child, const std::function<void()>& meanwhile) override;
   void pin(pid_t thread, const topology::CpuSet& cpus) override;
   topology::CpuSet pinned(pid_t thread) override;
 

@@ -107,7 +107,7 @@ std::optional<std::string> stand_in(const std::string& option, const std::string
   if (option == "-object") return stand_in_object(value, shrunk, scratch);
   if (option == "-blockdev" && value.starts_with("driver=host_device,")) return "driver=file," + value.substr(19);
   if (option == "-blockdev" && value.starts_with("driver=qcow2"))
-    return "driver=raw," + without(value.substr(13), {"backing"});
+    return "driver=raw," + without(value.substr(13), {"backing", "l2-cache-size"});
   const auto user_network = [&] {
     return "user," + only(value, [](const std::string& part) { return part.starts_with("id="); });
   };
@@ -128,6 +128,7 @@ std::optional<std::string> stand_in(const std::string& option, const std::string
   if (option == "-tpmdev" || (option == "-device" && value.starts_with("tpm-"))) return std::nullopt;
   if (option == "-vnc")
     return "unix:" + (scratch / "vnc.sock").string() + value.substr(std::min(value.find(','), value.size()));
+  if (value.starts_with("socket,id=share") || value.starts_with("vhost-user-fs-pci,")) return std::nullopt;
   return value;
 }
 
@@ -142,6 +143,8 @@ class Stage {
   void open_all(const LaunchPlan& plan) {
     for (const PlannedStep& planned : plan.steps) {
       if (const auto* file = std::get_if<OpenFile>(&planned.step)) open_scratch(*file);
+      if (const auto* image = std::get_if<MakeImage>(&planned.step))
+        open_scratch({.path = {}, .writable = true, .fd = image->fd, .direct = image->direct});
       if (const auto* socket = std::get_if<Listen>(&planned.step))
         fds[socket->fd] = host_.listen((dir.path() / fmt::format("{}.sock", socket->fd)).string(), std::nullopt);
       if (const auto* log = std::get_if<OpenLog>(&planned.step))

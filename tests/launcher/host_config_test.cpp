@@ -32,7 +32,7 @@ TEST_CASE("every setting of the host has a default") {
   CHECK(*config == launcher::HostConfig{});
   CHECK(config->qemu == "qemu-system-x86_64");
   CHECK(config->policy.keep_free == topology::mib(512));
-  CHECK(*read("housekeeping = \"auto\"\nuser = \"auto\"\n") == *config);
+  CHECK(*read("housekeeping = \"auto\"\nuser = \"auto\"\noverlays = \"auto\"\nvirtiofsd = \"auto\"\n") == *config);
 }
 
 TEST_CASE("settings of the host are read") {
@@ -45,13 +45,18 @@ TEST_CASE("settings of the host are read") {
   CHECK(config->qemu == "/opt/qemu/bin/qemu-system-x86_64");
   CHECK(config->user == "vmrun");
   CHECK(config->passt == "/opt/passt");
+  const auto places = read("overlays = \"/var/lib/vmrun\"\nvirtiofsd = \"/opt/virtiofsd\"\n");
+  REQUIRE(places);
+  CHECK(places->overlays == "/var/lib/vmrun");
+  CHECK(places->virtiofsd == "/opt/virtiofsd");
 }
 
 TEST_CASE("what is wrong with them is said all at once") {
   const auto config = read("house_keeping = \"0\"\nkeep_free = 512\nqemu = \"\"\nuser = \"root\"\npasst = \"\"\n");
   REQUIRE(!config);
   CHECK(config.error() ==
-        "error: house_keeping: there is no key \"house_keeping\"; wanted housekeeping, keep_free, qemu, passt or user\n"
+        "error: house_keeping: there is no key \"house_keeping\"; wanted housekeeping, keep_free, qemu, passt, user, "
+        "overlays or virtiofsd\n"
         "  --> host.toml:1:1\n1 | house_keeping = \"0\"\n  | ^^^^^^^^^^^^^\nhelp: did you mean \"housekeeping\"?\n\n"
         "error: keep_free: 512 has no unit; wanted a size from 0 to 1P\n"
         "  --> host.toml:2:13\n2 | keep_free = 512\n  |             ^^^\nhelp: write it in quotes with K, M, G or T: "

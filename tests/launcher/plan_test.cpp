@@ -502,6 +502,37 @@ TEST_CASE("what the machine said about a disk is met or refused") {
   CHECK(has(value_of(plan, "-blockdev", "node-name=disk0-image"), "backing=disk0-backing0"));
 }
 
+TEST_CASE("what a disk takes from the device below it, and what is made where there is none") {
+  const auto with = [](const std::string& keys, const std::function<void(Disk::Facts&)>& change) {
+    Case one("[cpu]\ncount = 4\n[memory]\nsize = \"1G\"\n" + disk + keys);
+    auto& facts = std::get<Disk::Facts>(one.facts.devices[0]);
+    facts.looked = true;
+    change(facts);
+    return one;
+  };
+  const auto device = [](const Case& one) { return value_of(one.plan(), "-device", "id=disk0"); };
+  const std::string hardware = "queues = \"hardware\"\n";
+  CHECK(has(device(with(hardware, [](Disk::Facts& f) { f.hardware_queues = 2; })), "num-queues=2"));
+  CHECK(has(device(with(hardware, [](Disk::Facts& f) { f.hardware_queues = 64; })), "num-queues=4"));
+  CHECK(has(with(hardware, [](Disk::Facts&) {}).problems(), "error: disk[0].queues: \"hardware\", but"));
+  const Case native = with("", [](Disk::Facts& f) { f.is_block = true, f.logical_block = f.physical_block = 4096; });
+  CHECK(has(device(native), "logical_block_size=4096,physical_block_size=4096"));
+  CHECK(noted(native.plan(), "disk[0].logical_block_size: 4096, as the block device has it"));
+  CHECK(!has(device(with("", [](Disk::Facts& f) { f.logical_block = f.physical_block = 512; })), "block_size"));
+  const std::string create = "create = { size = \"20G\", preallocation = \"full\" }\n";
+  const auto missing = [](Disk::Facts& f) { f.exists = false, f.room = topology::gib(19).count; };
+  CHECK(has(with(create, missing).problems(), "error: disk[0].create.size: 19G are free in '/images'"));
+  CHECK(has(with(create, [](Disk::Facts& f) { f.exists = false, f.room = topology::gib(20).count, f.qemu_img = ""; })
+                .problems(),
+            "error: disk[0].create: needs qemu-img"));
+  CHECK(
+      has(with("ephemeral = true\n", [](Disk::Facts& f) { f.directory_why = "there is no directory '/x'"; }).problems(),
+          "error: disk[0].ephemeral: there is no directory '/x'; wanted one where a file can be made"));
+  // an image that is there is taken as it is
+  for (const PlannedStep& step : with(create, [](Disk::Facts& f) { f.exists = true; }).plan().steps)
+    CHECK(!std::holds_alternative<MakeImage>(step.step));
+}
+
 TEST_CASE("what only one VM may have is claimed, and refused while another has it") {
   Case one(small + net);
   const LaunchPlan plan = one.plan();

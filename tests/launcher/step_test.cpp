@@ -7,6 +7,8 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -49,6 +51,7 @@ const std::vector<Step>& one_of_each() {
       LimitRate{"vdb12.0", 1'000'000'000, 64'000},
       OpenVhost{{12, 13}},
       OpenFile{"/images/a, b\n\"c\".qcow2", true, false, 14, true},
+      MakeImage{"/images, \"a\"", "b\n.raw", "raw", topology::gib(20), "falloc", "/usr/bin/qemu-img", "/log", 19, true},
       OpenLog{"/var/log/a, b\n.log", 19},
       Listen{"/run/vmrun/db/qmp.sock", 15, true},
       HoldPath{"/run/a, b\n\"c\".sock", 22},
@@ -259,6 +262,34 @@ TEST_CASE("files are opened as asked; those QEMU opens again pass through a read
   CHECK_THROWS_AS(bench.perform(OpenFile{"/nowhere/image", false, false, 22}), std::system_error);
   bench.perform(OpenVhost{{23, 24}});
   CHECK(bench.opened.fds.size() == 4);
+}
+
+TEST_CASE("a new image has no name, and is opened for QEMU; one that cannot be made says why") {
+  Bench bench;
+  const auto write_program = [&](const std::string& text) {
+    const std::string path = bench.dir / "qemu-img";
+    std::ofstream(path) << "#!/bin/sh\n" << text;
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    return path;
+  };
+  // $8 is /dev/fd/3, the file; $9 its size
+  MakeImage image{
+      bench.dir.path(),  "new.raw", "raw", mib(1), "off", write_program("truncate -s $9 $8 && echo made >>$8"),
+      bench.dir / "log", 20,        false};
+  bench.perform(image);
+  CHECK(!std::filesystem::exists(bench.dir / "new.raw"));
+  REQUIRE(bench.journal.size() == 1);  // ending qemu-img
+  REQUIRE(bench.opened.unnamed.size() == 1);
+  CHECK(bench.opened.unnamed[0].path == (bench.dir / "new.raw"));
+  CHECK(lseek(bench.opened.fds.at(20), 0, SEEK_END) == (1 << 20) + 5);
+  bench.host.name_file(bench.opened.unnamed[0].fd, bench.opened.unnamed[0].path);
+  CHECK(std::filesystem::file_size(bench.dir / "new.raw") == (1u << 20) + 5);
+  CHECK_THROWS_AS(bench.host.name_file(bench.opened.unnamed[0].fd, bench.opened.unnamed[0].path), std::system_error);
+  image.qemu_img = write_program("echo no room; exit 3");
+  image.fd = 21;
+  image.log = bench.dir / "log2";
+  CHECK_THROWS_WITH(bench.perform(image), doctest::Contains("ended with 3: no room"));
+  CHECK(!bench.opened.fds.contains(21));
 }
 
 TEST_CASE("QEMU's pid is journalled before it runs; its fds are no longer ours afterwards") {

@@ -1,0 +1,43 @@
+// A share: a directory of the host's that the guest mounts by its tag (virtiofs), served by virtiofsd beside QEMU. Owns PCI
+// slots 0x18-0x1f. The rule: virtiofsd keeps its own sandbox; what this virtiofsd cannot do is refused.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "launcher/device_context.hpp"
+
+namespace launcher {
+
+class TableReader;
+struct HostConfig;
+
+struct Share {
+  enum class Cache { automatic, always, metadata, never };
+
+  std::string path;                    // share.path, required: a directory; absolute after read()
+  std::string tag;                     // share.tag, required, at most 36 bytes (virtio 1.2 section 5.11.4)
+  bool read_only = false;              // share.read_only
+  Cache cache = Cache::automatic;      // share.cache
+  std::optional<unsigned> queue_size;  // share.queue_size; auto: QEMU's own
+
+  struct Facts {
+    bool is_directory = false;
+    std::string virtiofsd;  // the program; "": not found
+    bool rust = true;       // of the two programs of this name, the later one; false: that of QEMU up to 7.2
+    bool knows_readonly = true;
+    std::string why;  // why it cannot be used; "" if it can
+    friend bool operator==(const Facts&, const Facts&) = default;
+  };
+
+  static constexpr DeviceKind kind{.table = "share", .first_slot = slots::shares};
+  static Share read(TableReader& table);  // problems go to the reader
+  friend bool operator==(const Share&, const Share&) = default;
+};
+
+Share::Facts look_at(const Share& share, const HostConfig& config);
+Share::Facts assumed(const Share& share);
+DeviceNeeds needs(const Share& share, const Share::Facts& facts, unsigned vcpus);
+void plan_device(const Share& share, const Share::Facts& facts, DeviceContext& context);
+
+}  // namespace launcher
