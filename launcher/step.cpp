@@ -34,10 +34,10 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
-    "raise_pool",  "trim_pool",      "make_tap",     "open_tap",     "drop_tap",       "make_macvtap", "drop_macvtap",
-    "limit_rate",  "open_vhost",     "open_file", "make_image",    "open_log",     "listen",         "hold_path",    "make_directory",
-    "pair",        "keep_directory", "copy_once",    "give_file",    "take_file_back", "start_helper", "start_qemu",
-    "end_process", "make_group",     "remove_group", "write_control"};
+    "raise_pool",     "trim_pool",   "make_tap",       "open_tap",     "drop_tap",     "make_macvtap",   "drop_macvtap",
+    "limit_rate",     "open_vhost",  "open_file",      "make_image",   "open_log",     "listen",         "hold_path",
+    "make_directory", "pair",        "keep_directory", "copy_once",    "give_file",    "take_file_back", "start_helper",
+    "start_qemu",     "end_process", "make_group",     "remove_group", "write_control"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);

@@ -55,7 +55,7 @@ struct TomlDocument::Impl {
   TomlNode root;
   std::vector<TomlSource> sources;
   std::vector<std::pair<std::string, bool>> from_profile;  // keys the profile has; true: nobody else said it
-  std::vector<std::pair<Problem, TomlPlace>> broken;  // where the problems are that no key path leads to
+  std::vector<std::pair<Problem, TomlPlace>> broken;       // where the problems are that no key path leads to
 
   const TomlNode* find(std::string_view key) const;  // the node itself; nullptr if absent
 };
