@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "launcher/interrupts.hpp"
 #include "launcher/problem.hpp"
 #include "launcher/qemu_args.hpp"
 #include "launcher/qemu_features.hpp"
@@ -32,6 +33,7 @@ struct DeviceNeeds {
   std::optional<unsigned> node = {};         // where the hardware behind it hangs; guide 001 "IRQ Affinity"
   bool boots = false;                        // the guest can boot from it
   bool shared_memory = false;                // another process maps the guest's memory (vhost-user)
+  bool guest_nodes = false;                  // the guest shall know its nodes, even if it has only one
   bool locked_memory = false;                // all of the guest's memory is pinned for DMA (vfio)
   std::map<std::string, bool> machine = {};  // properties of the board that it needs: {"nvdimm", true}
   unsigned memory_slots = 0;                 // of the board
@@ -42,6 +44,9 @@ struct DeviceNeeds {
 struct DeviceResults {
   std::string console_socket;  // "" when the VM has no console
   bool console_on_stdio = false;
+  std::vector<PassedFunction> functions;       // the host's PCI functions that are passed on
+  std::vector<std::string> device_nodes;       // files below /dev that QEMU opens by path
+  std::map<std::string, unsigned> used_slots;  // by bus: how many devices are on it
 };
 
 struct DeviceContext {

@@ -6,12 +6,15 @@
 #include <boost/json/value.hpp>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "launcher/process.hpp"
+#include "launcher/step_pci.hpp"
 #include "topology/bytes.hpp"
 
 namespace launcher {
@@ -181,7 +184,8 @@ struct EndProcess {
 using Step =
     std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate, OpenVhost,
                  OpenFile, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile,
-                 TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl>;
+                 TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl, LoadModule,
+                 CreateVfs, RemoveVfs, SetVfMac, BindVfio, GiveBack, OpenVfio, TakeUsb, GiveBackUsb>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {
@@ -215,6 +219,7 @@ struct Opened {
   int monitor = -1;  // our end of the private QMP socketpair; whoever takes it sets it to -1
   std::optional<ProcessId> qemu;
   std::vector<Helper> helpers;
+  std::set<std::string> device_nodes;  // files below /dev that QEMU opens by path
 };
 
 // How much other live VMs raised a pool; asked only under the lock.
@@ -228,6 +233,7 @@ struct PerformContext {
   const OtherRaises& other_raises;
   const std::function<void(const Step& undo)>& journal;
   std::optional<unsigned> uid;  // QEMU's, where it is not ours: files it opens again must be readable for it
+  std::function<bool(const std::string& physical)> others_use_vfs = {};  // asked only under the lock
 };
 void perform(const Step& step, PerformContext& context);
 
