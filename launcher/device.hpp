@@ -13,18 +13,19 @@
 #include "launcher/devices/display.hpp"
 #include "launcher/devices/nic.hpp"
 #include "launcher/devices/nvdimm.hpp"
+#include "launcher/devices/pci.hpp"
 #include "launcher/devices/rng.hpp"
 #include "launcher/devices/share.hpp"
 #include "launcher/devices/smbios.hpp"
 #include "launcher/devices/tpm.hpp"
+#include "launcher/devices/usb.hpp"
 #include "launcher/devices/vsock.hpp"
 #include "launcher/devices/watchdog.hpp"
 
 namespace launcher {
 
-using Device =
-    std::variant<Disk, Nic, Share, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display, Smbios,
-                 Credential>;  // devices are planned in this order
+using Device = std::variant<Disk, Nic, Share, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display,
+                            Smbios, Credential, Pci, Usb>;  // devices are planned in this order
 
 // What the machine answered about one device: its kind's Facts, from look_at(), or assumed() for another machine.
 template <class Kind>

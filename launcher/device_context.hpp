@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "launcher/interrupts.hpp"
 #include "launcher/problem.hpp"
 #include "launcher/qemu_args.hpp"
 #include "launcher/qemu_features.hpp"
@@ -41,6 +42,7 @@ struct DeviceNeeds {
   std::optional<unsigned> node = {};         // where the hardware behind it hangs; guide 001 "IRQ Affinity"
   bool boots = false;                        // the guest can boot from it
   bool shared_memory = false;                // another process maps the guest's memory (vhost-user)
+  bool guest_nodes = false;                  // the guest shall know its nodes, even if it has only one
   bool locked_memory = false;                // all of the guest's memory is pinned for DMA (vfio)
   std::map<std::string, bool> machine = {};  // properties of the board that it needs: {"nvdimm", true}
   unsigned memory_slots = 0;                 // of the board
@@ -55,6 +57,9 @@ struct DeviceResults {
   std::map<std::string, std::string> scsi_controllers;  // by the I/O thread pool whose disks share it
   std::map<std::string, unsigned> scsi_disks;           // how many disks hang on each controller
   std::set<std::string> limits;                         // throttle groups that are there
+  std::vector<PassedFunction> functions;                // the host's PCI functions that are passed on
+  std::vector<std::string> device_nodes;                // files below /dev that QEMU opens by path
+  std::map<std::string, unsigned> used_slots;           // by bus: how many devices are on it
 };
 
 struct DeviceContext {

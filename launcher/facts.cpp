@@ -82,6 +82,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   facts.root = facts.uid == 0;
   facts.run_base = run_base();
   facts.raised = all_raises(facts.run_base);
+  facts.makers_of_vfs = makers_of_vfs(facts.run_base);
   if (config.user) {
     const passwd* user = getpwnam(config.user->c_str());
     if (user != nullptr)
@@ -116,7 +117,14 @@ Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   facts.kvm_module = host.cpu_vendor == "AuthenticAMD" ? "kvm_amd" : "kvm_intel";
   facts.cpu = assumed_cpu_facts();
   for (const Device& device : spec.devices) {
-    facts.devices.push_back(std::visit([](const auto& one) { return DeviceFacts{assumed(one)}; }, device));
+    facts.devices.push_back(std::visit(
+        [&](const auto& one) {
+          if constexpr (requires { assumed(one, host); })
+            return DeviceFacts{assumed(one, host)};
+          else
+            return DeviceFacts{assumed(one)};
+        },
+        device));
   }
   return facts;
 }

@@ -4,6 +4,7 @@
 
 #include <expected>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct Facts {
   std::optional<std::uint64_t> memlock;     // our RLIMIT_MEMLOCK; nullopt: unlimited
   std::vector<DeviceFacts> devices;         // beside Spec::devices
   std::vector<topology::PageClaim> raised;  // by other VMs' journals: what a pool's size owes to them
+  std::set<std::string> makers_of_vfs;      // physical functions whose virtual ones other VMs' journals will remove
   std::optional<unsigned> user_uid;         // of host.toml's user
   std::string user_problem;                 // when there is no such user
   std::string state_base;                   // "/var/lib/vmrun": what VMs keep between runs

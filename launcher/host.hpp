@@ -39,6 +39,19 @@ class Host {
   virtual void drop_macvtap(const std::string& name, const std::string& mac) = 0;  // gone already: fine
   // What goes out through the interface, and what comes in, in bits a second; 0: as much as will.
   virtual void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) = 0;
+  // PCI functions, by address ("0000:81:00.0"). A driver is "" where there is none.
+  virtual void load_module(const std::string& name) = 0;
+  virtual bool has_function(const std::string& address) = 0;
+  virtual std::string driver_of(const std::string& address) = 0;
+  virtual void set_driver_override(const std::string& address, const std::string& driver) = 0;
+  virtual void unbind_driver(const std::string& address) = 0;  // none: fine
+  virtual void probe_driver(const std::string& address) = 0;
+  virtual std::vector<std::string> vfs_of(const std::string& physical) = 0;  // addresses, by number
+  virtual void set_vfs(const std::string& physical, unsigned count) = 0;
+  virtual void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) = 0;
+  virtual std::string vfio_node(const std::string& address, bool of_group) = 0;  // "/dev/vfio/12"
+  virtual void probe_usb(const std::string& port) = 0;  // drivers for what has none; unplugged: fine
+  virtual bool set_interrupt_cpus(unsigned interrupt, const topology::CpuSet& cpus) = 0;  // false: gone, or refused
 
   virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
   virtual int make_unnamed(const std::string& directory) = 0;   // a new file that goes with its last fd (O_TMPFILE)
@@ -89,6 +102,18 @@ class LinuxHost final : public Host {
                                 const std::string& mac, std::size_t queues) override;
   void drop_macvtap(const std::string& name, const std::string& mac) override;
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
+  void load_module(const std::string& name) override;
+  bool has_function(const std::string& address) override;
+  std::string driver_of(const std::string& address) override;
+  void set_driver_override(const std::string& address, const std::string& driver) override;
+  void unbind_driver(const std::string& address) override;
+  void probe_driver(const std::string& address) override;
+  std::vector<std::string> vfs_of(const std::string& physical) override;
+  void set_vfs(const std::string& physical, unsigned count) override;
+  void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
+  std::string vfio_node(const std::string& address, bool of_group) override;
+  void probe_usb(const std::string& port) override;
+  bool set_interrupt_cpus(unsigned interrupt, const topology::CpuSet& cpus) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int make_unnamed(const std::string& directory) override;
   void name_file(int fd, const std::string& path) override;

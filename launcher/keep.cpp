@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "launcher/interrupts.hpp"
 #include "launcher/stop_ladder.hpp"
 #include "launcher/terminal.hpp"
 #include "qmp/commands.hpp"
@@ -50,13 +51,15 @@ std::optional<std::chrono::microseconds> watchdog_period() {
 
 class Keeper {
  public:
-  Keeper(RunningVm& vm, const KeepOptions& options)
+  Keeper(RunningVm& vm, Host& host, const KeepOptions& options)
       : vm_(vm),
         options_(options),
+        interrupts_(vm.plan.functions, host),
         out_(options.console, STDOUT_FILENO),
         in_(STDIN_FILENO, options.console),
         watchdog_(watchdog_period()) {
     if (watchdog_) next_watchdog_ = Clock::now();
+    interrupts_.begin(Clock::now());
   }
 
   Ended wait() {
@@ -101,6 +104,7 @@ class Keeper {
       }
     }
     if (ladder_) climb();
+    interrupts_.look(Clock::now());
     feed_watchdog();
   }
 
@@ -119,6 +123,7 @@ class Keeper {
     Clock::time_point due = Clock::time_point::max();
     if (ladder_) due = ladder_->due();
     if (next_watchdog_) due = std::min(due, *next_watchdog_);
+    if (const auto look = interrupts_.due()) due = std::min(due, *look);
     if (due == Clock::time_point::max()) return -1;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now()).count();
     return static_cast<int>(std::clamp<long long>(left, 0, 1'000'000));
@@ -179,6 +184,7 @@ class Keeper {
       if (reason != nullptr && reason->is_string()) shutdown_reason_ = std::string(reason->get_string());
     }
     if (event.name == "GUEST_PANICKED") see_panic(event);
+    if (event.name == "RESET") interrupts_.begin(Clock::now());
     if (event.name == "WATCHDOG") say("the guest fed its watchdog no more");
   }
 
@@ -233,6 +239,7 @@ class Keeper {
 
   RunningVm& vm_;
   const KeepOptions& options_;
+  InterruptWatch interrupts_;
   Signals signals_;
   Relay out_, in_;
   std::optional<std::chrono::microseconds> watchdog_;
@@ -270,7 +277,7 @@ int Signals::pending() {
 }
 
 Ended keep(RunningVm& vm, Host& host, const std::filesystem::path& base, const KeepOptions& options) {
-  Ended ended = Keeper(vm, options).wait();
+  Ended ended = Keeper(vm, host, options).wait();
   ended.left = finish(host, vm.dir, base);
   return ended;
 }

@@ -57,7 +57,7 @@ std::uint64_t touched_bytes(pid_t pid, const MemoryOf& memory_of) {
 // Done under the lock: what another VM's end may take away or trim at the same time.
 bool shared_with_others(const Step& step) {
   return std::holds_alternative<RaisePool>(step) || std::holds_alternative<MakeGroup>(step) ||
-         std::holds_alternative<WriteControl>(step);
+         std::holds_alternative<WriteControl>(step) || std::holds_alternative<CreateVfs>(step);
 }
 
 class Launch {
@@ -98,6 +98,7 @@ class Launch {
     const Recovered recovered = recover_dead(world_.host, world_.base);
     for (const std::string& name : recovered.names) say("put back what a crash of VM " + name + " had left");
     for (const std::string& left : recovered.left) say("could not put back everything: " + left);
+    if (!recovered.names.empty()) facts_ = world_.facts(spec_);  // its devices have their own drivers again
     timings_.mark("lock and recover");
   }
 
@@ -106,6 +107,7 @@ class Launch {
     topology::HostTopology host = world_.read_host();
     subtract_pending(host, world_.base);
     facts_.raised = all_raises(world_.base);
+    facts_.makers_of_vfs = makers_of_vfs(world_.base);
     if (const auto taken = VmDir::find(world_.base, spec_.name)) {
       throw ProblemsFound({{"name", fmt::format("a VM '{}' runs already on this host", spec_.name),
                             "stop it with `vmrun stop " + spec_.name + "`, or give this one another name"}});
@@ -321,6 +323,7 @@ std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledge
   if (ledger == Ledger::read) {
     subtract_pending(host, world.base);
     facts.raised = all_raises(world.base);
+    facts.makers_of_vfs = makers_of_vfs(world.base);
     taken = read_reservations(world.base);
     std::erase_if(taken.vms, [&](const topology::Reservation& other) { return other.owner == spec.name; });
   }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -131,6 +132,7 @@ void sum_needs(Draft& draft) {
     draft.needs.boots |= one.boots;
     draft.needs.shared_memory |= one.shared_memory;
     draft.needs.locked_memory |= one.locked_memory;
+    draft.needs.guest_nodes |= one.guest_nodes;
     for (const auto& [property, value] : one.machine) draft.needs.machine[property] = value;
     draft.needs.memory_slots += one.memory_slots;
     draft.needs.more_memory = draft.needs.more_memory + one.more_memory;
@@ -181,6 +183,8 @@ void add_devices(Draft& draft) {
     if (index >= most_of_a_kind) continue;
     with_facts(device, facts, [&](const auto& one, const auto& its_facts) { plan_device(one, its_facts, context); });
   }
+  draft.plan.functions = results.functions;
+  if (draft.plan.uid) std::ranges::copy(results.device_nodes, std::back_inserter(draft.private_nodes));
   draft.plan.console_socket = results.console_socket;
   draft.plan.console_on_stdio = results.console_on_stdio;
 }
@@ -280,7 +284,8 @@ void add_steps(Draft& draft) {
   start.child.cgroup = draft.cgroup;
   start.child.cache_group = draft.cache_group;
   start.child.own_core_cookie = draft.plan.core_cookie;
-  start.child.private_kvm = draft.private_kvm;
+  start.child.private_nodes = draft.private_nodes;
+  if (!draft.private_nodes.empty()) start.child.private_dev = draft.plan.run_dir;  // the mount is seen by QEMU alone
   start.monitor_fd = draft.monitor_fd;
   start.log = draft.plan.run_dir + "/qemu.log";
   draft.plan.steps.push_back(
@@ -323,6 +328,18 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   return std::move(draft.plan);
 }
 
+// Which of several functions a [[pci]] takes depends on what others have.
+void choose_functions(const Spec& spec, Facts& facts, const topology::Reservations& taken) {
+  std::vector<std::pair<const Pci*, Pci::Facts*>> asked;
+  for (std::size_t i = 0; i < spec.devices.size(); ++i)
+    if (const Pci* pci = std::get_if<Pci>(&spec.devices[i]))
+      asked.emplace_back(pci, &std::get<Pci::Facts>(facts.devices.at(i)));
+  std::map<std::string, std::string> owners;
+  for (const topology::Reservation& other : taken.vms)
+    for (const std::string& thing : other.things) owners[thing] = other.owner;
+  launcher::choose_functions(asked, owners, facts.makers_of_vfs);
+}
+
 }  // namespace
 
 const StartQemu& LaunchPlan::start() const { return std::get<StartQemu>(steps.back().step); }
@@ -358,7 +375,9 @@ topology::PlacementRequest placement_request(const Spec& spec, const Facts& fact
 std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::HostTopology& host,
                                               const HostConfig& config, const topology::Reservations& taken,
                                               const QemuFeatures& qemu, const Facts& facts) {
-  parts::Draft draft{.spec = spec, .host = host, .config = config, .taken = taken, .qemu = qemu, .facts = facts};
+  Facts settled = facts;
+  choose_functions(spec, settled, taken);
+  parts::Draft draft{.spec = spec, .host = host, .config = config, .taken = taken, .qemu = qemu, .facts = settled};
   return make(draft);
 }
 

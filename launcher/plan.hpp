@@ -10,6 +10,7 @@
 #include "launcher/facts.hpp"
 #include "launcher/host_config.hpp"
 #include "launcher/identity.hpp"
+#include "launcher/interrupts.hpp"
 #include "launcher/problem.hpp"
 #include "launcher/qemu_args.hpp"
 #include "launcher/qemu_features.hpp"
@@ -55,6 +56,7 @@ struct LaunchPlan {
   std::vector<topology::PageClaim> spare;  // huge pages for memory.max: claimed, and not touched before `vmrun set`
   std::string console_socket;              // "" when the VM has no console
   bool console_on_stdio = false;
+  std::vector<PassedFunction> functions;  // the host's PCI functions that the guest has
   std::vector<Arg> args;
   std::vector<PlannedStep> steps;  // in order; the last one starts QEMU
   std::vector<std::string> notes;  // what "auto" became and why; what was fallen back from

@@ -129,7 +129,7 @@ void add_machine(Draft& draft) {
     machine.set("pflash0", "uefi-code").set("pflash1", "uefi-vars");
   }
   machine.set("dump-guest-core", draft.spec.memory.dump).set("mem-merge", draft.spec.memory.merge);
-  if (draft.plan.placement.cells.size() == 1) machine.set("memory-backend", "ram0");
+  if (!draft.has_guest_nodes()) machine.set("memory-backend", "ram0");
   set_caches(draft, machine);
   std::string why = "versioned: the guest sees the same board after a QEMU upgrade";
   if (draft.kvm() && !clock.pit.value_or(false)) why += "; no PIT (its kernel thread runs unpinned)";
@@ -147,7 +147,7 @@ void add_machine(Draft& draft) {
     accel.set("device", fmt::format("/dev/fdset/{}", fd));
   } else if (draft.kvm() && draft.plan.uid && !draft.facts.kvm_open_to_all) {
     draft.kvm_group = draft.facts.kvm_group;
-    if (!draft.kvm_group) draft.private_kvm = draft.plan.run_dir;  // the mount is seen by QEMU alone
+    if (!draft.kvm_group) draft.private_nodes.emplace_back("/dev/kvm");
   }
   add_remapping(draft, accel);
   draft.args.add("-accel", accel, draft.kvm() ? "hardware virtualization" : "emulation, one thread per vCPU",

@@ -79,7 +79,8 @@ boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell
 
 // mlockall() covers guest memory and QEMU's own: heap, stacks, and TCG's translation buffer.
 std::uint64_t memlock_need(const Draft& draft) {
-  return (draft.spec.memory.size + topology::gib(draft.kvm() ? 1 : 2)).count;
+  const MemorySpec& memory = draft.spec.memory;
+  return (memory.max.value_or(memory.size) + topology::gib(draft.kvm() ? 1 : 2)).count;
 }
 
 namespace {
@@ -143,7 +144,7 @@ void add_memory(Draft& draft) {
                             : std::string("base pages; transparent huge pages where the host has them on"),
                    draft.spec.memory.page ? "spec memory.page" : "host");
   }
-  if (placement.cells.size() > 1) add_guest_nodes(draft);
+  if (draft.has_guest_nodes()) add_guest_nodes(draft);
   add_hot_memory(draft);
   add_overcommit(draft);
   check_memlock(draft);

@@ -27,11 +27,13 @@ struct Draft {
   DeviceNeeds needs{};                                        // of all devices together
   std::vector<std::pair<std::string, std::string>> claims{};  // key -> what no other VM may have
   std::optional<unsigned> kvm_group{};                        // ChildSpec::group
-  std::string private_kvm{};                                  // ChildSpec::private_kvm
   std::string cgroup{}, cache_group{};                        // ChildSpec's
+  std::vector<std::string> private_nodes{};                   // ChildSpec::private_nodes
   int monitor_fd = -1;
   bool placed = false;
 
+  // The guest is told of its nodes, even of a single one where a device is to show where it hangs.
+  bool has_guest_nodes() const { return plan.placement.cells.size() > 1 || needs.guest_nodes; }
   bool kvm() const { return plan.accel == "kvm"; }
   void problem(std::string key, std::string what, std::string help) {
     problems.push_back({std::move(key), std::move(what), std::move(help)});

@@ -58,7 +58,8 @@ class Child {
     if (spec.memlock) raise_memlock(*spec.memlock);
     if (!spec.cache_group.empty()) join_cache_group(spec.cache_group);
     if (spec.own_core_cookie) make_core_cookie();
-    if (!spec.private_kvm.empty()) make_private_kvm(spec.private_kvm, spec.uid.value_or(geteuid()));
+    if (!spec.private_nodes.empty())
+      make_private_nodes(spec.private_dev, spec.private_nodes, spec.uid.value_or(geteuid()));
     if (spec.uid) drop_to(*spec.uid, spec.group);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail("no_new_privs");
     if (spec.dies_with_parent) {
@@ -124,19 +125,21 @@ class Child {
     if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, 0, &cookie) < 0 || cookie == 0) fail("core scheduling");
   }
 
-  // A /dev/kvm of the child's own, in a mount namespace of its own: for a QEMU that takes no fd for it, where the
-  // host's node is root's. Nothing of it is visible outside, and it ends with the process.
-  void make_private_kvm(const std::string& directory, unsigned uid) {
-    struct stat kvm {};
-    if (stat("/dev/kvm", &kvm) < 0) fail("stat /dev/kvm");
+  // Device files of the child's own, in a mount namespace of its own: for a QEMU that takes no fd for them, where the
+  // host's are root's. Nothing of it is visible outside, and it ends with the process.
+  void make_private_nodes(const std::string& directory, const std::vector<std::string>& paths, unsigned uid) {
     if (mkdir(directory.c_str(), 0711) < 0 && errno != EEXIST) fail("private /dev");
     if (unshare(CLONE_NEWNS) < 0) fail("mount namespace");
     if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) fail("private mounts");
     if (mount("vmrun", directory.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k,mode=711") < 0) fail("private /dev");
-    const std::string node = directory + "/kvm";
-    if (mknod(node.c_str(), S_IFCHR | 0600, kvm.st_rdev) < 0) fail("mknod kvm");
-    if (chown(node.c_str(), uid, uid) < 0) fail("chown kvm");
-    if (mount(node.c_str(), "/dev/kvm", nullptr, MS_BIND, nullptr) < 0) fail("bind /dev/kvm");
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+      struct stat device {};
+      const std::string node = directory + "/" + std::to_string(i);
+      if (stat(paths[i].c_str(), &device) < 0) fail("stat " + paths[i]);
+      if (mknod(node.c_str(), S_IFCHR | 0600, device.st_rdev) < 0) fail("mknod " + paths[i]);
+      if (chown(node.c_str(), uid, uid) < 0) fail("chown " + paths[i]);
+      if (mount(node.c_str(), paths[i].c_str(), nullptr, MS_BIND, nullptr) < 0) fail("bind " + paths[i]);
+    }
   }
 
   void drop_to(unsigned uid, std::optional<unsigned> group) {

@@ -35,13 +35,14 @@ struct ChildSpec {
   std::optional<unsigned> uid;  // nullopt: stay who we are (no root)
   topology::CpuSet affinity;    // emulator CPUs; empty: inherit
   topology::MemoryPolicy policy = topology::MemoryPolicy::strict;
-  std::vector<unsigned> memory_nodes;    // empty: default policy
-  std::optional<std::uint64_t> memlock;  // RLIMIT_MEMLOCK in bytes; nullopt: inherit
-  std::optional<unsigned> group;         // one supplementary group (that of /dev/kvm); only with uid
-  std::string cgroup;                    // a directory of cgroup version 2 it is born into; "": ours
-  std::string cache_group;               // a directory of resctrl that it joins before exec; "": ours
-  bool own_core_cookie = false;          // core scheduling: only its own threads beside each other on a core
-  std::string private_kvm;               // a directory to mount a private /dev/kvm from; "": not wanted
+  std::vector<unsigned> memory_nodes;      // empty: default policy
+  std::optional<std::uint64_t> memlock;    // RLIMIT_MEMLOCK in bytes; nullopt: inherit
+  std::optional<unsigned> group;           // one supplementary group (that of /dev/kvm); only with uid
+  std::string cgroup;                      // a directory of cgroup version 2 it is born into; "": ours
+  std::string cache_group;                 // a directory of resctrl that it joins before exec; "": ours
+  bool own_core_cookie = false;            // core scheduling: only its own threads beside each other on a core
+  std::string private_dev;                 // a directory to mount private device files from; "": not wanted
+  std::vector<std::string> private_nodes;  // those device files: "/dev/kvm"
   bool dies_with_parent = true;
   friend bool operator==(const ChildSpec&, const ChildSpec&) = default;
 };

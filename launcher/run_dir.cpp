@@ -311,6 +311,16 @@ std::vector<topology::PageClaim> all_raises(const fs::path& base) {
   return raises;
 }
 
+std::set<std::string> makers_of_vfs(const fs::path& base, const std::string& except) {
+  std::set<std::string> physical;
+  for (const VmDir& dir : VmDir::all(base)) {
+    if (dir.name() == except) continue;
+    for (const VmDir::Undo& undo : dir.pending())
+      if (const auto* remove = std::get_if<RemoveVfs>(&undo.step)) physical.insert(remove->physical);
+  }
+  return physical;
+}
+
 std::uint64_t raises_of_others(const fs::path& base, const std::string& except, unsigned node, topology::Bytes page) {
   std::uint64_t pages = 0;
   for (const VmDir& dir : VmDir::all(base)) {

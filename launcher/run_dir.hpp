@@ -7,6 +7,7 @@
 #include <expected>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,6 +102,9 @@ void subtract_pending(topology::HostTopology& host, const std::filesystem::path&
 
 // What the live VMs' journals say they raised each pool by.
 std::vector<topology::PageClaim> all_raises(const std::filesystem::path& base);
+
+// Physical PCI functions whose virtual ones a VM's journal has to remove; `except`: that VM does not count.
+std::set<std::string> makers_of_vfs(const std::filesystem::path& base, const std::string& except = "");
 
 // Under the lock: what the other VMs' journals say they raised this pool by.
 std::uint64_t raises_of_others(const std::filesystem::path& base, const std::string& except, unsigned node,

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,10 +35,12 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
-    "raise_pool",     "trim_pool",   "make_tap",       "open_tap",     "drop_tap",     "make_macvtap",   "drop_macvtap",
-    "limit_rate",     "open_vhost",  "open_file",      "make_image",   "open_log",     "listen",         "hold_path",
-    "make_directory", "pair",        "keep_directory", "copy_once",    "give_file",    "take_file_back", "start_helper",
-    "start_qemu",     "end_process", "make_group",     "remove_group", "write_control"};
+    "raise_pool",   "trim_pool",      "make_tap",       "open_tap",   "drop_tap",       "make_macvtap",
+    "drop_macvtap", "limit_rate",     "open_vhost",     "open_file",  "make_image",     "open_log",
+    "listen",       "hold_path",      "make_directory", "pair",       "keep_directory", "copy_once",
+    "give_file",    "take_file_back", "start_helper",   "start_qemu", "end_process",    "make_group",
+    "remove_group", "write_control",  "load_module",    "create_vfs", "remove_vfs",     "set_vf_mac",
+    "bind_vfio",    "give_back",      "open_vfio",      "take_usb",   "give_back_usb"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -187,7 +190,11 @@ void perform_start(const StartQemu& qemu, PerformContext& context) {
   context.opened.monitor = pair[0];
   FdLayout fds = std::exchange(context.opened.fds, {});
   fds[qemu.monitor_fd] = pair[1];
-  context.opened.qemu = start(qemu.child, std::move(fds), qemu.log, context);
+  ChildSpec child = qemu.child;
+  if (!child.private_dev.empty())
+    child.private_nodes.insert(child.private_nodes.end(), context.opened.device_nodes.begin(),
+                               context.opened.device_nodes.end());
+  context.opened.qemu = start(child, std::move(fds), qemu.log, context);
 }
 
 void perform_write(const WriteControl& control, Host& host) {
@@ -275,7 +282,8 @@ std::string describe(const Step& step) {
             std::string text = "start QEMU paused";
             if (s.child.uid) text += fmt::format(" as uid {}", *s.child.uid);
             if (!s.child.affinity.empty()) text += fmt::format(" on CPUs {}", s.child.affinity.to_string());
-            if (!s.child.private_kvm.empty()) text += ", with a /dev/kvm of its own";
+            if (!s.child.private_nodes.empty())
+              text += fmt::format(", with {} of its own", fmt::join(s.child.private_nodes, " and "));
             return text;
           },
           [](const EndProcess& s) {
@@ -288,6 +296,7 @@ std::string describe(const Step& step) {
             return fmt::format("remove group {}{}", s.path, s.shared ? " if it is empty" : "");
           },
           [](const WriteControl& s) { return fmt::format("write {} to {}", s.text, s.path); },
+          [](const PciStep auto& s) { return describe(s); },
       },
       step);
 }
@@ -333,6 +342,22 @@ std::vector<Step> inverse_of(const Step& step) {
                         },
                         [](const RemoveGroup&) { return std::vector<Step>{}; },
                         [](const WriteControl&) { return std::vector<Step>{}; },
+                        [](const LoadModule&) { return std::vector<Step>{}; },
+                        [](const CreateVfs& s) {
+                          return std::vector<Step>{RemoveVfs{s.physical, s.count}};
+                        },
+                        [](const RemoveVfs&) { return std::vector<Step>{}; },
+                        [](const SetVfMac& s) {
+                          if (s.found.empty()) return std::vector<Step>{};  // it goes with the function
+                          return std::vector<Step>{SetVfMac{s.interface, s.vf, s.found, ""}};
+                        },
+                        [](const BindVfio& s) {
+                          return std::vector<Step>{GiveBack{s.address, s.driver, s.driver_override}};
+                        },
+                        [](const GiveBack&) { return std::vector<Step>{}; },
+                        [](const OpenVfio&) { return std::vector<Step>{}; },
+                        [](const TakeUsb& s) { return std::vector<Step>{GiveBackUsb{s.port}}; },
+                        [](const GiveBackUsb&) { return std::vector<Step>{}; },
                     },
                     step);
 }
@@ -371,6 +396,7 @@ void perform(const Step& step, PerformContext& context) {
           [&](const MakeGroup& s) { context.host.make_group(s.path, s.shared); },
           [&](const RemoveGroup& s) { context.host.remove_group(s.path, s.shared); },
           [&](const WriteControl& s) { perform_write(s, context.host); },
+          [&](const PciStep auto& s) { perform(s, context); },
       },
       step);
 }

@@ -6,12 +6,15 @@
 #include <boost/json/value.hpp>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "launcher/process.hpp"
+#include "launcher/step_pci.hpp"
 #include "topology/bytes.hpp"
 
 namespace launcher {
@@ -195,7 +198,8 @@ struct EndProcess {
 using Step =
     std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate, OpenVhost,
                  OpenFile, MakeImage, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile,
-                 TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl>;
+                 TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl, LoadModule,
+                 CreateVfs, RemoveVfs, SetVfMac, BindVfio, GiveBack, OpenVfio, TakeUsb, GiveBackUsb>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {
@@ -236,6 +240,7 @@ struct Opened {
   std::optional<ProcessId> qemu;
   std::vector<Helper> helpers;
   std::vector<Unnamed> unnamed;
+  std::set<std::string> device_nodes;  // files below /dev that QEMU opens by path
 };
 
 // How much other live VMs raised a pool; asked only under the lock.
@@ -250,6 +255,7 @@ struct PerformContext {
   const std::function<void(const Step& undo)>& journal;
   std::optional<unsigned> uid;  // QEMU's, where it is not ours: files it opens again must be readable for it
   std::function<void(const std::string&)> progress = {};  // of a long step, several times a second; may throw to end it
+  std::function<bool(const std::string& physical)> others_use_vfs = {};  // asked only under the lock
 };
 void perform(const Step& step, PerformContext& context);
 

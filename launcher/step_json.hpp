@@ -9,7 +9,7 @@ namespace launcher {
 BOOST_DESCRIBE_STRUCT(ProcessId, (), (pid, start))
 BOOST_DESCRIBE_STRUCT(ChildSpec, (),
                       (argv, uid, affinity, policy, memory_nodes, memlock, group, cgroup, cache_group, own_core_cookie,
-                       private_kvm, dies_with_parent))
+                       private_dev, private_nodes, dies_with_parent))
 BOOST_DESCRIBE_STRUCT(RaisePool, (), (node, page, pages, floor))
 BOOST_DESCRIBE_STRUCT(TrimPool, (), (node, page, pages, floor))
 BOOST_DESCRIBE_STRUCT(MakeTap, (), (name, bridge, mtu, fds))
@@ -37,5 +37,14 @@ BOOST_DESCRIBE_STRUCT(EndProcess, (), (process))
 BOOST_DESCRIBE_STRUCT(MakeGroup, (), (path, shared))
 BOOST_DESCRIBE_STRUCT(RemoveGroup, (), (path, shared))
 BOOST_DESCRIBE_STRUCT(WriteControl, (), (path, text, expect))
+BOOST_DESCRIBE_STRUCT(LoadModule, (), (name))
+BOOST_DESCRIBE_STRUCT(CreateVfs, (), (physical, count, vf, address))
+BOOST_DESCRIBE_STRUCT(RemoveVfs, (), (physical, count))
+BOOST_DESCRIBE_STRUCT(SetVfMac, (), (interface, vf, mac, found))
+BOOST_DESCRIBE_STRUCT(BindVfio, (), (address, driver, driver_override))
+BOOST_DESCRIBE_STRUCT(GiveBack, (), (address, driver, driver_override))
+BOOST_DESCRIBE_STRUCT(OpenVfio, (), (address, fd))
+BOOST_DESCRIBE_STRUCT(TakeUsb, (), (port, node, fd))
+BOOST_DESCRIBE_STRUCT(GiveBackUsb, (), (port))
 
 }  // namespace launcher

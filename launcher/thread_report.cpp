@@ -7,6 +7,7 @@
 #include <map>
 
 #include "launcher/pin.hpp"
+#include "launcher/plan_json.hpp"
 #include "launcher/step_json.hpp"
 #include "topology/page_location.hpp"
 #include "topology/sysfs.hpp"
@@ -75,6 +76,25 @@ std::vector<MemoryReport> report_memory(const VmDir& dir) {
   std::vector<MemoryReport> report;
   for (const auto& [key, pages] : sums) report.push_back({key.first, topology::Bytes{key.second}, pages});
   return report;
+}
+
+std::vector<Interrupt> report_interrupts(const VmDir& dir) {
+  try {
+    const boost::json::value plan = dir.read_plan().value_or(nullptr);
+    return interrupts_of(topology::json::read<std::vector<PassedFunction>>(plan.at("functions")), topology::Sysfs{});
+  } catch (const std::exception&) {
+    return {};  // no plan yet, or one without functions
+  }
+}
+
+boost::json::value interrupt_report_json(const VmDir& dir) {
+  boost::json::array out;
+  for (const Interrupt& one : report_interrupts(dir))
+    out.push_back({{"irq", one.number},
+                   {"name", one.name},
+                   {"wanted", one.wanted.to_string()},
+                   {"actual", one.actual.to_string()}});
+  return out;
 }
 
 boost::json::value thread_report_json(const VmDir& dir) {

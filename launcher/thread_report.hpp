@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/interrupts.hpp"
 #include "launcher/run_dir.hpp"
 
 namespace launcher {
@@ -36,7 +37,11 @@ struct ControlReport {
 std::vector<ControlReport> report_controls(const VmDir& dir);
 
 boost::json::value control_report_json(const VmDir& dir);
+// Of the PCI functions that the guest has.
+std::vector<Interrupt> report_interrupts(const VmDir& dir);
+
 boost::json::value thread_report_json(const VmDir& dir);
+boost::json::value interrupt_report_json(const VmDir& dir);
 boost::json::value memory_report_json(const VmDir& dir);
 
 }  // namespace launcher

@@ -13,7 +13,7 @@ void Transaction::perform(const Step& step) {
   const std::function<void(const Step&)> journal = [&](const Step& undo) { dir_.journal_undo(next_++, undo); };
   for (const Step& undo : inverse_of(step)) journal(undo);
   const OtherRaises no_undo_here = [](unsigned, topology::Bytes) { return std::uint64_t{0}; };
-  PerformContext context{host_, opened_, no_undo_here, journal, uid_, progress_};
+  PerformContext context{host_, opened_, no_undo_here, journal, uid_, progress_, {}};
   try {
     launcher::perform(step, context);
   } catch (const std::exception& error) {
@@ -27,10 +27,13 @@ std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesys
   const OtherRaises others = [&](unsigned node, topology::Bytes page) {
     return raises_of_others(base, dir.name(), node, page);
   };
+  const std::function<bool(const std::string&)> others_use_vfs = [&](const std::string& physical) {
+    return makers_of_vfs(base, dir.name()).contains(physical);
+  };
   const std::function<void(const Step&)> nothing_new = [](const Step&) {};
   for (auto undo = pending.rbegin(); undo != pending.rend(); ++undo) {
     Opened none;
-    PerformContext context{host, none, others, nothing_new, std::nullopt, {}};
+    PerformContext context{host, none, others, nothing_new, std::nullopt, {}, others_use_vfs};
     try {
       launcher::perform(undo->step, context);
       dir.journal_undone(undo->number);

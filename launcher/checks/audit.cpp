@@ -180,7 +180,7 @@ Audit::Groups Audit::per_core(const std::string& file) const {
   return groups_of(file, some);
 }
 
-std::vector<PciFunction> Audit::pci() const {
+std::vector<AuditedFunction> Audit::pci() const {
   if (pci_) return *pci_;
   pci_.emplace();
   for (const std::string& address : sysfs_.list("/sys/bus/pci/devices")) {

@@ -83,7 +83,7 @@ class BootLine {
 using MeasureMhz = std::function<std::optional<double>(unsigned cpu)>;
 MeasureMhz measure_by_spinning();  // a chain of dependent additions: one per cycle, whatever the kernel says
 
-struct PciFunction {
+struct AuditedFunction {
   std::string address;
   unsigned class_id = 0;  // 0x0200
   std::string path;       // "/sys/bus/pci/devices/0000:31:00.0"
@@ -133,7 +133,7 @@ class Audit {
   Groups per_kind(const std::string& file) const;
   Groups per_core(const std::string& file) const;
 
-  std::vector<PciFunction> pci() const;  // as sysfs lists them; read once
+  std::vector<AuditedFunction> pci() const;  // as sysfs lists them; read once
 
  private:
   Groups groups_of(const std::string& file, const topology::CpuSet& cpus) const;
@@ -145,7 +145,7 @@ class Audit {
   std::string vendor_;
   std::set<std::string> flags_, vmx_flags_;
   mutable std::map<std::string, Groups> per_cpu_;
-  mutable std::optional<std::vector<PciFunction>> pci_;
+  mutable std::optional<std::vector<AuditedFunction>> pci_;
 };
 
 // Every check of the table that concerns the VM (or all of them), in the table's order; each finding has its row's words.

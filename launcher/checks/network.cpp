@@ -205,7 +205,7 @@ void bridge_mtu(const Audit& audit, Findings& findings) {
 
 // NICs and accelerators that could give guests functions of their own.
 void sriov(const Audit& audit, Findings& findings) {
-  for (const PciFunction& device : audit.pci()) {
+  for (const AuditedFunction& device : audit.pci()) {
     const unsigned kind = device.class_id >> 8;
     if (kind != 0x02 && kind != 0x0b && kind != 0x12) continue;
     const std::string most = device.path + "/sriov_totalvfs", made = device.path + "/sriov_numvfs";

@@ -17,14 +17,14 @@ bool is_number(const std::string& name) {
 }
 
 // Devices whose speed and place matter: storage, network, display, accelerators.
-bool matters(const PciFunction& device) {
+bool matters(const AuditedFunction& device) {
   const unsigned kind = device.class_id >> 8;
   return kind == 0x01 || kind == 0x02 || kind == 0x03 || kind == 0x0b || kind == 0x12;
 }
 
-bool is_bridge(const PciFunction& device) { return device.class_id >> 8 == 0x06; }
+bool is_bridge(const AuditedFunction& device) { return device.class_id >> 8 == 0x06; }
 
-std::string name_of(const PciFunction& device) {
+std::string name_of(const AuditedFunction& device) {
   const unsigned kind = device.class_id >> 8;
   const char* what = kind == 0x01 ? "storage" : kind == 0x02 ? "network" : kind == 0x03 ? "display" : "accelerator";
   return fmt::format("{} ({})", device.address, what);
@@ -77,9 +77,9 @@ void iommu_passthrough(const Audit& audit, Findings& findings) {
 }
 
 void iommu_groups(const Audit& audit, Findings& findings) {
-  std::map<std::string, std::vector<const PciFunction*>> groups;
+  std::map<std::string, std::vector<const AuditedFunction*>> groups;
   const auto all = audit.pci();
-  for (const PciFunction& device : all) {
+  for (const AuditedFunction& device : all) {
     if (is_bridge(device)) continue;
     if (const auto group = audit.sysfs().link_name(device.path + "/iommu_group")) groups[*group].push_back(&device);
   }
@@ -89,7 +89,7 @@ void iommu_groups(const Audit& audit, Findings& findings) {
     std::set<std::string> slots;  // functions of one card are one thing to pass through
     std::string names;
     bool interesting = false, ours = false;
-    for (const PciFunction* device : devices) {
+    for (const AuditedFunction* device : devices) {
       slots.insert(device->address.substr(0, device->address.find('.')));
       interesting = interesting || matters(*device);
       if (audit.vm)
@@ -131,7 +131,7 @@ void unsafe_interrupts(const Audit& audit, Findings& findings) {
 
 void link(const Audit& audit, Findings& findings) {
   unsigned full = 0;
-  for (const PciFunction& device : audit.pci()) {
+  for (const AuditedFunction& device : audit.pci()) {
     if (!matters(device)) continue;
     const auto speed = audit.text(device.path + "/current_link_speed"),
                most_speed = audit.text(device.path + "/max_link_speed");
@@ -162,7 +162,7 @@ void device_nodes(const Audit& audit, Findings& findings) {
   if (audit.host().nodes.size() < 2) return;
   if (!audit.vm) {
     unsigned known = 0;
-    for (const PciFunction& device : audit.pci()) {
+    for (const AuditedFunction& device : audit.pci()) {
       const std::string path = device.path + "/numa_node";
       const auto node = audit.text(path);
       if (!matters(device) || !node) continue;
@@ -206,7 +206,7 @@ void device_nodes(const Audit& audit, Findings& findings) {
 // A network card's interrupts on CPUs of another node. (NVMe queues are the kernel's: one for each CPU, rightly.)
 void device_irqs(const Audit& audit, Findings& findings) {
   if (audit.host().nodes.size() < 2) return;
-  for (const PciFunction& device : audit.pci()) {
+  for (const AuditedFunction& device : audit.pci()) {
     if (device.class_id >> 8 != 0x02) continue;
     const auto node = audit.number(device.path + "/numa_node");
     if (!node) continue;

@@ -89,6 +89,7 @@ int show(const Options& options) {
     out["threads"] = thread_report_json(dir);
     out["controls"] = control_report_json(dir);
     out["memory"] = memory_report_json(dir);
+    out["interrupts"] = interrupt_report_json(dir);
     out["plan"] = dir.read_plan().value_or(nullptr);
     print_json(out);
     return done;
@@ -114,6 +115,13 @@ int show(const Options& options) {
   for (const MemoryReport& part : report_memory(dir)) {
     text += fmt::format("{:>6}  {:>5}  {:>10}  {} MiB\n", part.node, to_string(part.page), part.pages,
                         part.page.count * part.pages >> 20);
+  }
+  if (const std::vector<Interrupt> interrupts = report_interrupts(dir); !interrupts.empty()) {
+    text += fmt::format("\n{:>8}  {:<32} {:<12} {:<12}\n", "IRQ", "NAME", "WANTED", "ACTUAL");
+    for (const Interrupt& one : interrupts)
+      text += fmt::format("{:>8}  {:<32} {:<12} {:<12}{}\n", one.number, one.name, one.wanted.to_string(),
+                          one.actual.to_string(),
+                          one.wanted.empty() || one.wanted.contains(one.actual) ? "" : " NOT THERE YET");
   }
   print(text);
   return all_right ? done : failed;

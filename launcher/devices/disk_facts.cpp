@@ -80,6 +80,11 @@ std::string overlay_directory(const Disk& disk, const Disk::Facts& facts, const 
   return !facts.is_block && access(beside.c_str(), W_OK | X_OK) == 0 ? beside : "/var/tmp";
 }
 
+// Of an image that nobody can look at.
+std::string format_by_name(const Disk& disk) {
+  return disk.format.value_or(disk.path.ends_with(".qcow2") ? "qcow2" : "raw");
+}
+
 void try_io(Disk::Facts& facts, const std::string& path) {
   const IoProbe io = probe_io(path);
   facts.direct_io = io.direct_io;
@@ -105,6 +110,7 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config) {
     look_at_directory(facts, directory);
     if (lstat(disk.path.c_str(), &info) == 0) facts.directory_why = fmt::format("'{}' is no file", disk.path);
     if (stat(directory.c_str(), &info) == 0) look_at_device(facts, info.st_dev);
+    facts.format = format_by_name(disk);
     try_io(facts, "/proc/self/exe");  // there is no such file to try yet
     facts.direct_io = true;
     return facts;
@@ -130,7 +136,7 @@ Disk::Facts assumed(const Disk& disk) {
   facts.exists = !disk.create;
   facts.readable = facts.direct_io = facts.io_uring = true;
   facts.is_block = disk.path.starts_with("/dev/");
-  facts.format = disk.format.value_or(disk.path.ends_with(".qcow2") ? "qcow2" : "raw");
+  facts.format = format_by_name(disk);
   facts.directory = facts.is_block ? fs::path("/var/tmp") : fs::path(disk.path).parent_path();
   facts.qemu_img = "/usr/bin/qemu-img";
   return facts;

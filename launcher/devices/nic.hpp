@@ -65,6 +65,9 @@ struct Nic {
   friend bool operator==(const Nic&, const Nic&) = default;
 };
 
+// The key `mac`, in lower case, so that equal addresses are equal strings; "" if it is absent, or none (with a problem).
+std::string read_mac(TableReader& table);
+
 Nic::Facts look_at(const Nic& nic, const HostConfig& config);
 Nic::Facts assumed(const Nic& nic);
 DeviceNeeds needs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus);

@@ -28,7 +28,8 @@ bool is_mac(std::string_view text) {
   return true;
 }
 
-// Lower case, so that equal addresses are equal strings; "" if it is none, with a problem.
+}  // namespace
+
 std::string read_mac(TableReader& table) {
   std::string mac = table.text("mac", "");
   if (mac.empty()) return {};
@@ -54,6 +55,8 @@ std::string read_mac(TableReader& table) {
   }
   return mac;
 }
+
+namespace {
 
 std::string read_interface(TableReader& table, std::string_view key) {
   std::string name = table.text(key, "");

@@ -32,8 +32,25 @@ int empty_file() {
 
 }  // namespace
 
+// A word in shared memory.
+struct Word {
+  std::array<char, 32> text{};
+  Word& operator=(const std::string& value) {
+    text.fill(0);
+    value.copy(text.data(), text.size() - 1);
+    return *this;
+  }
+  std::string get() const { return text.data(); }
+};
+
 // Outlives every fork and is the same for parent and child.
+struct FakeHost::Function {
+  Word address, own_driver, driver, driver_override, physical;
+  bool there = true;
+};
 struct FakeHost::Shared {
+  std::array<Function, 16> functions;
+  std::size_t function_count = 0;
   std::array<Pool, 32> pools;
   std::size_t pool_count = 0;
   std::array<ProcessId, 256> processes;
@@ -71,6 +88,23 @@ FakeHost::~FakeHost() {
 }
 
 void FakeHost::add_pool(const Pool& pool) { shared_->pools.at(shared_->pool_count++) = pool; }
+
+void FakeHost::add_function(const std::string& address, const std::string& driver, const std::string& physical) {
+  Function& one = shared_->functions.at(shared_->function_count++);
+  one.address = address;
+  one.own_driver = driver;
+  one.driver = driver;
+  one.physical = physical;
+  one.there = physical.empty();
+}
+
+FakeHost::Function& FakeHost::function(const std::string& address) const {
+  for (std::size_t i = 0; i < shared_->function_count; ++i)
+    if (shared_->functions[i].address.get() == address && shared_->functions[i].there) return shared_->functions[i];
+  throw refusal(ENODEV, "PCI function " + address);
+}
+
+std::string FakeHost::function_driver(const std::string& address) const { return function(address).driver.get(); }
 
 void FakeHost::heal() {
   fail_at_.reset();
@@ -126,6 +160,11 @@ std::string FakeHost::snapshot(const fs::path& base) const {
   for (const std::string& group : groups) text += "group " + fs::relative(group, dir_ / "groups").string() + "\n";
   for (const auto& entry : fs::directory_iterator(dir_ / "macvtaps"))
     text += "macvtap " + entry.path().filename().string() + "\n";
+  for (std::size_t i = 0; i < shared_->function_count; ++i) {
+    const Function& one = shared_->functions[i];
+    if (one.there)
+      text += fmt::format("function {}: '{}' '{}'\n", one.address.get(), one.driver.get(), one.driver_override.get());
+  }
   std::set<std::string> files;
   std::error_code none_there;
   for (const auto& entry : fs::recursive_directory_iterator(base, none_there))
@@ -236,6 +275,93 @@ void FakeHost::limit_rate(const std::string& interface, std::uint64_t out, std::
   Verb verb(*this, fmt::format("limit_rate {} {} {}", interface, out, in));
   need_interface(interface);
   verb.done();
+}
+
+void FakeHost::load_module(const std::string& name) {
+  Verb verb(*this, "load_module " + name);
+  verb.done();
+}
+
+bool FakeHost::has_function(const std::string& address) {
+  Verb verb(*this, "has_function " + address);
+  bool there = false;
+  for (std::size_t i = 0; i < shared_->function_count; ++i)
+    there = there || (shared_->functions[i].address.get() == address && shared_->functions[i].there);
+  verb.done();
+  return there;
+}
+
+std::string FakeHost::driver_of(const std::string& address) {
+  Verb verb(*this, "driver_of " + address);
+  std::string driver = function(address).driver.get();
+  verb.done();
+  return driver;
+}
+
+void FakeHost::set_driver_override(const std::string& address, const std::string& driver) {
+  Verb verb(*this, "set_driver_override " + address + " " + driver);
+  function(address).driver_override = driver;
+  verb.done();
+}
+
+void FakeHost::unbind_driver(const std::string& address) {
+  Verb verb(*this, "unbind_driver " + address);
+  function(address).driver = "";
+  verb.done();
+}
+
+void FakeHost::probe_driver(const std::string& address) {
+  Verb verb(*this, "probe_driver " + address);
+  Function& one = function(address);
+  const std::string wanted = one.driver_override.get();
+  if (one.driver.get().empty()) one.driver = wanted.empty() ? one.own_driver.get() : wanted;
+  verb.done();
+}
+
+std::vector<std::string> FakeHost::vfs_of(const std::string& physical) {
+  Verb verb(*this, "vfs_of " + physical);
+  std::vector<std::string> vfs;
+  for (std::size_t i = 0; i < shared_->function_count; ++i)
+    if (shared_->functions[i].physical.get() == physical && shared_->functions[i].there)
+      vfs.push_back(shared_->functions[i].address.get());
+  verb.done();
+  return vfs;
+}
+
+void FakeHost::set_vfs(const std::string& physical, unsigned count) {
+  Verb verb(*this, fmt::format("set_vfs {} {}", physical, count));
+  for (std::size_t i = 0; i < shared_->function_count; ++i) {
+    Function& one = shared_->functions[i];
+    if (one.physical.get() != physical) continue;
+    one.there = count > 0;
+    one.driver = one.own_driver.get();
+    one.driver_override = "";
+    if (count > 0) --count;
+  }
+  verb.done();
+}
+
+void FakeHost::set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
+  Verb verb(*this, fmt::format("set_vf_mac {} {} {}", interface, vf, mac));
+  verb.done();
+}
+
+std::string FakeHost::vfio_node(const std::string& address, bool of_group) {
+  Verb verb(*this, "vfio_node " + address);
+  if (function(address).driver.get() != "vfio-pci") throw refusal(ENODEV, "vfio device of " + address);
+  verb.done();
+  return of_group ? "/dev/vfio/7" : "/dev/vfio/devices/vfio7";
+}
+
+void FakeHost::probe_usb(const std::string& port) {
+  Verb verb(*this, "probe_usb " + port);
+  verb.done();
+}
+
+bool FakeHost::set_interrupt_cpus(unsigned interrupt, const CpuSet& cpus) {
+  Verb verb(*this, fmt::format("set_interrupt_cpus {} {}", interrupt, cpus.to_string()));
+  verb.done();
+  return true;
 }
 
 int FakeHost::open_file(const std::string& path, bool writable, bool direct) {

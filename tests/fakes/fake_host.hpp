@@ -38,6 +38,8 @@ class FakeHost final : public launcher::Host {
   void add_pool(const Pool& pool);
   void change_pool(const Pool& pool_now) { pool(pool_now.node, pool_now.page) = pool_now; }
   void add_persistent_tap(const std::string& name) { persistent_taps_.insert(name); }
+  // A PCI function that this driver takes when it is probed; physical: whose virtual function it is.
+  void add_function(const std::string& address, const std::string& driver, const std::string& physical = "");
   void add_file(const std::string& path) {
     files_.insert(path);
   }  // opened as an empty file; a real path is really opened
@@ -64,6 +66,7 @@ class FakeHost final : public launcher::Host {
   const std::map<std::string, unsigned>& owners() const { return owners_; }  // of files that were given away
   std::vector<launcher::ProcessId> live_processes() const;  // of all that were ever spawned, by forked launches too
   bool tap_exists(const std::string& name) const;
+  std::string function_driver(const std::string& address) const;
   // Everything that can be compared: pools, taps, processes, and the files under `base` except its lock.
   std::string snapshot(const std::filesystem::path& base) const;
 
@@ -81,6 +84,18 @@ class FakeHost final : public launcher::Host {
                                 const std::string& mac, std::size_t queues) override;
   void drop_macvtap(const std::string& name, const std::string& mac) override;
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
+  void load_module(const std::string& name) override;
+  bool has_function(const std::string& address) override;
+  std::string driver_of(const std::string& address) override;
+  void set_driver_override(const std::string& address, const std::string& driver) override;
+  void unbind_driver(const std::string& address) override;
+  void probe_driver(const std::string& address) override;
+  std::vector<std::string> vfs_of(const std::string& physical) override;
+  void set_vfs(const std::string& physical, unsigned count) override;
+  void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
+  std::string vfio_node(const std::string& address, bool of_group) override;
+  void probe_usb(const std::string& port) override;
+  bool set_interrupt_cpus(unsigned interrupt, const topology::CpuSet& cpus) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int make_unnamed(const std::string& directory) override;
   void name_file(int fd, const std::string& path) override;
@@ -107,7 +122,9 @@ class FakeHost final : public launcher::Host {
 
  private:
   struct Shared;
+  struct Function;
   class Verb;
+  Function& function(const std::string& address) const;
   Pool& pool(unsigned node, topology::Bytes page) const;
   void need_interface(const std::string& name) const;
   void stop();

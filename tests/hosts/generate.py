@@ -44,7 +44,9 @@ HOSTS = {
         "GenuineIntel", "Intel(R) Xeon(R) Platinum 8360Y CPU @ 2.40GHz", smt(72, 36, 36, 36),
         [node(0, 128530 * MIB, 70019 * MIB, [10, 20], huge_1g=8), node(1, 129002 * MIB, 5288 * MIB, [20, 10])],
         [device("0000:31:00.0", "Ethernet controller: Intel Ethernet Controller E810-C for QSFP", "0200", 0, "ens1f0"),
-         device("0000:b1:00.0", "Non-Volatile memory controller: Intel NVMe Datacenter SSD", "0108", 1, "nvme0n1")]),
+         device("0000:b1:00.0", "Non-Volatile memory controller: Intel NVMe Datacenter SSD", "0108", 1, "nvme0n1"),
+         # guide 001, 5: a QuickAssist card
+         device("0000:b3:00.0", "Co-processor: Intel Corporation C62x Chipset QuickAssist Technology", "0b40", 1)]),
     # 2 sockets in NPS4: 4 nodes a socket, 2 L3 (CCX) a node, 4 cores an L3
     "epyc-8n-16l3": host(
         "AuthenticAMD", "AMD EPYC 7543 32-Core Processor", smt(64, 4, 32, 8),

@@ -181,6 +181,8 @@ machine_state() {
     grep -sH . /sys/devices/system/node/node*/hugepages/*/{nr,free,surplus}_hugepages
     ip -o link show | sed 's/ qlen [0-9]*//; s/ state [A-Z]*//; s/<[^>]*>//'
     ls -d /sys/class/net/*/brif/* 2>/dev/null
+    ls -d /sys/bus/pci/drivers/*/[0-9]*:* # which driver has which function
+    grep -H . /sys/bus/pci/devices/*/{driver_override,sriov_numvfs} 2>/dev/null
     grep -lsE '^(qemu-system-x86|vmrun)' /proc/[0-9]*/comm
     find /run/vmrun -mindepth 1 ! -name .lock -printf '%P\n' 2>/dev/null | sort
     cut -d' ' -f1-3 /proc/self/mounts

@@ -122,6 +122,8 @@ std::optional<std::string> stand_in(const std::string& option, const std::string
   for (const char* gone : {"-kernel", "-initrd", "-append", "-bios"}) {
     if (option == gone) return std::nullopt;
   }
+  // the host's own devices; their ports, buses and controllers stay
+  if (option == "-device" && (value.starts_with("vfio-pci,") || value.starts_with("usb-host,"))) return std::nullopt;
   if (option == "-overcommit")
     return only(value, [](const std::string& part) { return !part.starts_with("mem-lock="); });
   // swtpm is not started: QEMU would wait for its answer
@@ -145,6 +147,8 @@ class Stage {
       if (const auto* file = std::get_if<OpenFile>(&planned.step)) open_scratch(*file);
       if (const auto* image = std::get_if<MakeImage>(&planned.step))
         open_scratch({.path = {}, .writable = true, .fd = image->fd, .direct = image->direct});
+      if (const auto* usb = std::get_if<TakeUsb>(&planned.step))
+        open_scratch({.path = usb->node, .writable = true, .fd = usb->fd});
       if (const auto* socket = std::get_if<Listen>(&planned.step))
         fds[socket->fd] = host_.listen((dir.path() / fmt::format("{}.sock", socket->fd)).string(), std::nullopt);
       if (const auto* log = std::get_if<OpenLog>(&planned.step))

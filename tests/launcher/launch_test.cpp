@@ -41,7 +41,7 @@ Spec spec_of(const std::string& toml) {
   return spec;
 }
 
-// Every kind of step: a pool, an image, a kernel, a tap with vhost, sockets, /dev/kvm.
+// Every kind of step: a pool, an image, a kernel, a tap with vhost, sockets, /dev/kvm, PCI functions.
 Spec rich(const std::string& name) {
   return spec_of("name = \"" + name + R"("
     [cpu]
@@ -66,6 +66,14 @@ Spec rich(const std::string& name) {
     weight = 200
     quota = 350
     l3 = "0=f0;1=f"
+    [[pci]]
+    address = "0000:32:00.0"
+    [[pci]]
+    vf_of = "ens1f0"
+    vfs = 2
+    mac = "52:54:00:aa:bb:cc"
+    [[usb]]
+    port = "1-2"
   )");
 }
 
@@ -96,6 +104,7 @@ class Lab {
                   [this](const Spec& spec) {
                     Facts facts = assumed_facts(spec, machine);
                     facts.run_base = base;
+                    for (DeviceFacts& device : facts.devices) look_at_function(device);
                     return facts;
                   },
               .features = []() -> std::expected<QemuFeatures, std::string> { return fake_features(); },
@@ -109,6 +118,10 @@ class Lab {
         host.add_pool({.node = node.id, .page = pool.page, .total = pool.total});
     }
     for (const char* file : {"/images/db.raw", "/boot/vmlinuz"}) host.add_file(file);
+    machine.devices.push_back({"0000:32:00.0", "", "0108", 0, {}});
+    host.add_function("0000:32:00.0", "nvme");
+    host.add_function("0000:31:00.0", "ice");
+    for (const char* one : {"0000:31:01.0", "0000:31:01.1"}) host.add_function(one, "iavf", "0000:31:00.0");
   }
 
   RunningVm start(const Spec& spec, const std::function<void(const LaunchPlan&)>& on_paused = {}) {
@@ -128,6 +141,15 @@ class Lab {
   World world;
 
  private:
+  // What sysfs would say of a function that is there.
+  void look_at_function(DeviceFacts& device) {
+    auto* facts = std::get_if<Pci::Facts>(&device);
+    if (facts == nullptr) return;
+    facts->vfio_loaded = false;
+    for (PciFunction& one : facts->candidates)
+      if (!facts->physical) one.driver = host.function_driver(one.address);
+  }
+
   // Free pages: what is in the pool and held by no QEMU that lives.
   topology::HostTopology as_it_is() const {
     topology::HostTopology now = machine;
@@ -592,7 +614,9 @@ TEST_CASE("scheduling: set before the guest runs, read back, and gone with the V
     CHECK(vm.plan.start().child.cgroup == group);
     CHECK(vm.plan.start().child.cache_group == caches);
     CHECK(vm.plan.start().child.own_core_cookie);
-    const RunningVm second = lab.start(rich("web"));  // shares the group above, not the VM's own
+    Spec other = rich("web");  // shares the group above, not the VM's own
+    std::erase_if(other.devices, [](const Device& device) { return std::holds_alternative<Pci>(device); });
+    const RunningVm second = lab.start(other);
     CHECK(lab.end(vm) == "");
     CHECK(lab.host.control(group + "/cpu.weight") == "");
     CHECK(lab.host.control("/sys/fs/cgroup/vmrun/vm-web/cpu.weight") == "200");
@@ -714,4 +738,66 @@ TEST_CASE("each stage is timed, in order") {
   CHECK(names == std::vector<std::string>{"look at QEMU and files", "lock and recover", "plan", "reserve pages",
                                           "open devices", "start QEMU", "QEMU up", "pin", "resume"});
   CHECK(lab.end(vm) == "");
+}
+
+TEST_CASE("virtual functions that vmrun made go with the last VM that uses one, whichever ends first") {
+  for (const bool first_ends_first : {true, false}) {
+    INFO("the ", std::string(first_ends_first ? "first" : "second"), " ends first");
+    Lab lab;
+    const std::string before = lab.snapshot();
+    const auto user = [](const std::string& name) {
+      Spec spec = plain(name, 2);
+      const Spec with = spec_of("[memory]\nsize = \"1G\"\n[[pci]]\nvf_of = \"ens1f0\"\nvfs = 2\n");
+      spec.devices.push_back(with.devices.back());
+      return spec;
+    };
+    RunningVm a = lab.start(user("a")), b = lab.start(user("b"));
+    REQUIRE(a.plan.functions.size() == 1);
+    CHECK(a.plan.functions[0].address == "0000:31:01.0");
+    REQUIRE(b.plan.functions.size() == 1);
+    CHECK(b.plan.functions[0].address == "0000:31:01.1");
+    CHECK(problems_of([&] { lab.start(user("c")); }).find("it belongs to VM b") != std::string::npos);
+    CHECK(lab.end(first_ends_first ? a : b) == "");
+    const std::string left = first_ends_first ? "0000:31:01.1" : "0000:31:01.0";
+    CHECK(lab.host.function_driver(left) == "vfio-pci");  // the other's is untouched
+    CHECK(lab.host.function_driver(first_ends_first ? "0000:31:01.0" : "0000:31:01.1") == "iavf");
+    CHECK(lab.end(first_ends_first ? b : a) == "");
+    CHECK(lab.snapshot() == before);
+  }
+}
+
+TEST_CASE("virtual functions that somebody else made stay") {
+  Lab lab;
+  lab.host.set_vfs("0000:31:00.0", 2);
+  const std::string before = lab.snapshot();
+  const auto facts = lab.world.facts;
+  lab.world.facts = [&](const Spec& spec) {
+    Facts all = facts(spec);
+    auto& pci = std::get<Pci::Facts>(all.devices.back());
+    pci.physical->vfs = {"0000:31:01.0", "0000:31:01.1"};
+    pci.candidates[0].uses = {"interface ens1f0v0 is up"};
+    return all;
+  };
+  Spec spec = plain("a", 2);
+  spec.devices.push_back(spec_of("[memory]\nsize = \"1G\"\n[[pci]]\nvf_of = \"ens1f0\"\n").devices.back());
+  RunningVm vm = lab.start(spec);
+  REQUIRE(vm.plan.functions.size() == 1);
+  CHECK(vm.plan.functions[0].address == "0000:31:01.1");
+  CHECK(lab.end(vm) == "");
+  CHECK(lab.snapshot() == before);
+}
+
+TEST_CASE("a function whose driver changed since it was looked at is left alone") {
+  Lab lab;
+  Spec spec = plain("a", 2);
+  spec.devices.push_back(spec_of("[memory]\nsize = \"1G\"\n[[pci]]\naddress = \"0000:32:00.0\"\n").devices.back());
+  const auto facts = lab.world.facts;
+  lab.world.facts = [&](const Spec& asked) {
+    Facts all = facts(asked);
+    lab.host.unbind_driver("0000:32:00.0");
+    return all;
+  };
+  const std::string failure = failure_of([&] { lab.start(spec); });
+  CHECK(failure.find("it changed since it was looked at: driver nvme was bound, now no driver is") !=
+        std::string::npos);
 }

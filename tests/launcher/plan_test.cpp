@@ -238,16 +238,16 @@ TEST_CASE(
     "is") {
   Case one(small);
   CHECK(has(value_of(one.plan(), "-accel"), "kvm,device=/dev/fdset/"));
-  CHECK(one.plan().start().child.private_kvm == "");
+  CHECK(one.plan().start().child.private_dev == "");
   one.features = qemu("7.2");
   CHECK(value_of(one.plan(), "-accel") == "kvm");
-  CHECK(one.plan().start().child.private_kvm == "/run/vmrun/db");
+  CHECK(one.plan().start().child.private_dev == "/run/vmrun/db");
   one.facts.kvm_group = 106;
-  CHECK(one.plan().start().child.private_kvm == "");
+  CHECK(one.plan().start().child.private_dev == "");
   CHECK(one.plan().start().child.group == 106u);
   one.facts.kvm_group.reset();
   one.facts.kvm_open_to_all = true;
-  CHECK(one.plan().start().child.private_kvm == "");
+  CHECK(one.plan().start().child.private_dev == "");
   one = Case(small);
   one.facts.root = false;
   one.facts.uid = 1000;

@@ -338,7 +338,8 @@ TEST_CASE("a /dev/kvm of the child's own is seen by nobody else") {
   const fakes::TempDir dir;
   ChildSpec child = shell("stat -c '%u %a %t:%T' /dev/kvm; exec 3<>/dev/kvm && echo opened");
   child.uid = 1'912'345'678;
-  child.private_kvm = dir / "dev";
+  child.private_dev = dir / "dev";
+  child.private_nodes = {"/dev/kvm", "/dev/null"};
   struct stat before {};
   REQUIRE(stat("/dev/kvm", &before) == 0);
   const Result result = run(child);

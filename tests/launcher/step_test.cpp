@@ -34,7 +34,8 @@ ChildSpec some_child() {
   child.cache_group = "/sys/fs/resctrl/vmrun-db";
   child.own_core_cookie = true;
   child.memlock = 18'446'744'073'709'551'615ull;
-  child.private_kvm = "/run/vmrun/db/dev";
+  child.private_dev = "/run/vmrun/db/dev";
+  child.private_nodes = {"/dev/kvm", "/dev/vfio/vfio"};
   child.dies_with_parent = false;
   return child;
 }
@@ -67,6 +68,15 @@ const std::vector<Step>& one_of_each() {
       MakeGroup{"/sys/fs/cgroup/vmrun", true},
       RemoveGroup{"/sys/fs/cgroup/vmrun/vm-db", false},
       WriteControl{"/sys/fs/resctrl/vmrun-db/schemata", "L3:0=f0\n", "0=0f0"},
+      LoadModule{"vfio-pci"},
+      CreateVfs{"0000:81:00.0", 8, 3, "0000:81:01.3"},
+      RemoveVfs{"0000:81:00.0", 8},
+      SetVfMac{"enp129s0", 3, "52:54:00:00:00:01", "00:00:00:00:00:00"},
+      BindVfio{"0000:81:01.3", "iavf", "old-override"},
+      GiveBack{"0000:81:01.3", {}, ""},
+      OpenVfio{"0000:81:01.3", 20},
+      TakeUsb{"1-2.3", "/dev/bus/usb/001/004", 21},
+      GiveBackUsb{"1-2.3"},
   };
   return steps;
 }
@@ -77,12 +87,13 @@ struct Bench {
   fakes::FakeHost host{dir.path()};
   Opened opened;
   std::uint64_t others = 0;
+  bool others_use_vfs = false;
   std::vector<Step> journal;
 
   void perform(const Step& step) {
     const OtherRaises ask = [this](unsigned, topology::Bytes) { return others; };
     const std::function<void(const Step&)> note = [this](const Step& undo) { journal.push_back(undo); };
-    PerformContext context{host, opened, ask, note, 1000u};
+    PerformContext context{host, opened, ask, note, 1000u, [this](const std::string&) { return others_use_vfs; }};
     launcher::perform(step, context);
   }
 };
@@ -272,9 +283,9 @@ TEST_CASE("a new image has no name, and is opened for QEMU; one that cannot be m
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
     return path;
   };
-  // $8 is /dev/fd/3, the file; $9 its size
+  // $7 is /dev/fd/3, the file; $8 its size
   MakeImage image{
-      bench.dir.path(),  "new.raw", "raw", mib(1), "off", write_program("truncate -s $9 $8 && echo made >>$8"),
+      bench.dir.path(),  "new.raw", "raw", mib(1), "off", write_program("truncate -s $8 $7 && echo made >>$7"),
       bench.dir / "log", 20,        false};
   bench.perform(image);
   CHECK(!std::filesystem::exists(bench.dir / "new.raw"));

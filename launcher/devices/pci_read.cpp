@@ -1,0 +1,81 @@
+// The keys of [[pci]].
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "launcher/devices/nic.hpp"
+#include "launcher/devices/pci.hpp"
+#include "launcher/devices/pci_classes.hpp"
+#include "launcher/toml_reader.hpp"
+
+namespace launcher {
+
+namespace {
+
+std::string read_address(TableReader& table, std::string_view key) {
+  const std::string text = table.text(key, "");
+  if (text.empty()) return {};
+  if (const auto address = pci_function_address(text)) return *address;
+  table.problem(key,
+                fmt::format("\"{}\" is no PCI address; wanted domain, bus, device and function in hex digits", text),
+                fmt::format("for example {} = \"0000:81:00.0\"; `lspci -D` lists what this host has", key));
+  return {};
+}
+
+// An address, or the name of a network interface.
+std::string read_physical(TableReader& table) {
+  const std::string text = table.text("vf_of", "");
+  if (text.empty()) return {};
+  if (const auto address = pci_function_address(text)) return *address;
+  constexpr std::size_t longest = 15;  // IFNAMSIZ without its zero byte
+  const bool bad_byte = std::any_of(text.begin(), text.end(),
+                                    [](unsigned char c) { return c <= 0x20 || c == 0x7f || c == '/' || c == ':'; });
+  if (text.size() <= longest && !bad_byte && text != "." && text != "..") return text;
+  table.problem(
+      "vf_of",
+      fmt::format("\"{}\" is neither a PCI address nor the name of a network interface; wanted one of them", text),
+      "for example vf_of = \"0000:81:00.0\" or vf_of = \"enp129s0\"");
+  return {};
+}
+
+void check_which(TableReader& table) {
+  std::vector<std::string_view> ways;
+  for (const std::string_view key : {"address", "class", "vf_of"})
+    if (table.has(key)) ways.push_back(key);
+  if (ways.size() == 1) return;
+  table.problem(ways.empty() ? "address" : ways[1],
+                ways.empty()
+                    ? "this table says not which function; wanted address, class or vf_of"
+                    : fmt::format("given together with {}; wanted only one of address, class and vf_of", ways[0]),
+                "address names a function, class takes the first free one, vf_of takes a virtual function");
+}
+
+void check_belongs(TableReader& table, std::string_view key, std::string_view other, const char* why) {
+  if (table.has(key) && !table.has(other))
+    table.problem(key, fmt::format("given without {}, but {}; wanted both or neither", other, why),
+                  fmt::format("add {}, or remove {}", other, key));
+}
+
+}  // namespace
+
+Pci Pci::read(TableReader& table) {
+  Pci pci;
+  pci.address = read_address(table, "address");
+  const std::size_t class_index = table.choice("class", pci_class_names(), 0);
+  if (table.has("class")) pci.class_name = pci_class_names()[class_index];
+  pci.node = table.integer_or_auto("node", 0, 1023);
+  pci.vf_of = read_physical(table);
+  pci.vfs = table.integer_or_auto("vfs", 1, 256);
+  pci.mac = read_mac(table);
+  pci.expose_node = table.flag_or_auto("expose_node");
+  pci.iommufd = table.flag_or_auto("iommufd");
+  pci.rom = table.flag("rom", true);
+  check_which(table);
+  check_belongs(table, "node", "class", "a function that is named hangs where it hangs");
+  check_belongs(table, "vfs", "vf_of", "only a physical function has virtual ones");
+  check_belongs(table, "mac", "vf_of", "only a virtual function's address can be set from outside");
+  return pci;
+}
+
+}  // namespace launcher

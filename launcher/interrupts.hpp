@@ -1,0 +1,49 @@
+// The host's interrupts of functions that a guest has, moved to the VM's CPUs (guide 001, "IRQ Affinity"). The rule: no
+// undo, for the kernel frees such an interrupt, and its affinity with it, when the guest or its end lets go of the device.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/host.hpp"
+#include "topology/cpu_set.hpp"
+#include "topology/sysfs.hpp"
+
+namespace launcher {
+
+struct PassedFunction {
+  std::string address;    // "0000:81:00.0"
+  topology::CpuSet cpus;  // for its interrupts; empty: where the kernel wants them
+  friend bool operator==(const PassedFunction&, const PassedFunction&) = default;
+};
+
+struct Interrupt {
+  unsigned number = 0;
+  std::string name;                 // "vfio-msix[0](0000:81:00.0)"
+  topology::CpuSet wanted, actual;  // actual: where the kernel sends it
+  friend bool operator==(const Interrupt&, const Interrupt&) = default;
+};
+std::vector<Interrupt> interrupts_of(const std::vector<PassedFunction>& functions, const topology::Sysfs& sysfs);
+
+// A guest enables a device's interrupts when its driver starts, seconds after its first instruction, and nobody is told:
+// so a few looks, each later than the one before, and again after each reset.
+class InterruptWatch {
+ public:
+  using Clock = std::chrono::steady_clock;
+  InterruptWatch(std::vector<PassedFunction> functions, Host& host, topology::Sysfs sysfs = topology::Sysfs{});
+  void begin(Clock::time_point now);
+  std::optional<Clock::time_point> due() const;  // of the next look; nullopt: none
+  void look(Clock::time_point now);              // if it is due
+
+ private:
+  std::vector<PassedFunction> functions_;
+  Host& host_;
+  topology::Sysfs sysfs_;
+  Clock::time_point begun_;
+  std::size_t next_;
+};
+
+}  // namespace launcher
