@@ -62,7 +62,7 @@ std::vector<std::string> passed_through(const std::vector<std::string>& extra_ar
 AuditedVm audited_vm(const Spec& spec, const Facts& facts, const LaunchPlan* plan, Problems problems) {
   AuditedVm vm{.name = spec.name,
                .pinned = spec.cpu.pin != topology::Pinning::off,
-               .lock = spec.memory.lock,
+               .lock = spec.memory.lock != MemorySpec::Lock::off,
                .kvm = spec.accel != Accel::tcg,
                .placement = std::nullopt,
                .problems = std::move(problems),
