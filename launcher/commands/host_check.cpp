@@ -48,8 +48,13 @@ class MachineFiles {
     std::string name = (std::filesystem::temp_directory_path() / "vmrun-host-XXXXXX").string();
     if (mkdtemp(name.data()) == nullptr) throw std::runtime_error(std::strerror(errno));
     root_ = name;
+    try {
+      topology::unpack_capture(*files, root_);
+    } catch (const std::exception& error) {  // a file where another one wants a directory
+      std::filesystem::remove_all(root_);
+      throw UsageError(fmt::format("--host {}: {}", file, error.what()));
+    }
     ours_ = true;
-    topology::unpack_capture(*files, root_);
   }
 
   std::filesystem::path root_ = "/";
