@@ -16,6 +16,13 @@ knob() {
     printf 'KNOB\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" | tee -a /out/knobs
     equal "knob $1 ($4)" "$2" "$3" || true
 }
+# not_had NAME ASKED PATTERN OPTION...: `vmrun plan OPTION... p.toml` refuses it with these words
+not_had() {
+    local name=$1 asked=$2 pattern=$3 before=$failed
+    shift 3
+    refused "knob $name = $asked is refused" 2 "$pattern" vmrun plan "$@" p.toml
+    [ "$failed" != "$before" ] || printf 'KNOB\t%s\t%s\t*refused*\tvmrun plan\n' "$name" "$asked" | tee -a /out/knobs
+}
 said() { tr -d '\r' <"$1.log" | sed -n "s/^guest: //p" | grep -E -- "$2" | head -n 1; }
 # flag VM NAME: on or off, by /proc/cpuinfo
 flag() { case $(said "$1" '^flags=') in *" $2 "*) echo on ;; *) echo off ;; esac; }
@@ -179,11 +186,12 @@ knob "cpu.pm = false" "more than 0" "$([ "$(exits p halt_exits)" -gt 0 ] && echo
 kill_vm p
 
 # --- refused ------------------------------------------------------------------------------------------------------------------
-[ "$smt" = true ] || refused "core scheduling, which this kernel has not" 2 'schedule.core: true, but this kernel has no core scheduling' vmrun plan --set schedule.core=true p.toml
-refused "a feature that this host cannot give" 2 'cpu.require\[0\]: "avx512f" cannot be had: neither this host' vmrun plan --set 'cpu.require=["avx512f"]' p.toml
-refused "a feature that nobody knows" 2 'did you mean "avx2"' vmrun plan --set 'cpu.require=["avx22"]' p.toml
-refused "a TSC that KVM cannot scale" 2 'clock.tsc_frequency: this host.s KVM cannot scale the TSC' vmrun plan --set clock.tsc_frequency=2000000000 p.toml
-refused "a share of the L3s" 2 'schedule.l3: this host cannot divide its L3 caches' vmrun plan --set 'schedule.l3="0=f"' p.toml
-refused "more vCPUs than the machine has" 2 'cpu.count: 300, but machine pc-q35-7.2 of QEMU [0-9.]* has at most 288' vmrun plan --set machine=pc-q35-7.2 --set cpu.count=300 --set 'cpu.pin="off"' --set cpu.pm=false p.toml
-refused "FIFO vCPUs that share their CPUs" 2 'schedule.vcpu_fifo: the vCPUs share' vmrun plan --set schedule.vcpu_fifo=10 --set 'cpu.pin="off"' --set cpu.pm=false p.toml
+[ "$smt" = true ] || not_had schedule.core "one, not 0" 'schedule.core: true, but this kernel has no core scheduling' --set schedule.core=true
+[ -n "$caches" ] || not_had cpu.l3 0-1 'cpu.l3: QEMU [0-9.]* cannot be told who shares a cache' --set 'cpu.l3="socket"'
+not_had "cpu.require (avx512f)" on 'cpu.require\[0\]: "avx512f" cannot be had: neither this host' --set 'cpu.require=["avx512f"]'
+not_had "cpu.require (avx22)" on 'did you mean "avx2"' --set 'cpu.require=["avx22"]'
+not_had clock.tsc_frequency 2000000000 'clock.tsc_frequency: this host.s KVM cannot scale the TSC' --set clock.tsc_frequency=2000000000
+not_had schedule.l3 0=f 'schedule.l3: this host cannot divide its L3 caches' --set 'schedule.l3="0=f"'
+not_had "cpu.count (pc-q35-7.2)" 300 'cpu.count: 300, but machine pc-q35-7.2 of QEMU [0-9.]* has at most 288' --set machine=pc-q35-7.2 --set cpu.count=300 --set 'cpu.pin="off"'
+not_had "schedule.vcpu_fifo (shared CPUs)" 10 'schedule.vcpu_fifo: the vCPUs share' --set schedule.vcpu_fifo=10 --set 'cpu.pin="off"'
 end
