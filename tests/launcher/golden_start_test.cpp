@@ -164,7 +164,11 @@ class Stage {
   void open_scratch(const OpenFile& file) {
     const std::string path = (dir.path() / fmt::format("{}.img", file.fd)).string();
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    REQUIRE(ftruncate(fd, 64 << 20) == 0);
+    // firmware and its variables must be small; a password must be text
+    const std::string text(4096, 'x');
+    const off_t size = !file.writable ? 4096 : file.path.ends_with(".fd") ? 256 << 10 : 64 << 20;
+    REQUIRE(write(fd, text.data(), file.writable ? 0 : text.size()) >= 0);
+    REQUIRE(ftruncate(fd, size) == 0);
     close(fd);
     fds[file.fd] = host_.open_file(path, file.writable, file.direct);
   }
