@@ -67,10 +67,17 @@ refused() {
         knob "$1" refused "$(grep -qE -- "$2" r.out && echo refused || head -n 1 r.out)"
     fi
 }
-disks='for d in /sys/block/vd* /sys/block/sd* /sys/block/nvme*; do [ -e $d ] || continue; q=$d/queue
+# The guest's disks by name; those of SCSI as `lunN`, because sd names what it probes side by side in any order; queues of an NVMe
+# disk are those of its one path where the kernel made a multipath head for it.
+disks='for d in /sys/block/vd* /sys/block/sd* /sys/block/nvme*; do [ -e $d ] || continue; q=$d/queue; name=${d##*/}; mq=$d/mq
+case $name in
+sd*) name=lun$(readlink -f $d/device | sed "s/.*://"); ln -s /dev/${d##*/} /dev/$name;;
+nvme*c*) continue;;
+nvme*) for x in /sys/block/nvme0c*n1/mq; do [ ! -e $x ] || mq=$x; done;;
+esac
 read -r l <$q/logical_block_size; read -r p <$q/physical_block_size; read -r w <$q/write_cache; read -r m <$q/discard_max_bytes
-s=$(cat $d/serial 2>/dev/null || cat $d/device/serial 2>/dev/null); n=0; for x in $d/mq/*; do n=$((n + 1)); done
-f=$(cat $d/device/features 2>/dev/null); say "disk ${d##*/} queues=$n logical=$l physical=$p write=$w discard=$m serial=$(echo $s) packed=$(echo "$f" | cut -c35)"
+s=$(cat $d/serial 2>/dev/null || cat $d/device/serial 2>/dev/null); n=0; for x in $mq/*; do n=$((n + 1)); done
+f=$(cat $d/device/features 2>/dev/null); say "disk $name queues=$n logical=$l physical=$p write=$w discard=$m serial=$(echo $s) packed=$(echo "$f" | cut -c35)"
 done'
 disk() { said "disk $1 .*$2=\([^=]*\)\( [a-z]*=.*\)*"; }
 has() { qmp device-list-properties "{\"typename\":\"$1\"}" | grep -q "\"$2\""; }
@@ -184,7 +191,7 @@ queue_size = 64'
     mounting='mkdir /mnt; mount -t virtiofs data /mnt && say "share $(cat /mnt/hello)"; echo "from the guest" >/mnt/back'
 fi
 up "$disks
-dd if=/dev/urandom of=/dev/sda bs=64k count=8 oflag=direct 2>/dev/null && say wrote base
+dd if=/dev/urandom of=/dev/lun0 bs=64k count=8 oflag=direct 2>/dev/null && say wrote base
 dd if=/dev/urandom of=/dev/vda bs=64k count=8 oflag=direct 2>/dev/null && say wrote new
 $mounting" <<TOML
 [[disk]]
@@ -217,11 +224,11 @@ create = { size = "32M", preallocation = "metadata" }
 $share
 TOML
 nodes=$(nodes)
-knob "disk.interface = virtio-scsi" "sda sdb" "$(tr -d '\r' <k.log | sed -n 's/^guest: disk \(sd.\) .*/\1/p' | paste -sd' ')"
+knob "disk.interface = virtio-scsi" "lun0 lun1" "$(tr -d '\r' <k.log | sed -n 's/^guest: disk \(lun.\) .*/\1/p' | sort | paste -sd' ')"
 knob "disk.interface = virtio-scsi, one controller for a pool" "1" "$(qmp query-iothreads | jq 'if type == "object" then .return else . end | [.[] | select(.id == "pool-scsi")] | length')"
 knob "disk.queues (virtio-scsi)" 1 "$(device scsi0 num_queues)"
 knob "disk.queue_size (virtio-scsi)" 64 "$(device scsi0 virtqueue_size)"
-knob "disk.cache = writethrough (virtio-scsi, guest)" "write through" "$(disk sdb write)"
+knob "disk.cache = writethrough (virtio-scsi, guest)" "write through" "$(disk lun1 write)"
 knob "disk.interface = nvme (serial in the guest)" NVME-c "$(disk nvme0n1 serial)"
 knob "disk.queues (nvme)" 2 "$(disk nvme0n1 queues)"
 knob "disk.logical_block_size (nvme)" 4096 "$(disk nvme0n1 logical)"
