@@ -35,7 +35,10 @@ if have_kvm; then
 fi
 if command -v systemd-analyze >/dev/null; then
     run_code systemd-analyze verify "/usr/lib/systemd/system/vmrun@.service"
-    hasnt "systemd finds nothing wrong with its unit" "$(cat "$work/stderr")" 'vmrun@.*(Unknown|Failed|not executable|Missing)'
+    warnings=$(cat "$work/stderr")
+    # before 254 systemd ignores it and says so: vmrun then makes the VM's cgroup outside the unit's
+    [ "$(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')" -ge 254 ] || warnings=$(grep -v "Unknown key 'DelegateSubgroup'" <<<"$warnings" || true)
+    hasnt "systemd finds nothing wrong with its unit" "$warnings" 'vmrun@.*(Unknown|Failed|not executable|Missing)'
 fi
 if command -v bash >/dev/null; then
     check "the completion loads" bash -c 'source /usr/share/bash-completion/completions/vmrun && complete -p vmrun >/dev/null'
