@@ -140,6 +140,8 @@ class Child {
       if (chown(node.c_str(), uid, uid) < 0) fail("chown " + paths[i]);
       if (mount(node.c_str(), paths[i].c_str(), nullptr, MS_BIND, nullptr) < 0) fail("bind " + paths[i]);
     }
+    // the binds hold it; what lies below it (a helper's socket) must be seen
+    if (umount2(directory.c_str(), MNT_DETACH) < 0) fail("private /dev");
   }
 
   void drop_to(unsigned uid, std::optional<unsigned> group) {

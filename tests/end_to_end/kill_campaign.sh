@@ -53,7 +53,10 @@ one_spec() { # NAME: what this round's VM has
 for qemu in "${qemus[@]}"; do
     use_qemu "$qemu"
     one_spec measure
-    "$vmrun" start "$work/measure.toml" 2>/dev/null # also makes vmrun know this QEMU
+    "$vmrun" start "$work/measure.toml" >"$work/measure.out" 2>&1 || { # also makes vmrun know this QEMU
+        failed "QEMU $(version_of "$qemu"): a VM that is not killed starts" "$(head -n 3 "$work/measure.out")"
+        exit 1
+    }
     "$vmrun" kill measure 2>/dev/null
     begun=$(now)
     "$vmrun" start "$work/measure.toml" 2>/dev/null
@@ -152,10 +155,16 @@ for ((round = 1; round <= rounds; round++)); do
     [ -n "$child" ] || [ "$victim" != 1 ] || who=3
     stages[$reached]=$((${stages[$reached]:-0} + 1))
     victims[$who]=$((${victims[$who]:-0} + 1))
-    # vmrun that lost only its QEMU puts things back by itself and ends; if QEMU was not there yet, the VM runs on: end it
+    # vmrun that lost its QEMU puts things back by itself and ends. If there was nothing to hit yet, or what was hit was only a try
+    # of io_uring on a file, the VM runs on: end it.
     if [ "$victim" = 1 ]; then
-        end_it() { "$vmrun" kill round >/dev/null 2>&1 || { ended "$launcher" && [ ! -d "$VMRUN_RUN_DIR/round" ]; }; }
-        [ -n "$child" ] || within 10 end_it || hit "$launcher"
+        over() { ended "$launcher" && [ ! -d "$VMRUN_RUN_DIR/round" ]; }
+        end_it() { "$vmrun" kill round >/dev/null 2>&1 || over; }
+        if [ -z "$child" ] || ! within 5 over; then
+            [ -z "$child" ] || [ -n "$(children "$keeper")" ] || failed "round $round: vmrun does not see that QEMU is gone"
+            # shellcheck disable=SC2086
+            within 10 end_it || hit $launcher $keeper
+        fi
     fi
     wait "$launcher" 2>/dev/null || true
     [ -z "$ender" ] || wait "$ender" 2>/dev/null || true

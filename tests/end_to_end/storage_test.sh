@@ -23,7 +23,9 @@ done
 use_qemu "${qemus[0]}"
 mkdir -m 755 "$work/store"
 truncate -s 16M "$work/store/base.raw"
-{ printf 'name = "gone"\naccel = "tcg"\n[memory]\nsize = "64M"\n[[disk]]\npath = "store/base.raw"\nephemeral = true\n'
+# under KVM where it can be: a QEMU that takes no fd for /dev/kvm then has mounts of its own, and must see virtiofsd's socket
+accel=$(have_kvm && echo kvm || echo tcg)
+{ printf 'name = "gone"\naccel = "%s"\n[cpu]\ncount = 1\nmodel = "qemu64"\n[memory]\nsize = "64M"\n[[disk]]\npath = "store/base.raw"\nephemeral = true\n' "$accel"
   printf '[[disk]]\npath = "store/new.raw"\ncreate = { size = "16M" }\n'
   rom_boot; } | spec gone
 sed -i '1i extra_args = ["-device", "no-such-device"]' "$work/gone.toml"
