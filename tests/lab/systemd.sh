@@ -21,8 +21,10 @@ at_end+=("systemctl stop 'vmrun@*'" "rm -f $unit /etc/vmrun/*.toml")
 ! fault not-notify || sed -i 's/^Type=.*/Type=simple/' $unit
 sed -i '/^Restart=/d' $unit # a restart would hide what a kill leaves
 systemctl daemon-reload
-# (its one complaint here is that this Debian has no manual pages)
-equal "what systemd-analyze finds in the unit" "" "$(systemd-analyze verify $unit 2>&1 | grep vmrun@ | grep -v "Command 'man ")"
+# (its complaints here are that this Debian has no manual pages and, before systemd 254, that it passes over DelegateSubgroup)
+known="Command 'man "
+[ "$(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')" -ge 254 ] || known+="|Unknown key 'DelegateSubgroup'"
+equal "what systemd-analyze finds in the unit" "" "$(systemd-analyze verify $unit 2>&1 | grep vmrun@ | grep -vE "$known")"
 machine=$(machine_state)
 
 spec a vmrun.then=idle <<'TOML'
