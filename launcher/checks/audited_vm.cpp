@@ -79,6 +79,11 @@ AuditedVm audited_vm(const Spec& spec, const Facts& facts, const LaunchPlan* pla
   for (std::size_t i = 0; i < spec.devices.size() && i < facts.devices.size(); ++i) {
     if (const Disk* disk = std::get_if<Disk>(&spec.devices[i]))
       vm.disks.push_back({fmt::format("disk[{}]", disks++), disk->path, "", std::get<Disk::Facts>(facts.devices[i])});
+    if (const Pci* pci = std::get_if<Pci>(&spec.devices[i])) {
+      const auto& seen = std::get<Pci::Facts>(facts.devices[i]);
+      const std::string& address = seen.chosen ? seen.candidates.at(*seen.chosen).address : pci->address;
+      if (!address.empty()) vm.passed_through.push_back(address);
+    }
     if (const Nic* nic = std::get_if<Nic>(&spec.devices[i]))
       vm.nics.push_back(
           {fmt::format("net[{}]", nics++), nic->bridge, nic->mode == Nic::Mode::tap || nic->mode == Nic::Mode::macvtap,

@@ -4,6 +4,8 @@
 # lab: --nodes 2 --kernel 6.12 --qemu 7.2 --timeout 240
 # lab: --all --nodes 2 --kernel 6.1 --qemu 10.0 --timeout 240
 # lab: --all --nodes 4 --kernel 6.12 --qemu 11.1 --timeout 240
+# fault: wrong-pin one vCPU is put on another CPU
+# fault: one-queue the guest's tap has one queue
 set -u
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
@@ -47,6 +49,8 @@ truncate -s 16M /tmp/disk
 ip tuntap add dev tap0 mode tap multi_queue vnet_hdr
 ip address add 10.9.0.1/24 dev tap0
 ip link set tap0 up
+queues=2
+! fault one-queue || queues=1
 start=$(now)
 "$QEMU" -name guest=plain,debug-threads=on -nodefaults -no-user-config -display none \
     -machine q35,accel=kvm,pit=off,hpet=off -cpu host,topoext=on -smp 4,sockets=2,cores=1,threads=2 -m 512 \
@@ -57,7 +61,7 @@ start=$(now)
     -append "console=ttyS0 quiet mitigations=off vmrun.report vmrun.ip=10.9.0.2 vmrun.gw=10.9.0.1 vmrun.disk=vda vmrun.then=idle" \
     -object iothread,id=io0 -blockdev driver=file,filename=/tmp/disk,node-name=f0 \
     -device virtio-blk-pci,drive=f0,iothread=io0,num-queues=4,packed=on \
-    -netdev tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=on,queues=2 -device virtio-net-pci,netdev=n0,mq=on,vectors=6 \
+    -netdev tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=on,queues=$queues -device virtio-net-pci,netdev=n0,mq=on,vectors=6 \
     -serial file:/out/guest.log -qmp unix:/tmp/qmp,server=on,wait=off -S &
 pid=$!
 check "QEMU answers" wait_for 20 test -S /tmp/qmp || die "no monitor"
@@ -65,6 +69,7 @@ mapfile -t vcpus < <(qmp /tmp/qmp query-cpus-fast | jq -r '.return | sort_by(."c
 equal "vCPU threads before the first instruction" 4 "${#vcpus[@]}"
 places=(2 3 6 7)
 for i in 0 1 2 3; do taskset -pc "${places[i]}" "${vcpus[i]}" >/dev/null; done
+! fault wrong-pin || taskset -pc 1 "${vcpus[0]}" >/dev/null
 qmp /tmp/qmp cont >/dev/null
 check "guest is ready" boot_wait /out/guest.log "$pid" || die "no guest"
 fact "guest ready after" "$(since "$start") s"

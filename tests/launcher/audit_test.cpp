@@ -220,6 +220,44 @@ TEST_CASE("host checks: every host-side statement of the guides has its check") 
     CHECK_MESSAGE((named.contains(check) || ours.contains(check)), check << " is in no row of guides.tsv");
 }
 
+// tests/features.tsv: every feature of groups B to G, and where it is seen.
+TEST_CASE("every feature is seen in a guest, by a test or by a host check, or says why not") {
+  std::vector<std::string> knobs;
+  for (const std::string& line : lines_of(tests / "lab/KNOBS.md"))
+    if (line.starts_with("| ")) knobs.push_back(line.substr(2, line.find(" |", 2) - 2));
+  std::size_t number = 10;
+  for (const std::string& line : lines_of(tests / "features.tsv")) {
+    INFO("features.tsv: ", line);
+    if (line.empty() || line.starts_with('#')) continue;
+    std::vector<std::string> columns;
+    std::istringstream in(line);
+    for (std::string column; std::getline(in, column, '\t');) columns.push_back(column);
+    REQUIRE((columns.size() == 3 || columns.size() == 4));  // number, feature, evidence, why it cannot be had
+    CHECK(columns[0] == std::to_string(++number));
+    std::size_t running = 0;  // what shows it at work
+    std::istringstream all(columns[2]);
+    for (std::string evidence; std::getline(all, evidence, ';');) {
+      const std::string kind = evidence.substr(0, evidence.find(' ')), name = evidence.substr(kind.size() + 1);
+      INFO(kind, " ", name);
+      if (kind == "knob")
+        CHECK(std::any_of(knobs.begin(), knobs.end(), [&](const auto& knob) { return knob.starts_with(name); }));
+      else if (kind == "lab")
+        CHECK(fs::exists(tests / "lab" / (name + ".sh")));
+      else if (kind == "test")
+        CHECK(fs::exists(tests / "end_to_end" / (name + ".sh")));
+      else if (kind == "check")
+        CHECK(check_names().contains(name));
+      else if (kind == "golden")
+        CHECK(fs::exists(tests / "golden" / name / "expected.txt"));
+      else
+        FAIL("no kind of evidence: " << kind);
+      running += kind != "golden" ? 1 : 0;
+    }
+    CHECK((running > 0 || columns.size() == 4));
+  }
+  CHECK(number == 110);
+}
+
 TEST_CASE("the kernel's command line") {
   const launcher::BootLine line(
       "a isolcpus=nohz,domain,managed_irq,2-7 nohz_full=0-N rcu-nocbs=all kvm-intel.ept=0 a=1");

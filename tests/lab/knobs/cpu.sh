@@ -1,8 +1,8 @@
 #!/bin/bash
 # The CPU, clock, Hyper-V and scheduling knobs, each asked for in a spec and seen in the guest, over QMP or in the host's kernel.
 # Each is a line `KNOB<TAB>name<TAB>asked<TAB>seen<TAB>where`; the status is 1 when one was not seen as it was asked for.
-# lab: --kernel 6.12 --qemu 11.1
-# lab: --all --kernel all --qemu all
+# lab: --timeout 600 --kernel 6.12 --qemu 11.1
+# lab: --all --timeout 600 --kernel all --qemu all
 set -u
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
@@ -30,8 +30,7 @@ flag() { case $(said "$1" '^flags=') in *" $2 "*) echo on ;; *) echo off ;; esac
 clock() { case $(said "$1" '^clocksources=') in *" $2 "*) echo yes ;; *) echo no ;; esac; }
 # property VM NAME: a property of vCPU 0, over QMP
 property() {
-    local path
-    path=$(qmp "/run/vmrun/$1/qmp.sock" query-cpus-fast | jq -r '.return[] | select(."cpu-index" == 0) | ."qom-path"')
+    [ "${of:-}" = "${qemu[$1]}" ] || { of=${qemu[$1]} path=$(qmp "/run/vmrun/$1/qmp.sock" query-cpus-fast | jq -r '.return[] | select(."cpu-index" == 0) | ."qom-path"'); }
     qmp "/run/vmrun/$1/qmp.sock" "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"$path\",\"property\":\"$2\"}}" | jq -rc .return
 }
 machine_property() { qmp "/run/vmrun/$1/qmp.sock" "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine\",\"property\":\"$2\"}}" | jq -rc .return; }
@@ -153,6 +152,7 @@ TOML
 export TZ=XXX-5 # five hours east, for QEMU as well
 up w
 knob windows "Hypervisor detected: Microsoft Hyper-V" "$(said w '^dmesg Hypervisor' | sed 's/^dmesg //')" "guest dmesg"
+property w hv-relaxed >/dev/null # finds vCPU 0 once for all that follow
 for name in relaxed vapic vpindex runtime time synic stimer reset frequencies tlbflush ipi; do
     knob "hyperv.$name" true "$(property w "hv-$name")" QMP
 done
@@ -168,6 +168,7 @@ rom_spec p <<'TOML'
 name = "p"
 [cpu]
 count = 1
+model = "qemu64"
 pm = true
 pmu = false
 [memory]
@@ -178,6 +179,7 @@ up p
 sleep 2
 knob cpu.pm 0 "$(exits p halt_exits)" "QMP query-stats halt_exits"
 knob cpu.pmu false "$(property p pmu)" QMP
+knob cpu.model qemu64-x86_64-cpu "$(property p type)" QMP
 kill_vm p
 sed -i '/^pm = /d' p.toml
 up p

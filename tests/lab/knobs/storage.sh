@@ -2,8 +2,8 @@
 # Every knob of [[disk]] and [[share]], asked for and then seen: KNOB<TAB>name<TAB>asked<TAB>seen, where `seen` is the guest's word
 # (/sys/block, its mounts) or QEMU's (QMP). Status 1 when one is not as asked. Runs in the lab, and anywhere else as root:
 #   VMRUN=build/vmrun GUEST=DIR QEMU=FILE [ACCEL=tcg] VMRUN_RUN_DIR=... VMRUN_HOST_TOML=... tests/lab/knobs/storage.sh
-# lab: --kernel 6.12 --qemu 10.0
-# lab: --all --kernel all --qemu all
+# lab: --timeout 600 --kernel 6.12 --qemu 10.0
+# lab: --all --timeout 600 --kernel all --qemu all
 # fault: rings the spec asks for shorter rings
 # fault: limit the spec asks for another limit
 # shellcheck disable=SC2016 # what is in single quotes is for the guest
@@ -17,6 +17,7 @@ fault() { [ "${LAB_FAULT:-}" = "$1" ]; }
 tidy() {
     trap - EXIT
     [ -z "$keeper" ] || { "$vmrun" kill k >/dev/null 2>&1; wait "$keeper" 2>/dev/null; }
+    [ -z "${loop:-}" ] || losetup -d "$loop"
     cd / && rm -rf "$work"
     echo "$seen knobs seen, $bad not as asked"
     [ "$bad" = 0 ] && [ "$seen" -gt 0 ]
@@ -53,6 +54,7 @@ down() {
     wait "$keeper" || { bad=$((bad + 1)); cat k.err; }
     keeper=''
 }
+qemu_pid() { "$vmrun" show k --json | jq .qemu; }
 # qmp COMMAND [ARGUMENTS]
 qmp() { "$vmrun" qmp k "{\"execute\":\"$1\"${2:+,\"arguments\":$2}}" 2>&1; }
 qom() { qmp qom-get "{\"path\":\"$1\",\"property\":\"$2\"}" | jq -c 'if type == "object" and has("return") then .return else . end'; }
@@ -85,7 +87,9 @@ has() { qmp device-list-properties "{\"typename\":\"$1\"}" | grep -q "\"$2\""; }
 rings=128 rate=500
 ! fault rings || rings=64
 ! fault limit || rate=400
-for n in a b c d e; do truncate -s 16M $n.raw; done
+for n in a b c d e f; do truncate -s 16M $n.raw; done
+modprobe loop 2>/dev/null
+loop=$(losetup -f --show f.raw) || loop='' # a block device
 qemu-img create -q -f qcow2 base.qcow2 16M
 sum=$(sha256sum <base.qcow2)
 
@@ -221,6 +225,7 @@ create = { size = "24M", preallocation = "falloc" }
 [[disk]]
 path = "new.qcow2"
 create = { size = "32M", preallocation = "metadata" }
+$([ -z "$loop" ] || printf '[[disk]]\npath = "%s"\nserial = "BLOCK-f"\n' "$loop")
 $share
 TOML
 nodes=$(nodes)
@@ -232,6 +237,7 @@ knob "disk.cache = writethrough (virtio-scsi, guest)" "write through" "$(disk lu
 knob "disk.interface = nvme (serial in the guest)" NVME-c "$(disk nvme0n1 serial)"
 knob "disk.queues (nvme)" 2 "$(disk nvme0n1 queues)"
 knob "disk.logical_block_size (nvme)" 4096 "$(disk nvme0n1 logical)"
+[ -z "$loop" ] || knob "disk.path (a block device)" "$loop BLOCK-f" "$(readlink "/proc/$(qemu_pid)/fd/"* | grep -m1 "^$loop\$") $(disk vdc serial)"
 knob "disk.ephemeral (overlay on the image)" "qcow2 false true" "$(node disk0-overlay '"\(.drv) \(.ro)"') $(node disk0-image .ro)"
 knob "disk.ephemeral (the guest wrote)" "base" "$(said 'wrote \(base\)')"
 knob "disk.create (the guest wrote)" "new" "$(said 'wrote \(new\)')"
@@ -245,7 +251,7 @@ if [ -n "$share" ]; then
 fi
 down
 knob "disk.ephemeral (image unchanged afterwards)" "$sum" "$(sha256sum <base.qcow2)"
-knob "disk.ephemeral (nothing left)" "a.raw b.raw base.qcow2 c.raw d.raw e.raw new.qcow2 new.raw" "$(ls ./*.raw ./*.qcow2 | sed 's|./||' | sort | paste -sd' ')"
+knob "disk.ephemeral (nothing left)" "a.raw b.raw base.qcow2 c.raw d.raw e.raw f.raw new.qcow2 new.raw" "$(ls ./*.raw ./*.qcow2 | sed 's|./||' | sort | paste -sd' ')"
 
 # --- what newer QEMUs have ---
 if [ "$mapping" = yes ]; then
