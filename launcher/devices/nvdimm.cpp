@@ -120,11 +120,14 @@ void plan_device(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, DeviceContext
                     "chmod o+r it, or set user in /etc/vmrun/host.toml to its owner");
   if (!nvdimm.read_only && context.root && context.uid != facts.uid)
     context.steps.push_back({GiveFile{nvdimm.path, context.uid, context.uid, facts.uid, facts.gid},
-                             "QEMU maps it by its path, as its own user", context.origin("path")});
+                             "QEMU opens it again, as its own user", context.origin("path")});
   const std::string id = fmt::format("nvdimm{}", context.index);
+  const int fd = context.fds.take(id);
+  context.steps.push_back(
+      {HoldPath{nvdimm.path, fd}, "so that nothing on the way to it must be open to QEMU", context.origin("path")});
   boost::json::object back{{"qom-type", "memory-backend-file"},
                            {"id", id + "-file"},
-                           {"mem-path", nvdimm.path},
+                           {"mem-path", fmt::format("/proc/self/fd/{}", fd)},
                            {"size", size_of(nvdimm, facts).count},
                            {"align", align_of(nvdimm, facts).count},
                            {"share", true}};
