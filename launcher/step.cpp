@@ -366,7 +366,7 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const PutBack&) { return std::vector<Step>{}; },
                         [](const KeepBeside& s) { return std::vector<Step>{s}; },
                         [](const ChangeMask& s) {
-                          return std::vector<Step>{ChangeMask{s.path, s.add, s.remove}};
+                          return std::vector<Step>{ChangeMask{s.path, s.add, s.remove, s.back_on}};
                         },
                     },
                     step);

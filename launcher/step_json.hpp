@@ -49,6 +49,6 @@ BOOST_DESCRIBE_STRUCT(GiveBackUsb, (), (port))
 BOOST_DESCRIBE_STRUCT(SetValue, (), (path, before, value))
 BOOST_DESCRIBE_STRUCT(PutBack, (), (path, ours, before))
 BOOST_DESCRIBE_STRUCT(KeepBeside, (), (path, value, beside, reads))
-BOOST_DESCRIBE_STRUCT(ChangeMask, (), (path, remove, add))
+BOOST_DESCRIBE_STRUCT(ChangeMask, (), (path, remove, add, back_on))
 
 }  // namespace launcher
