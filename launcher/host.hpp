@@ -78,6 +78,10 @@ class Host {
   virtual void remove_group(const std::string& path, bool shared) = 0;
   virtual std::string write_control(const std::string& path, const std::string& text) = 0;
 
+  // Files of /sys and /proc/sys. nullopt: gone, or not to be read. write_value throws with the kernel's own error.
+  virtual std::optional<std::string> read_value(const std::string& path) = 0;
+  virtual void write_value(const std::string& path, const std::string& text) = 0;
+
   virtual void set_fifo(pid_t thread, unsigned priority) = 0;
   virtual unsigned fifo(pid_t thread) = 0;              // 0: not SCHED_FIFO
   virtual std::uint64_t core_cookie(pid_t thread) = 0;  // 0: it may share a core with anything
@@ -132,6 +136,8 @@ class LinuxHost final : public Host {
   void make_group(const std::string& path, bool may_exist) override;
   void remove_group(const std::string& path, bool shared) override;
   std::string write_control(const std::string& path, const std::string& text) override;
+  std::optional<std::string> read_value(const std::string& path) override;
+  void write_value(const std::string& path, const std::string& text) override;
   void set_fifo(pid_t thread, unsigned priority) override;
   unsigned fifo(pid_t thread) override;
   std::uint64_t core_cookie(pid_t thread) override;

@@ -1,4 +1,5 @@
-// The verbs on this machine's PCI functions, by sysfs; loading a module, by modprobe; where interrupts go, by /proc/irq.
+// The verbs on this machine's PCI functions, by sysfs; loading a module, by modprobe; where interrupts go, by /proc/irq;
+// values of kernel files.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
@@ -106,5 +107,9 @@ bool LinuxHost::set_interrupt_cpus(unsigned interrupt, const topology::CpuSet& c
       topology::Sysfs{}.write(fmt::format("/proc/irq/{}/smp_affinity_list", interrupt), cpus.to_string() + "\n");
   return !error;
 }
+
+std::optional<std::string> LinuxHost::read_value(const std::string& path) { return topology::Sysfs{}.read(path); }
+
+void LinuxHost::write_value(const std::string& path, const std::string& text) { write_or_throw(path, text); }
 
 }  // namespace launcher

@@ -133,6 +133,12 @@ std::optional<VmDir> VmDir::find(const fs::path& base, const std::string& name) 
   return VmDir(base / name, name);
 }
 
+std::optional<VmDir> VmDir::of_host(const fs::path& base, bool make) {
+  const VmDir dir(base / ".host", ".host");
+  if (make) fs::create_directories(dir.path_);
+  return fs::is_directory(dir.path_) ? std::optional(dir) : std::nullopt;
+}
+
 std::optional<ProcessId> VmDir::owner() const {
   const auto json = parse_file(path_ / "owner");
   if (!json) return std::nullopt;

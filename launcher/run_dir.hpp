@@ -62,6 +62,10 @@ class VmDir {
   static std::vector<VmDir> all(const std::filesystem::path& base);  // sorted by name
   static std::optional<VmDir> find(const std::filesystem::path& base, const std::string& name);
 
+  // What `vmrun host tune` changed is written down in the same way, under a name that no VM has, so that all() and find()
+  // pass over it. Under the lock; make: where it is not there yet.
+  static std::optional<VmDir> of_host(const std::filesystem::path& base, bool make);
+
   const std::string& name() const { return name_; }
   const std::filesystem::path& path() const { return path_; }
 

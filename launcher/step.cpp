@@ -40,7 +40,8 @@ constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
     "listen",       "hold_path",      "make_directory", "pair",       "keep_directory", "copy_once",
     "give_file",    "take_file_back", "start_helper",   "start_qemu", "end_process",    "make_group",
     "remove_group", "write_control",  "load_module",    "create_vfs", "remove_vfs",     "set_vf_mac",
-    "bind_vfio",    "give_back",      "open_vfio",      "take_usb",   "give_back_usb"};
+    "bind_vfio",    "give_back",      "open_vfio",      "take_usb",   "give_back_usb",  "set_value",
+    "put_back",     "keep_beside",    "change_mask"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -297,6 +298,7 @@ std::string describe(const Step& step) {
           },
           [](const WriteControl& s) { return fmt::format("write {} to {}", s.text, s.path); },
           [](const PciStep auto& s) { return describe(s); },
+          [](const SettingStep auto& s) { return describe(s); },
       },
       step);
 }
@@ -358,6 +360,14 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const OpenVfio&) { return std::vector<Step>{}; },
                         [](const TakeUsb& s) { return std::vector<Step>{GiveBackUsb{s.port}}; },
                         [](const GiveBackUsb&) { return std::vector<Step>{}; },
+                        [](const SetValue& s) {
+                          return std::vector<Step>{PutBack{s.path, s.value, s.before}};
+                        },
+                        [](const PutBack&) { return std::vector<Step>{}; },
+                        [](const KeepBeside& s) { return std::vector<Step>{s}; },
+                        [](const ChangeMask& s) {
+                          return std::vector<Step>{ChangeMask{s.path, s.add, s.remove, s.back_on}};
+                        },
                     },
                     step);
 }
@@ -397,6 +407,7 @@ void perform(const Step& step, PerformContext& context) {
           [&](const RemoveGroup& s) { context.host.remove_group(s.path, s.shared); },
           [&](const WriteControl& s) { perform_write(s, context.host); },
           [&](const PciStep auto& s) { perform(s, context); },
+          [&](const SettingStep auto& s) { perform(s, context); },
       },
       step);
 }

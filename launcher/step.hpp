@@ -15,6 +15,7 @@
 
 #include "launcher/process.hpp"
 #include "launcher/step_pci.hpp"
+#include "launcher/step_setting.hpp"
 #include "topology/bytes.hpp"
 
 namespace launcher {
@@ -195,11 +196,11 @@ struct EndProcess {
   friend bool operator==(const EndProcess&, const EndProcess&) = default;
 };
 
-using Step =
-    std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate, OpenVhost,
-                 OpenFile, MakeImage, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile,
-                 TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl, LoadModule,
-                 CreateVfs, RemoveVfs, SetVfMac, BindVfio, GiveBack, OpenVfio, TakeUsb, GiveBackUsb>;
+using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate,
+                          OpenVhost, OpenFile, MakeImage, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory,
+                          CopyOnce, GiveFile, TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup,
+                          WriteControl, LoadModule, CreateVfs, RemoveVfs, SetVfMac, BindVfio, GiveBack, OpenVfio,
+                          TakeUsb, GiveBackUsb, SetValue, PutBack, KeepBeside, ChangeMask>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {
@@ -240,7 +241,8 @@ struct Opened {
   std::optional<ProcessId> qemu;
   std::vector<Helper> helpers;
   std::vector<Unnamed> unnamed;
-  std::set<std::string> device_nodes;  // files below /dev that QEMU opens by path
+  std::set<std::string> device_nodes;    // files below /dev that QEMU opens by path
+  std::vector<std::string> passed_over;  // what the kernel did not let us change, for the user
 };
 
 // How much other live VMs raised a pool; asked only under the lock.

@@ -46,5 +46,9 @@ BOOST_DESCRIBE_STRUCT(GiveBack, (), (address, driver, driver_override))
 BOOST_DESCRIBE_STRUCT(OpenVfio, (), (address, fd))
 BOOST_DESCRIBE_STRUCT(TakeUsb, (), (port, node, fd))
 BOOST_DESCRIBE_STRUCT(GiveBackUsb, (), (port))
+BOOST_DESCRIBE_STRUCT(SetValue, (), (path, before, value))
+BOOST_DESCRIBE_STRUCT(PutBack, (), (path, ours, before))
+BOOST_DESCRIBE_STRUCT(KeepBeside, (), (path, value, beside, reads))
+BOOST_DESCRIBE_STRUCT(ChangeMask, (), (path, remove, add, back_on))
 
 }  // namespace launcher

@@ -93,6 +93,38 @@ std::expected<CpuSet, std::string> CpuSet::parse(std::string_view text) {
   }
 }
 
+std::expected<CpuSet, std::string> CpuSet::parse_mask(std::string_view text) {
+  CpuSet set;
+  unsigned bit = 0;
+  const std::string_view mask = trimmed(text);
+  for (auto digit = mask.rbegin(); digit != mask.rend(); ++digit) {
+    if (*digit == ',') continue;
+    unsigned value = 0;
+    if (std::from_chars(&*digit, &*digit + 1, value, 16).ec != std::errc{})
+      return std::unexpected(fmt::format("\"{}\" is no hexadecimal mask", shown(mask)));
+    for (unsigned i = 0; i < 4; ++i) {
+      if ((value >> i & 1U) == 0) continue;
+      if (bit + i > max_cpu) return std::unexpected(fmt::format("mask \"{}\" is too long", shown(mask)));
+      set.add(bit + i);
+    }
+    bit += 4;
+  }
+  return set;
+}
+
+std::string CpuSet::to_mask() const {
+  std::string text;
+  for (auto word = words_.rbegin(); word != words_.rend(); ++word)
+    for (const unsigned shift : {32U, 0U}) {
+      const auto part = static_cast<std::uint32_t>(*word >> shift);
+      if (!text.empty())
+        text += fmt::format(",{:08x}", part);
+      else if (part != 0)
+        text = fmt::format("{:x}", part);
+    }
+  return text.empty() ? "0" : text;
+}
+
 void CpuSet::add(unsigned cpu) {
   assert(cpu <= max_cpu);
   if (cpu / bits >= words_.size()) words_.resize(cpu / bits + 1);

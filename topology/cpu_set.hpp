@@ -21,6 +21,9 @@ class CpuSet {
 
   // Error: what was wrong, for the user. "" is the empty set; "3-1", "-1", "0-99999" and "a" are errors.
   static std::expected<CpuSet, std::string> parse(std::string_view text);
+  // The kernel's hexadecimal masks: "f,ffffffff", the highest CPUs first. to_mask() is "0" for the empty set.
+  static std::expected<CpuSet, std::string> parse_mask(std::string_view text);
+  std::string to_mask() const;
   static CpuSet range(unsigned first, unsigned last);  // both included
 
   void add(unsigned cpu);

@@ -110,18 +110,8 @@ std::optional<CpuSet> Audit::cpu_list(std::string_view path) const {
 
 std::optional<CpuSet> Audit::cpu_mask(std::string_view path) const {
   const auto mask = text(path);
-  if (!mask) return std::nullopt;
-  CpuSet cpus;
-  unsigned bit = 0;
-  for (auto digit = mask->rbegin(); digit != mask->rend(); ++digit) {
-    if (*digit == ',') continue;
-    unsigned value = 0;
-    if (std::from_chars(&*digit, &*digit + 1, value, 16).ec != std::errc{}) return std::nullopt;
-    for (unsigned i = 0; i < 4; ++i)
-      if ((value >> i & 1U) != 0) cpus.add(bit + i);
-    bit += 4;
-  }
-  return cpus;
+  const auto cpus = mask ? CpuSet::parse_mask(*mask) : std::unexpected("");
+  return cpus ? std::optional(*cpus) : std::nullopt;
 }
 
 std::optional<std::string> Audit::parameter(std::string_view module, std::string_view name) const {

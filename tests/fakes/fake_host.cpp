@@ -165,6 +165,11 @@ std::string FakeHost::snapshot(const fs::path& base) const {
     if (one.there)
       text += fmt::format("function {}: '{}' '{}'\n", one.address.get(), one.driver.get(), one.driver_override.get());
   }
+  std::set<std::string> values;
+  std::error_code no_values;
+  for (const auto& entry : fs::recursive_directory_iterator(dir_ / "values", no_values))
+    if (entry.is_regular_file()) values.insert("/" + fs::relative(entry.path(), dir_ / "values").string());
+  for (const std::string& path : values) text += fmt::format("value {}: {}\n", path, value(path).value_or(""));
   std::set<std::string> files;
   std::error_code none_there;
   for (const auto& entry : fs::recursive_directory_iterator(base, none_there))
@@ -493,6 +498,47 @@ std::string FakeHost::control(const std::string& path) const {
   std::string text;
   std::getline(file, text);
   return text;
+}
+
+// Values are files below dir_/values.
+void FakeHost::add_value(const std::string& path, const std::string& text) {
+  const fs::path file = dir_ / "values" / fs::path(path).relative_path();
+  fs::create_directories(file.parent_path());
+  std::ofstream(file) << text;
+}
+
+void FakeHost::drop_value(const std::string& path) { fs::remove(dir_ / "values" / fs::path(path).relative_path()); }
+
+std::optional<std::string> FakeHost::value(const std::string& path) const {
+  std::ifstream file(dir_ / "values" / fs::path(path).relative_path());
+  std::string text;
+  if (!std::getline(file, text)) return std::nullopt;
+  return text;
+}
+
+std::optional<std::string> FakeHost::read_value(const std::string& path) {
+  Verb verb(*this, "read_value " + path);
+  auto text = value(path);
+  verb.done();
+  return text;
+}
+
+void FakeHost::write_value(const std::string& path, const std::string& text) {
+  Verb verb(*this, fmt::format("write_value {} {}", path, text));
+  const auto before = value(path);
+  if (!before) throw refusal(ENOENT, "write to " + path);
+  if (const auto refused = refused_.find(path); refused != refused_.end())
+    throw refusal(refused->second, "write to " + path);
+  std::string now = text;
+  if (const auto open = before->find('['), close = before->find(']'); close != before->npos) {
+    now = *before;
+    now.erase(close, 1).erase(open, 1);
+    const auto at = (" " + now + " ").find(" " + text + " ");
+    if (at == now.npos) throw refusal(EINVAL, "write to " + path);
+    now.insert(at + text.size(), "]").insert(at, "[");
+  }
+  if (path != deaf_) add_value(path, now);
+  verb.done();
 }
 
 void FakeHost::set_fifo(pid_t thread, unsigned priority) {

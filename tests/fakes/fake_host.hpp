@@ -43,6 +43,11 @@ class FakeHost final : public launcher::Host {
   void add_file(const std::string& path) {
     files_.insert(path);
   }  // opened as an empty file; a real path is really opened
+  // A file of /sys or /proc/sys; of "a [b] c" the kernel shows the choices, and marks the one that was written last.
+  void add_value(const std::string& path, const std::string& text);
+  void drop_value(const std::string& path);
+  std::optional<std::string> value(const std::string& path) const;
+  void set_refused(std::string path, int error) { refused_[std::move(path)] = error; }  // at every write
   // A child outlives its vmrun, as a QEMU would whose parent-death signal came too late.
   void let_children_live() { children_die_ = false; }
   void set_cookieless(bool on) { cookieless_ = on; }            // as if QEMU's threads had lost their cookie
@@ -113,6 +118,8 @@ class FakeHost final : public launcher::Host {
   void make_group(const std::string& path, bool may_exist) override;
   void remove_group(const std::string& path, bool shared) override;
   std::string write_control(const std::string& path, const std::string& text) override;
+  std::optional<std::string> read_value(const std::string& path) override;
+  void write_value(const std::string& path, const std::string& text) override;
   void set_fifo(pid_t thread, unsigned priority) override;
   unsigned fifo(pid_t thread) override;
   std::uint64_t core_cookie(pid_t thread) override;
@@ -136,6 +143,7 @@ class FakeHost final : public launcher::Host {
   std::map<pid_t, topology::CpuSet> pins_;
   std::map<pid_t, unsigned> fifos_;
   std::map<std::string, unsigned> owners_;
+  std::map<std::string, int> refused_;
   topology::CpuSet unpinnable_;
   std::vector<std::string> log_;
   std::size_t verbs_ = 0;

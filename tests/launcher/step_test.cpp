@@ -77,6 +77,10 @@ const std::vector<Step>& one_of_each() {
       OpenVfio{"0000:81:01.3", 20},
       TakeUsb{"1-2.3", "/dev/bus/usb/001/004", 21},
       GiveBackUsb{"1-2.3"},
+      SetValue{"/sys/kernel/mm/ksm/run", "1", "2"},
+      PutBack{"/proc/sys/net/ipv4/tcp_rmem", "4096 1048576 16777216", "4096 131072 6291456"},
+      KeepBeside{"/sys/block/sda/queue/nr_requests", "512", "/sys/block/sda/queue/scheduler", "mq-deadline"},
+      ChangeMask{"/proc/irq/24/smp_affinity_list", CpuSet{2, 3}, CpuSet{0}, 3},
   };
   return steps;
 }

@@ -118,3 +118,18 @@ TEST_CASE("algebra agrees with std::set, and text comes back") {
     CHECK(CpuSet::parse(x.to_string()) == x);
   }
 }
+
+TEST_CASE("a hexadecimal mask is read and written as the kernel writes it") {
+  CHECK(CpuSet::parse_mask("f,ffffffff\n").value() == CpuSet::range(0, 35));
+  CHECK(CpuSet::parse_mask("00ff").value() == CpuSet::range(0, 7));
+  CHECK(CpuSet::parse_mask("0").value().empty());
+  CHECK(CpuSet::parse_mask("1,00000000,00000000").value() == CpuSet{64});
+  CHECK_FALSE(CpuSet::parse_mask("0-3").has_value());
+  CHECK(CpuSet{}.to_mask() == "0");
+  CHECK(CpuSet{0, 1, 2, 4}.to_mask() == "17");
+  CHECK(CpuSet::range(0, 35).to_mask() == "f,ffffffff");
+  CHECK(CpuSet{32}.to_mask() == "1,00000000");
+  CHECK(CpuSet{64, 0}.to_mask() == "1,00000000,00000001");
+  for (const CpuSet& set : {CpuSet{}, CpuSet{31}, CpuSet{63, 64}, CpuSet{1, 200}})
+    CHECK(CpuSet::parse_mask(set.to_mask()).value() == set);
+}
