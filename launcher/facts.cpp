@@ -81,6 +81,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   facts.state_base = state_base(config);
   look_at_kvm(facts);
   facts.cpu = look_at_cpu(spec, config, facts.kvm, cache);
+  facts.tuning = look_at_host_tuning(spec.host);
   facts.transparent_pages = transparent_pages();
   if (spec.boot.uefi) facts.uefi = find_firmware(firmware_directories(), spec.boot.secure_boot);
   rlimit memlock{};
@@ -104,6 +105,7 @@ Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   facts.kvm = true;
   facts.kvm_module = host.cpu_vendor == "AuthenticAMD" ? "kvm_amd" : "kvm_intel";
   facts.cpu = assumed_cpu_facts();
+  facts.tuning = assumed_host_tuning(host);
   for (const Device& device : spec.devices) {
     facts.devices.push_back(std::visit(
         [&](const auto& one) {

@@ -12,6 +12,7 @@
 #include "launcher/device_context.hpp"
 #include "launcher/firmware.hpp"
 #include "launcher/host_config.hpp"
+#include "launcher/host_tuning.hpp"
 #include "launcher/problem.hpp"
 #include "launcher/spec.hpp"
 #include "topology/host_topology.hpp"
@@ -27,6 +28,7 @@ struct Facts {
   std::string kvm_why;           // when it is not usable, or not one of the two
   bool kvm_open_to_all = false;  // mode lets any uid open it
   CpuFacts cpu;
+  HostTuningFacts tuning;
   std::optional<unsigned> kvm_group;        // whose members may open it, where it is not root's
   std::optional<std::uint64_t> memlock;     // our RLIMIT_MEMLOCK; nullopt: unlimited
   std::vector<DeviceFacts> devices;         // beside Spec::devices

@@ -57,7 +57,9 @@ std::uint64_t touched_bytes(pid_t pid, const MemoryOf& memory_of) {
 // Done under the lock: what another VM's end may take away or trim at the same time.
 bool shared_with_others(const Step& step) {
   return std::holds_alternative<RaisePool>(step) || std::holds_alternative<MakeGroup>(step) ||
-         std::holds_alternative<WriteControl>(step) || std::holds_alternative<CreateVfs>(step);
+         std::holds_alternative<WriteControl>(step) || std::holds_alternative<CreateVfs>(step) ||
+         std::holds_alternative<SetValue>(step) || std::holds_alternative<ChangeMask>(step) ||
+         std::holds_alternative<MakePartition>(step) || std::holds_alternative<TakeCpus>(step);
 }
 
 class Launch {
@@ -98,7 +100,8 @@ class Launch {
     const Recovered recovered = recover_dead(world_.host, world_.base);
     for (const std::string& name : recovered.names) say("put back what a crash of VM " + name + " had left");
     for (const std::string& left : recovered.left) say("could not put back everything: " + left);
-    if (!recovered.names.empty()) facts_ = world_.facts(spec_);  // its devices have their own drivers again
+    // its devices have their own drivers again; and what [host] is about, other VMs change under this lock
+    if (!recovered.names.empty() || spec_.host.asks()) facts_ = world_.facts(spec_);
     timings_.mark("lock and recover");
   }
 
@@ -135,6 +138,7 @@ class Launch {
       transaction_->perform(planned.step);
     }
     progress("");
+    for (const std::string& left : transaction_->opened().passed_over) say("left as it was: " + left);
     timings_.mark("reserve pages");
   }
 

@@ -74,6 +74,16 @@ void check_core_cookie(const ProcessId& qemu, Host& host) {
           fmt::format("thread {} ({}) lacks QEMU's core scheduling cookie", thread.tid, thread.name));
 }
 
+// With an isolated partition, a thread is where its CPUs are; one that a vCPU's thread made (KVM's huge-page recovery) was
+// born in the partition.
+void join_group(const LaunchPlan& plan, pid_t thread, const topology::CpuSet& cpus, bool late, Host& host) {
+  if (plan.partition.empty()) return;
+  const bool inside = plan.placement.exclusive.contains(cpus);
+  if (!inside && !late) return;
+  const std::string& group = inside ? plan.partition : plan.start().child.cgroup;
+  host.write_control(group + "/cgroup.threads", std::to_string(thread));
+}
+
 }  // namespace
 
 std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known,
@@ -129,6 +139,7 @@ void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
     if (known) continue;
     const topology::CpuSet& cpus = thread.role == "vhost" ? plan.placement.vhost : plan.placement.emulator;
     try {
+      if (thread.in_qemu) join_group(plan, thread.tid, cpus, true, host);
       host.pin(thread.tid, cpus);
       records.push_back({thread.tid, thread.role, cpus, 0});
     } catch (const std::system_error&) {
@@ -157,6 +168,7 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
   std::vector<ThreadRecord> records;
   for (auto& [tid, record] : wanted) {
     if (record.cpus.empty()) continue;
+    join_group(plan, tid, record.cpus, false, host);
     if (host.pinned(tid) != record.cpus) host.pin(tid, record.cpus);
     const topology::CpuSet actual = host.pinned(tid);
     if (actual != record.cpus) {

@@ -304,6 +304,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   choose_accel(draft);
   choose_machine(draft);
   place_guest(draft);
+  choose_isolation(draft);
   check_boot_files(draft);
   if (!draft.placed) {
     add_devices(draft);  // for their problems: all are shown together

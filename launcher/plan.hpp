@@ -50,6 +50,7 @@ struct LaunchPlan {
   std::vector<CpuFeature> features;
   unsigned vcpu_fifo = 0, iothread_fifo = 0;  // SCHED_FIFO priorities; 0: ordinary
   bool core_cookie = false;                   // all of QEMU's threads have one cookie, and nobody else has it
+  std::string partition;                      // the isolated group of the vCPUs, within cgroup version 2; "": none
   std::vector<std::string> groups;            // directories of cgroup and resctrl that are this VM's alone
   unsigned vhost_workers = 0;                 // queue pairs served by kernel vhost
   std::string run_dir;

@@ -12,8 +12,8 @@ BOOST_DESCRIBE_STRUCT(IothreadPin, (), (id, cpus))
 BOOST_DESCRIBE_STRUCT(CpuFeature, (), (name, on))
 BOOST_DESCRIBE_STRUCT(LaunchPlan, (),
                       (name, uuid, accel, qemu, qemu_version, uid, placement, reservation, iothreads, pinned, features,
-                       vcpu_fifo, iothread_fifo, core_cookie, groups, vhost_workers, run_dir, spare, console_socket,
-                       console_on_stdio, functions, args, notes))
+                       vcpu_fifo, iothread_fifo, core_cookie, partition, groups, vhost_workers, run_dir, spare,
+                       console_socket, console_on_stdio, functions, args, notes))
 
 boost::json::value plan_json(const LaunchPlan& plan);
 

@@ -14,8 +14,12 @@ namespace {
 boost::json::object thread_context(const Draft& draft, const topology::MemoryCell& cell, const std::string& id) {
   boost::json::object context{{"qom-type", "thread-context"}, {"id", id}};
   boost::json::array cpus;
+  // a partition's CPUs are not to be had before the vCPUs' threads are moved there
+  const bool apart = draft.isolation == Isolation::beside || draft.isolation == Isolation::within;
+  if (apart)
+    for (const unsigned cpu : draft.plan.placement.emulator.to_vector()) cpus.push_back(cpu);
   for (const topology::VcpuSeat& seat : draft.plan.placement.vcpus) {
-    if (seat.cpu && seat.guest_node == cell.guest_node) cpus.push_back(*seat.cpu);
+    if (!apart && seat.cpu && seat.guest_node == cell.guest_node) cpus.push_back(*seat.cpu);
   }
   if (cpus.empty())
     context["node-affinity"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
@@ -133,7 +137,9 @@ void add_memory(Draft& draft) {
       if (draft.qemu.has("thread-context") && draft.qemu.has("memory-backend-memfd.prealloc-context")) {
         const std::string context = fmt::format("prealloc{}", cell.guest_node);
         draft.args.add("-object", thread_context(draft, cell, context),
-                       "preallocation runs on the VM's own CPUs, near the pages", "default");
+                       draft.isolation == Isolation::none ? "preallocation runs on the VM's own CPUs, near the pages"
+                                                          : "preallocation runs on CPUs near the pages",
+                       "default");
         ram["prealloc-context"] = context;
       }
     }

@@ -11,6 +11,10 @@
 
 namespace launcher::parts {
 
+// How the VM's CPUs are kept for it alone: by taking them from the groups of all others; as a partition right below the root
+// of cgroups, beside the group of QEMU's other threads; or as one within it.
+enum class Isolation { none, slices, beside, within };
+
 struct Draft {
   const Spec& spec;
   const topology::HostTopology& host;
@@ -28,7 +32,8 @@ struct Draft {
   std::vector<std::pair<std::string, std::string>> claims{};  // key -> what no other VM may have
   std::optional<unsigned> kvm_group{};                        // ChildSpec::group
   std::string cgroup{}, cache_group{};                        // ChildSpec's
-  std::vector<std::string> private_nodes{};                   // ChildSpec::private_nodes
+  Isolation isolation = Isolation::none;
+  std::vector<std::string> private_nodes{};  // ChildSpec::private_nodes
   int monitor_fd = -1;
   bool placed = false;
 
@@ -56,7 +61,14 @@ void add_hyperv(Draft& draft, Opts& cpu, std::vector<std::string>& why);
 void add_rtc(Draft& draft);
 // plan_schedule.cpp: priorities, core scheduling, groups; add_devices() has been
 void add_schedule(Draft& draft);
-bool own_cpus(const Draft& draft);  // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
+// plan_isolate.cpp, plan_host.cpp: [host]
+void choose_isolation(Draft& draft);
+void add_isolation(Draft& draft, std::vector<PlannedStep>& steps);  // with the VM's cgroup
+void add_shares(Draft& draft, std::vector<PlannedStep>& steps);     // of that cgroup: schedule.weight and quota
+void add_host_tuning(Draft& draft, std::vector<PlannedStep>& steps);
+void refuse(Draft& draft, Wish wish, const std::string& key,
+            const std::string& why);  // a problem, or a note where "auto"
+bool own_cpus(const Draft& draft);    // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
 
 void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
 void add_uefi(Draft& draft);  // its two flash images

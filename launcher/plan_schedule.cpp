@@ -70,6 +70,7 @@ void add_core_scheduling(Draft& draft) {
 
 void add_cgroup(Draft& draft, std::vector<PlannedStep>& steps) {
   const ScheduleSpec& asked = draft.spec.schedule;
+  if (draft.isolation != Isolation::none) return add_isolation(draft, steps);
   if (!asked.weight && !asked.quota) return;
   const CgroupFacts& facts = draft.facts.cpu.schedule.cgroup;
   const char* key = asked.weight ? "schedule.weight" : "schedule.quota";
@@ -92,17 +93,7 @@ void add_cgroup(Draft& draft, std::vector<PlannedStep>& steps) {
     if (file.starts_with(facts.parent + "/")) enable(file);
   draft.cgroup = facts.parent + "/vm-" + draft.spec.name;
   steps.push_back({MakeGroup{draft.cgroup, false}, "the VM's own: QEMU is born in it", origin});
-  if (asked.weight)
-    steps.push_back(
-        {WriteControl{draft.cgroup + "/cpu.weight", std::to_string(*asked.weight), std::to_string(*asked.weight)},
-         "its share where CPUs are wanted by several", "spec schedule.weight"});
-  if (asked.quota) {
-    const std::string quota = std::to_string(std::uint64_t{*asked.quota} * 1000);  // of a period of 100000 us
-    steps.push_back({WriteControl{draft.cgroup + "/cpu.max", quota + " 100000", quota},
-                     "at most that much CPU time in each tenth of a second", "spec schedule.quota"});
-    if (*asked.quota < draft.spec.cpu.count * 100 && draft.plan.pinned)
-      draft.note("schedule.quota: when it is used up, all vCPUs stand still for the rest of the tenth of a second");
-  }
+  add_shares(draft, steps);
   draft.plan.groups.push_back(draft.cgroup);
 }
 
@@ -148,6 +139,20 @@ void add_cache_share(Draft& draft, std::vector<PlannedStep>& steps) {
 
 }  // namespace
 
+void add_shares(Draft& draft, std::vector<PlannedStep>& steps) {
+  const ScheduleSpec& asked = draft.spec.schedule;
+  if (asked.weight)
+    steps.push_back(
+        {WriteControl{draft.cgroup + "/cpu.weight", std::to_string(*asked.weight), std::to_string(*asked.weight)},
+         "its share where CPUs are wanted by several", "spec schedule.weight"});
+  if (!asked.quota) return;
+  const std::string quota = std::to_string(std::uint64_t{*asked.quota} * 1000);  // of a period of 100000 us
+  steps.push_back({WriteControl{draft.cgroup + "/cpu.max", quota + " 100000", quota},
+                   "at most that much CPU time in each tenth of a second", "spec schedule.quota"});
+  if (*asked.quota < draft.spec.cpu.count * 100 && draft.plan.pinned)
+    draft.note("schedule.quota: when it is used up, all vCPUs stand still for the rest of the tenth of a second");
+}
+
 bool own_cpus(const Draft& draft) {
   const topology::Placement& placement = draft.plan.placement;
   return draft.plan.pinned && !placement.exclusive.empty() && !placement.exclusive.intersects(placement.emulator);
@@ -158,6 +163,7 @@ void add_schedule(Draft& draft) {
   add_iothread_fifo(draft);
   add_core_scheduling(draft);
   std::vector<PlannedStep> steps;
+  add_host_tuning(draft, steps);
   add_cgroup(draft, steps);
   add_cache_share(draft, steps);
   draft.steps.insert(draft.steps.begin(), steps.begin(), steps.end());  // helpers are born in the cgroup, too

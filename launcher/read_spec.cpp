@@ -72,6 +72,7 @@ Spec read_root(TableReader& root) {
   root.table("clock", [&](TableReader& table) { spec.clock = read_clock(table); });
   root.table("hyperv", [&](TableReader& table) { spec.hyperv = read_hyperv(table); });
   root.table("schedule", [&](TableReader& table) { spec.schedule = read_schedule(table); });
+  root.table("host", [&](TableReader& table) { spec.host = read_host_spec(table); });
   root.table("memory", [&](TableReader& table) { spec.memory = read_memory(table); });
   boost::mp11::mp_for_each<boost::mp11::mp_transform<std::type_identity, Device>>([&](auto kind) {
     using Kind = typename decltype(kind)::type;

@@ -55,6 +55,7 @@ void show_seats(Lines& out, const LaunchPlan& plan, const topology::HostTopology
   if (plan.iothread_fifo > 0) out += fmt::format("  schedule  iothreads SCHED_FIFO {}\n", plan.iothread_fifo);
   if (plan.core_cookie) out += "  schedule  nothing else on a core beside QEMU's threads (core scheduling)\n";
   for (const std::string& group : plan.groups) out += fmt::format("  group     {}\n", group);
+  if (!plan.partition.empty()) out += fmt::format("  isolated  {}\n", plan.partition);
   if (!plan.placement.exclusive.empty())
     out += fmt::format("  owns      CPUs {}, for itself alone\n", plan.placement.exclusive.to_string());
 }

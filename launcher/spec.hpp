@@ -9,6 +9,7 @@
 
 #include "launcher/cpu_spec.hpp"
 #include "launcher/device.hpp"
+#include "launcher/host_tuning.hpp"
 #include "topology/bytes.hpp"
 #include "topology/cpu_set.hpp"
 #include "topology/placement.hpp"
@@ -54,6 +55,7 @@ struct Spec {
   ClockSpec clock;
   HypervSpec hyperv;
   ScheduleSpec schedule;
+  HostSpec host;
   MemorySpec memory;
   std::vector<Device> devices;  // in the order of the kinds, then of the spec
   BootSpec boot;

@@ -35,13 +35,14 @@ std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::for
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
-    "raise_pool",   "trim_pool",      "make_tap",       "open_tap",   "drop_tap",       "make_macvtap",
-    "drop_macvtap", "limit_rate",     "open_vhost",     "open_file",  "make_image",     "open_log",
-    "listen",       "hold_path",      "make_directory", "pair",       "keep_directory", "copy_once",
-    "give_file",    "take_file_back", "start_helper",   "start_qemu", "end_process",    "make_group",
-    "remove_group", "write_control",  "load_module",    "create_vfs", "remove_vfs",     "set_vf_mac",
-    "bind_vfio",    "give_back",      "open_vfio",      "take_usb",   "give_back_usb",  "set_value",
-    "put_back",     "keep_beside",    "change_mask"};
+    "raise_pool",   "trim_pool",      "make_tap",       "open_tap",       "drop_tap",       "make_macvtap",
+    "drop_macvtap", "limit_rate",     "open_vhost",     "open_file",      "make_image",     "open_log",
+    "listen",       "hold_path",      "make_directory", "pair",           "keep_directory", "copy_once",
+    "give_file",    "take_file_back", "start_helper",   "start_qemu",     "end_process",    "make_group",
+    "remove_group", "write_control",  "load_module",    "create_vfs",     "remove_vfs",     "set_vf_mac",
+    "bind_vfio",    "give_back",      "open_vfio",      "take_usb",       "give_back_usb",  "set_value",
+    "put_back",     "keep_beside",    "change_mask",    "make_partition", "end_partition",  "take_cpus",
+    "return_cpus"};
 
 void perform_raise(const RaisePool& raise, Host& host) {
   const std::uint64_t before = host.pool_total(raise.node, raise.page);
@@ -299,6 +300,7 @@ std::string describe(const Step& step) {
           [](const WriteControl& s) { return fmt::format("write {} to {}", s.text, s.path); },
           [](const PciStep auto& s) { return describe(s); },
           [](const SettingStep auto& s) { return describe(s); },
+          [](const IsolationStep auto& s) { return describe(s); },
       },
       step);
 }
@@ -368,6 +370,12 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const ChangeMask& s) {
                           return std::vector<Step>{ChangeMask{s.path, s.add, s.remove, s.back_on}};
                         },
+                        [](const MakePartition& s) { return std::vector<Step>{EndPartition{s.path}}; },
+                        [](const EndPartition&) { return std::vector<Step>{}; },
+                        [](const TakeCpus& s) {
+                          return std::vector<Step>{ReturnCpus{s.path, s.cpus, s.all}};
+                        },
+                        [](const ReturnCpus&) { return std::vector<Step>{}; },
                     },
                     step);
 }
@@ -408,6 +416,7 @@ void perform(const Step& step, PerformContext& context) {
           [&](const WriteControl& s) { perform_write(s, context.host); },
           [&](const PciStep auto& s) { perform(s, context); },
           [&](const SettingStep auto& s) { perform(s, context); },
+          [&](const IsolationStep auto& s) { perform(s, context); },
       },
       step);
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "launcher/process.hpp"
+#include "launcher/step_isolate.hpp"
 #include "launcher/step_pci.hpp"
 #include "launcher/step_setting.hpp"
 #include "topology/bytes.hpp"
@@ -196,11 +197,12 @@ struct EndProcess {
   friend bool operator==(const EndProcess&, const EndProcess&) = default;
 };
 
-using Step = std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate,
-                          OpenVhost, OpenFile, MakeImage, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory,
-                          CopyOnce, GiveFile, TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup,
-                          WriteControl, LoadModule, CreateVfs, RemoveVfs, SetVfMac, BindVfio, GiveBack, OpenVfio,
-                          TakeUsb, GiveBackUsb, SetValue, PutBack, KeepBeside, ChangeMask>;
+using Step =
+    std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate, OpenVhost,
+                 OpenFile, MakeImage, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile,
+                 TakeFileBack, StartHelper, StartQemu, EndProcess, MakeGroup, RemoveGroup, WriteControl, LoadModule,
+                 CreateVfs, RemoveVfs, SetVfMac, BindVfio, GiveBack, OpenVfio, TakeUsb, GiveBackUsb, SetValue, PutBack,
+                 KeepBeside, ChangeMask, MakePartition, EndPartition, TakeCpus, ReturnCpus>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {

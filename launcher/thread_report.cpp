@@ -58,6 +58,9 @@ std::vector<ControlReport> report_controls(const VmDir& dir) {
     const auto* one = planned.if_object() != nullptr ? planned.get_object().if_contains("step") : nullptr;
     const auto step = one != nullptr ? step_from_json(*one) : std::unexpected(std::string());
     const auto* control = step ? std::get_if<WriteControl>(&*step) : nullptr;
+    const auto* partition = step ? std::get_if<MakePartition>(&*step) : nullptr;
+    if (partition != nullptr)
+      report.push_back({partition->path, "isolated", topology::Sysfs{}.read(partition->path).value_or("")});
     if (control != nullptr)
       report.push_back({control->path, control->expect, topology::Sysfs{}.read(control->path).value_or("")});
   }

@@ -83,6 +83,25 @@ Spec plain(const std::string& name, unsigned vcpus, const std::string& size = "2
       vcpus, size, page));
 }
 
+// Every kind of step of [host]; vCPUs in a partition, whose threads have to be moved.
+Spec tuned() {
+  return spec_of(R"(name = "db"
+    [cpu]
+    count = 2
+    [memory]
+    size = "256M"
+    page = "4K"
+    [console]
+    mode = "none"
+    [host]
+    isolate = true
+    governor = "performance"
+    max_latency_us = 5
+    [schedule]
+    weight = 200
+  )");
+}
+
 QemuFeatures fake_features() {
   auto features = features_from_json(fakes::read_file(fs::path(VMRUN_TESTS) / "qemu/11.1.json")).value();
   features.binary = VMRUN_FAKE_QEMU;
@@ -120,6 +139,13 @@ class Lab {
     for (const char* file : {"/images/db.raw", "/boot/vmlinuz"}) host.add_file(file);
     machine.devices.push_back({"0000:32:00.0", "", "0108", 0, {}});
     host.add_function("0000:32:00.0", "nvme");
+    const std::string cpus = machine.all_cpus().to_mask();
+    host.add_value("/proc/irq/default_smp_affinity", cpus);
+    host.add_value("/sys/devices/virtual/workqueue/cpumask", cpus);
+    for (const unsigned cpu : machine.all_cpus().to_vector()) {
+      host.add_value(fmt::format("/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor", cpu), "schedutil");
+      host.add_value(fmt::format("/sys/devices/system/cpu/cpu{}/power/pm_qos_resume_latency_us", cpu), "0");
+    }
     host.add_function("0000:31:00.0", "ice");
     for (const char* one : {"0000:31:01.0", "0000:31:01.1"}) host.add_function(one, "iavf", "0000:31:00.0");
   }
@@ -597,6 +623,58 @@ TEST_CASE("a CPU feature that QEMU left out ends the launch") {
   const fakes::Environment lacks("FAKE_QEMU", "lacks=avx2");
   CHECK_THROWS_WITH(lab.start(spec), "the guest's CPU has avx2 off, but on was asked for: this host cannot give it");
   CHECK(lab.snapshot() == before);
+}
+
+TEST_CASE("[host]: done before the guest runs; whichever verb fails or is the last, all is put back") {
+  Lab lab;
+  const std::string before = lab.snapshot(), group = "/sys/fs/cgroup/vmrun-db";
+  std::size_t verbs = 0;
+  {
+    RunningVm vm = lab.start(tuned());
+    verbs = lab.host.verbs();
+    const std::string own = vm.plan.placement.exclusive.to_string();
+    CHECK(lab.host.control(group + "/cpu.weight") == "200");
+    CHECK(lab.host.control(group + "/vcpus/cpuset.cpus") == own);
+    CHECK(lab.host.control(group + "/vcpus/cpuset.cpus.partition") == "isolated");
+    std::set<std::string> moved, vcpus;
+    for (const std::string& verb : lab.host.log())
+      if (const std::string file = group + "/vcpus/cgroup.threads "; verb.find(file) != verb.npos)
+        moved.insert(verb.substr(verb.find(file) + file.size()));
+    for (const ThreadRecord& thread : vm.state.threads)
+      if (thread.role.starts_with("vcpu")) vcpus.insert(std::to_string(thread.tid));
+    CHECK(vcpus.size() == 2);
+    CHECK(moved == vcpus);
+    const std::string cpu = fmt::format("/sys/devices/system/cpu/cpu{}/", vm.plan.placement.exclusive.first());
+    CHECK(lab.host.value(cpu + "cpufreq/scaling_governor") == "performance");
+    CHECK(lab.host.value(cpu + "power/pm_qos_resume_latency_us") == "5");
+    CHECK(lab.host.value("/sys/devices/virtual/workqueue/cpumask") ==
+          (lab.machine.all_cpus() - vm.plan.placement.exclusive).to_mask());
+    CHECK(lab.end(vm) == "");
+  }
+  CHECK(lab.snapshot() == before);
+  lab.host.exit_on_stop();
+  for (std::size_t verb = 0; verb < verbs; ++verb) {
+    INFO("verb ", verb);
+    lab.host.heal();
+    lab.host.fail_at(verb);
+    failure_of([&] {
+      const RunningVm vm = lab.start(tuned());
+      lab.host.heal();
+      CHECK(lab.end(vm) == "");
+    });
+    CHECK(lab.snapshot() == before);
+    for (const When when : {When::before, When::after}) {
+      lab.host.heal();
+      in_child([&] {
+        lab.host.stop_dead_at(verb, when);
+        const RunningVm vm = lab.start(tuned());
+        _exit(0);
+      });
+      const Lock lock(lab.base);
+      CHECK(recover_dead(lab.host, lab.base).left.empty());
+      CHECK(lab.snapshot() == before);
+    }
+  }
 }
 
 TEST_CASE("scheduling: set before the guest runs, read back, and gone with the VM") {

@@ -1,0 +1,160 @@
+#include "launcher/host_tuning.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+
+#include "topology/sysfs.hpp"
+
+namespace launcher {
+
+using topology::CpuSet;
+using topology::Sysfs;
+
+namespace {
+
+constexpr const char* all_cpus = "/sys/devices/system/cpu";
+
+std::optional<unsigned> number_of(const std::string& text) {
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+CpuSettings settings_of(unsigned cpu, const HostSpec& asked, const Sysfs& sysfs) {
+  CpuSettings found;
+  const std::string own = fmt::format("{}/cpu{}", all_cpus, cpu);
+  if (asked.governor != Wish::no || asked.energy != Wish::no) {
+    const std::string frequency = own + "/cpufreq/";
+    found.governor = sysfs.read(frequency + "scaling_governor");
+    found.governors = sysfs.read(frequency + "scaling_available_governors");
+    found.energy = sysfs.read(frequency + "energy_performance_preference");
+    found.energies = sysfs.read(frequency + "energy_performance_available_preferences");
+    for (const char* file : {"affected_cpus", "related_cpus"})  // numbers with blanks between them
+      for (std::string list = sysfs.read(frequency + file).value_or(""); !list.empty();) {
+        const std::size_t end = std::min(list.find(' '), list.size());
+        if (const auto other = number_of(list.substr(0, end))) found.shared.add(*other);
+        list.erase(0, end + 1);
+      }
+  }
+  if (!asked.max_latency) return found;
+  found.latency = sysfs.read(own + "/power/pm_qos_resume_latency_us");
+  for (const std::string& state : sysfs.list(own + "/cpuidle")) {
+    const std::string path = own + "/cpuidle/" + state;
+    if (const auto latency = sysfs.read_number(path + "/latency"); latency && state.starts_with("state"))
+      found.idle.push_back({path, static_cast<unsigned>(*latency), sysfs.read_number(path + "/disable") != 0u});
+  }
+  return found;
+}
+
+// Those that somebody handles; they have a directory named after it.
+std::vector<DeviceInterrupt> device_interrupts(const Sysfs& sysfs) {
+  std::vector<DeviceInterrupt> found;
+  for (const std::string& name : sysfs.list("/proc/irq")) {
+    const auto number = number_of(name);
+    if (!number) continue;
+    const std::string path = "/proc/irq/" + name + "/";
+    std::string handler;
+    for (const std::string& entry : sysfs.list(path))
+      if (sysfs.is_directory(path + entry)) handler += (handler.empty() ? "" : " ") + entry;
+    const auto cpus = CpuSet::parse(sysfs.read(path + "smp_affinity_list").value_or(""));
+    if (!handler.empty() && cpus && !cpus->empty()) found.push_back({*number, handler, *cpus});
+  }
+  return found;
+}
+
+bool runs(std::string_view program, const Sysfs& sysfs) {
+  for (const std::string& name : sysfs.list("/proc"))
+    if (number_of(name) && sysfs.read("/proc/" + name + "/comm") == program) return true;
+  return false;
+}
+
+Wish wish(TableReader& table, const char* key, const std::string& word) {
+  return std::array{Wish::no, Wish::yes, Wish::maybe}.at(table.choice(key, {"keep", word, "auto"}, 0));
+}
+
+std::optional<bool> move(TableReader& table, const char* key) {
+  return std::array<std::optional<bool>, 3>{std::nullopt, false, true}.at(
+      table.choice(key, {"auto", "keep", "move"}, 0));
+}
+
+}  // namespace
+
+bool HostSpec::asks() const {
+  return isolate != Wish::no || governor != Wish::no || energy != Wish::no || max_latency || interrupts == true ||
+         workqueues == true;
+}
+
+Wish HostSpec::moves(const std::optional<bool>& asked) const {
+  if (asked) return *asked ? Wish::yes : Wish::no;
+  return isolate != Wish::no ? Wish::maybe : Wish::no;
+}
+
+HostSpec read_host_spec(TableReader& table) {
+  HostSpec host;
+  constexpr std::int64_t most_latency = 1'000'000;
+  if (table.is_text("isolate", "auto"))
+    host.isolate = Wish::maybe;
+  else if (table.flag("isolate", false))
+    host.isolate = Wish::yes;
+  host.governor = wish(table, "governor", "performance");
+  host.energy = wish(table, "energy", "performance");
+  if (const auto latency = table.integer_or_auto("max_latency_us", 0, most_latency))
+    host.max_latency = static_cast<unsigned>(*latency);
+  host.interrupts = move(table, "interrupts");
+  host.workqueues = move(table, "workqueues");
+  return host;
+}
+
+HostTuningFacts look_at_host_tuning(const HostSpec& asked) {
+  HostTuningFacts facts;
+  if (!asked.asks()) return facts;
+  const Sysfs sysfs;
+  const CpuSet online = CpuSet::parse(sysfs.read(std::string(all_cpus) + "/online").value_or("")).value_or(CpuSet{});
+  if (asked.isolate != Wish::no) facts.isolation = look_at_isolation();
+  facts.isolation.online = online;
+  for (const unsigned cpu : online.to_vector()) facts.cpus[cpu] = settings_of(cpu, asked, sysfs);
+  if (asked.moves(asked.interrupts) != Wish::no) {
+    facts.interrupts = device_interrupts(sysfs);
+    facts.default_interrupt =
+        CpuSet::parse_mask(sysfs.read("/proc/irq/default_smp_affinity").value_or("")).value_or(CpuSet{}) & online;
+    facts.balanced = runs("irqbalance", sysfs);
+  }
+  if (asked.isolate != Wish::no || asked.moves(asked.workqueues) != Wish::no)
+    facts.workqueues =
+        CpuSet::parse_mask(sysfs.read("/sys/devices/virtual/workqueue/cpumask").value_or("")).value_or(CpuSet{}) &
+        online;
+  return facts;
+}
+
+HostTuningFacts assumed_host_tuning(const topology::HostTopology& host) {
+  HostTuningFacts facts;
+  facts.isolation = {"/sys/fs/cgroup",
+                     "",
+                     "",
+                     true,
+                     false,
+                     true,
+                     "",
+                     {{"/sys/fs/cgroup/system.slice", ""}, {"/sys/fs/cgroup/user.slice", ""}},
+                     {}};
+  for (const topology::Pu& pu : host.pus) {
+    CpuSettings& one = facts.cpus[pu.cpu];
+    one.governor = "schedutil";
+    one.governors = "conservative ondemand userspace powersave performance schedutil";
+    one.energy = "balance_performance";
+    one.energies = "default performance balance_performance balance_power power";
+    one.latency = "0";
+    one.shared = CpuSet{pu.cpu};
+    facts.workqueues.add(pu.cpu);
+    one.idle.push_back({fmt::format("{}/cpu{}/cpuidle/state1", all_cpus, pu.cpu), 2, false});
+  }
+  facts.default_interrupt = facts.isolation.online = facts.workqueues;
+  return facts;
+}
+
+}  // namespace launcher

@@ -1,0 +1,69 @@
+#include "launcher/step_isolate.hpp"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <system_error>
+
+#include "launcher/host.hpp"
+#include "launcher/step.hpp"
+
+namespace launcher {
+
+using topology::CpuSet;
+
+namespace {
+
+bool is_gone(const std::error_code& error) {
+  return error == std::errc::no_such_file_or_directory || error == std::errc::no_such_device;
+}
+
+// An empty text is all of them, and a write of nothing would not reach the kernel.
+std::string text_of(const CpuSet& cpus, const CpuSet& all) { return cpus == all ? "\n" : cpus.to_string(); }
+
+}  // namespace
+
+std::string describe(const MakePartition& step) { return fmt::format("write isolated to {}", step.path); }
+
+std::string describe(const EndPartition& step) { return fmt::format("write member to {}", step.path); }
+
+std::string describe(const TakeCpus& step) {
+  return fmt::format("take CPUs {} out of {}", step.cpus.to_string(), step.path);
+}
+
+std::string describe(const ReturnCpus& step) {
+  return fmt::format("put CPUs {} back into {}", step.cpus.to_string(), step.path);
+}
+
+// The write succeeds even where the kernel makes no partition: "isolated invalid (Cpu list in cpuset.cpus not exclusive)".
+void perform(const MakePartition& step, PerformContext& context) {
+  const std::string now = context.host.write_control(step.path, "isolated");
+  if (value_of(now) != "isolated")
+    throw std::runtime_error(fmt::format("the kernel makes no isolated partition of it: {}", now));
+}
+
+void perform(const EndPartition& step, PerformContext& context) {
+  try {
+    context.host.write_control(step.path, "member");
+  } catch (const std::system_error& error) {
+    if (!is_gone(error.code())) throw;
+  }
+}
+
+void perform(const TakeCpus& step, PerformContext& context) {
+  const auto text = context.host.read_value(step.path);
+  if (!text) return;  // the group has gone
+  const CpuSet now = CpuSet::parse(*text).value_or(CpuSet{});
+  const CpuSet wanted = (now.empty() ? step.all : now) - step.cpus;
+  if (wanted.empty()) throw std::runtime_error("no CPU would be left in it");
+  context.host.write_value(step.path, text_of(wanted, step.all));
+}
+
+void perform(const ReturnCpus& step, PerformContext& context) {
+  const auto text = context.host.read_value(step.path);
+  const CpuSet now = CpuSet::parse(text.value_or("")).value_or(CpuSet{});
+  if (now.empty() || now.contains(step.cpus)) return;  // gone, never taken, or given back already
+  context.host.write_value(step.path, text_of(now | step.cpus, step.all));
+}
+
+}  // namespace launcher
