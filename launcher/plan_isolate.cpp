@@ -87,13 +87,8 @@ void add_partition(Draft& draft, std::vector<PlannedStep>& steps) {
   const bool within = draft.isolation == Isolation::within;
   const std::string cpus = draft.plan.placement.exclusive.to_string();
   const std::string group = draft.plan.partition = within ? draft.cgroup + "/vcpus" : draft.cgroup + ":vcpus";
-  if (within) {
-    steps.push_back(write(draft.cgroup + "/cgroup.subtree_control", "+cpuset", "for the partition in it"));
+  if (within)
     steps.push_back(write(draft.cgroup + "/cpuset.cpus.exclusive", cpus, "what the partition in it may have"));
-  } else {
-    steps.push_back(write(draft.cgroup + "/cgroup.type", "threaded",
-                          "a process may have threads in several groups only if they are threaded"));
-  }
   steps.push_back(
       {MakeGroup{group, false}, "the vCPUs' own: their threads are moved there before the guest runs", origin});
   steps.push_back(write(group + "/cgroup.type", "threaded", "it takes threads, while QEMU's others stay outside"));
@@ -144,6 +139,12 @@ void add_isolation(Draft& draft, std::vector<PlannedStep>& steps) {
   draft.cgroup = facts.root + "/vmrun-" + draft.spec.name;
   steps.push_back({MakeGroup{draft.cgroup, false}, "the VM's own: QEMU is born in it", origin});
   draft.plan.groups.push_back(draft.cgroup);
+  if (draft.isolation == Isolation::beside)
+    steps.push_back(write(draft.cgroup + "/cgroup.type", "threaded",
+                          "a process may have threads in several groups only if they are threaded"));
+  steps.push_back(
+      write(draft.cgroup + "/cgroup.subtree_control", "+cpuset",
+            "while a group has it on, systemd cannot turn it off above, which it does with what it does not use"));
   if (draft.isolation == Isolation::slices)
     add_slices(draft, steps);
   else

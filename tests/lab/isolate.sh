@@ -1,8 +1,8 @@
 #!/bin/bash
 # host.isolate: no foreign task runs on the VM's CPUs while it lives, with two busy tasks for each CPU of the host, against the
 # count without it in the same run; and afterwards, also after kill -9, all that was taken is back.
-# lab: --nodes 1 --smp 6,sockets=1,cores=3,threads=2 --kernel 6.12 --qemu 11.1 --timeout 400
-# lab: --all --nodes 1 --smp 6,sockets=1,cores=3,threads=2 --kernel all --qemu 11.1 --timeout 400
+# lab: --nodes 1 --smp 6,sockets=1,cores=3,threads=2 --kernel 6.12 --qemu 11.1 --timeout 600
+# lab: --all --nodes 1 --smp 6,sockets=1,cores=3,threads=2 --kernel all --qemu 11.1 --timeout 600
 # fault: left-out the spec does not ask for it
 # fault: by-hand the partition is set back to member by hand, while the VM runs
 # fault: intruder a task is put into the vCPUs' group
@@ -109,35 +109,39 @@ load 6
 isolated() { if fault left-out; then up "$@"; else up "$@" --set host.isolate=true; fi; }
 isolated a
 load 6
-group=$(where "$(vcpus a | head -n 1)")
-fact "group of vCPU 0; of QEMU" "$group; $(where "${qemu[a]}")"
-equal "the partition" isolated "$(cat "$top$group/cpuset.cpus.partition")"
-equal "CPUs left to all others" 0-1 "$(cat $top/cpuset.cpus.effective)"
-equal "and to their groups" 0-1 "$(cat $top/others/cpuset.cpus.effective)"
-equal "all vCPUs are in it" "$group" "$(for tid in $(vcpus a); do where "$tid"; done | sort -u)"
-equal "each on its CPU" "2 3 4 5" "$(for tid in $(vcpus a); do cpus_of "$tid"; done | paste -sd' ')"
-equal "and nobody else" "$(vcpus a | sort -n | paste -sd' ')" "$(sort -n "$top$group/cgroup.threads" | paste -sd' ')"
-equal "vhost's and QEMU's other threads are on the emulator's CPUs" 0-1 "$(for tid in $(threads "${qemu[a]}" | cut -d' ' -f1) $(vhost_workers "${qemu[a]}" | cut -d' ' -f1); do vcpus a | grep -qx "$tid" || cpus_of "$tid"; done | sort -u | paste -sd' ')"
+mapfile -t tids < <(vcpus a)
+group=$(where "${tids[0]}")
 ! fault by-hand || echo member >"$top$group/cpuset.cpus.partition"
-if fault intruder; then ./busy -c 'while :; do :; done' & loads+=($!); echo $! >"$top$group/cgroup.procs" || echo $! >"$top$group/cgroup.threads"; fi
+if fault intruder; then ./busy -c 'while :; do :; done' & loads+=($!); echo $! >"$top$group/cgroup.procs"; fi
 ! fault interrupt || echo 2-5 >/proc/irq/4/smp_affinity_list
 with=$(foreign "${qemu[a]}")
 fact "with it" "$with"
 fact "kernel threads' switches there" "$(kernel_on_them)"
 equal "foreign tasks on the VM's CPUs" 0 "$with"
 equal "busy tasks seen there" 0 "$(busy_there)"
-equal "interrupts that may still go there (the disk's own queues, which the kernel does not let go)" "" "$(for irq in /proc/irq/[0-9]*; do
-    ls -d "$irq"/*/ >/dev/null 2>&1 || continue
-    [ -z "$(without "$(cat "$irq/smp_affinity_list")" 0-1)" ] || ls "$irq" | grep -vE 'affinity|spurious|node|^nvme0q[1-9]'
-done)"
+unload
+fact "group of vCPU 0; of QEMU" "$group; $(where "${qemu[a]}")"
+equal "the partition" isolated "$(cat "$top$group/cpuset.cpus.partition")"
+equal "CPUs left to all others" 0-1 "$(cat $top/cpuset.cpus.effective)"
+equal "and to their groups" 0-1 "$(cat $top/others/cpuset.cpus.effective)"
+equal "all vCPUs are in it" "$group" "$(for tid in "${tids[@]}"; do where "$tid"; done | sort -u)"
+equal "each on its CPU" "2 3 4 5" "$(for tid in "${tids[@]}"; do cpus_of "$tid"; done | paste -sd' ')"
+equal "and nobody else" "$(printf '%s\n' "${tids[@]}" | sort -n | paste -sd' ')" "$(sort -n "$top$group/cgroup.threads" | paste -sd' ')"
+equal "vhost's and QEMU's other threads are on the emulator's CPUs" 0-1 "$({ threads "${qemu[a]}"; vhost_workers "${qemu[a]}"; } | while read -r tid _; do [[ " ${tids[*]} " == *" $tid "* ]] || cpus_of "$tid"; done | sort -u | paste -sd' ')"
+# the disk's own queues are those that the kernel does not let go
+for handler in /proc/irq/[0-9]*/*/; do
+    list=$(cat "${handler%/*/}/smp_affinity_list")
+    [[ $handler == */nvme0q[1-9]*/ ]] || [ -z "$(without "$list" 0-1)" ] || echo "$handler on $list"
+done >stray
+equal "interrupts that may still go there" "" "$(cat stray)"
 equal "unbound work of the kernel" 3 "$(sed 's/^0*//' /sys/devices/virtual/workqueue/cpumask)"
 equal "interrupts to come" 3 "$(sed 's/^0*//' /proc/irq/default_smp_affinity)"
+check "nobody can turn the controller off meanwhile" eval "! echo -cpuset 2>/dev/null >$top/cgroup.subtree_control"
 check "vmrun show tells the partition" eval "vmrun show a | grep -q 'cpuset.cpus.partition: isolated'"
 check "vmrun tells which interrupts it left" grep -q 'left as it was: /proc/irq/.*/smp_affinity_list' a.err
-down a
+kill_vm a
 ! fault kept || { mkdir $top/again && echo 2-5 >$top/again/cpuset.cpus && echo isolated >$top/again/cpuset.cpus.partition; at_end+=("rmdir $top/again"); }
 state_as_before "all is as before"
-unload
 
 # --- kill -9, and two VMs in both orders ----------------------------------------------------------------------------------------
 isolated a
@@ -152,10 +156,10 @@ for order in "a b" "b a"; do
     isolated a
     isolated b
     equal "two VMs, CPUs left to all others" 0-1 "$(cat $top/cpuset.cpus.effective)"
-    down "${order% *}"
+    kill_vm "${order% *}"
     [ "$order" = "a b" ] && left=0-3 || left=0-1,4-5
     equal "$order: one has ended" $left "$(cat $top/cpuset.cpus.effective)"
-    down "${order#* }"
+    kill_vm "${order#* }"
     state_as_before "$order: all is as before"
 done
 
