@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstdlib>
+#include <sstream>
 
 #include "topology/sysfs.hpp"
 
@@ -34,17 +33,13 @@ CpuSettings settings_of(unsigned cpu, const HostSpec& asked, const Sysfs& sysfs)
     found.governors = sysfs.read(frequency + "scaling_available_governors");
     found.energy = sysfs.read(frequency + "energy_performance_preference");
     found.energies = sysfs.read(frequency + "energy_performance_available_preferences");
-    for (const char* file : {"affected_cpus", "related_cpus"})  // numbers with blanks between them
-      for (std::string list = sysfs.read(frequency + file).value_or(""); !list.empty();) {
-        const std::size_t end = std::min(list.find(' '), list.size());
-        if (const auto other = number_of(list.substr(0, end))) found.shared.add(*other);
-        list.erase(0, end + 1);
-      }
+    std::istringstream together(sysfs.read(frequency + "affected_cpus").value_or(""));
+    for (unsigned other = 0; together >> other;) found.shared.add(other);
   }
   if (!asked.max_latency) return found;
   found.latency = sysfs.read(own + "/power/pm_qos_resume_latency_us");
   for (const std::string& state : sysfs.list(own + "/cpuidle")) {
-    const std::string path = own + "/cpuidle/" + state;
+    const std::string path = fmt::format("{}/cpuidle/{}", own, state);
     if (const auto latency = sysfs.read_number(path + "/latency"); latency && state.starts_with("state"))
       found.idle.push_back({path, static_cast<unsigned>(*latency), sysfs.read_number(path + "/disable") != 0u});
   }

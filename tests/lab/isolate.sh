@@ -2,6 +2,7 @@
 # host.isolate: no foreign task runs on the VM's CPUs while it lives, with two busy tasks for each CPU of the host, against the
 # count without it in the same run; and afterwards, also after kill -9, all that was taken is back.
 # lab: --nodes 1 --smp 6,sockets=1,cores=3,threads=2 --kernel 6.12 --qemu 11.1 --timeout 600
+# lab: --all --systemd --nodes 1 --smp 6,sockets=1,cores=3,threads=2 --kernel 6.1 --qemu 11.1 --timeout 600
 # lab: --all --nodes 1 --smp 6,sockets=1,cores=3,threads=2 --kernel all --qemu 11.1 --timeout 600
 # fault: left-out the spec does not ask for it
 # fault: by-hand the partition is set back to member by hand, while the VM runs
@@ -120,6 +121,7 @@ fact "kernel threads' switches there" "$(kernel_on_them)"
 equal "foreign tasks on the VM's CPUs" 0 "$with"
 equal "busy tasks seen there" 0 "$(busy_there)"
 unload
+[ ! -d /run/systemd/system ] || check "systemd realizes its cgroups anew" eval "systemctl daemon-reload && systemd-run --quiet --wait -p CPUWeight=50 true"
 fact "group of vCPU 0; of QEMU" "$group; $(where "${qemu[a]}")"
 equal "the partition" isolated "$(cat "$top$group/cpuset.cpus.partition")"
 equal "CPUs left to all others" 0-1 "$(cat $top/cpuset.cpus.effective)"
@@ -138,6 +140,9 @@ equal "unbound work of the kernel" 3 "$(sed 's/^0*//' /sys/devices/virtual/workq
 equal "interrupts to come" 3 "$(sed 's/^0*//' /proc/irq/default_smp_affinity)"
 check "nobody can turn the controller off meanwhile" eval "! echo -cpuset 2>/dev/null >$top/cgroup.subtree_control"
 check "vmrun show tells the partition" eval "vmrun show a | grep -q 'cpuset.cpus.partition: isolated'"
+echo member >"$top$group/cpuset.cpus.partition"
+refused "and when it is one no more" 1 'partition: member NOT AS WANTED' vmrun show a
+echo isolated >"$top$group/cpuset.cpus.partition"
 check "vmrun tells which interrupts it left" grep -q 'left as it was: /proc/irq/.*/smp_affinity_list' a.err
 kill_vm a
 ! fault kept || { mkdir $top/again && echo 2-5 >$top/again/cpuset.cpus && echo isolated >$top/again/cpuset.cpus.partition; at_end+=("rmdir $top/again"); }
