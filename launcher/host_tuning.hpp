@@ -43,7 +43,6 @@ struct IsolationFacts {
   bool has_cpuset = false, has_cpu = false;  // for the groups below the root; else they are to be turned on
   std::string no_cpu;                        // why the cpu controller cannot be had
   std::vector<TopGroup> groups;
-  topology::CpuSet online;
 };
 
 struct IdleState {

@@ -78,8 +78,7 @@ void add_slices(Draft& draft, std::vector<PlannedStep>& steps) {
   for (const TopGroup& group : draft.facts.tuning.isolation.groups) {
     const CpuSet cpus = group.cpus.empty() ? ours : ours & cpus_of(group);
     if (cpus.empty()) continue;
-    steps.push_back({TakeCpus{group.path + "/cpuset.cpus", cpus, draft.facts.tuning.isolation.online},
-                     "its tasks leave the VM's CPUs", origin});
+    steps.push_back({TakeCpus{group.path + "/cpuset.cpus", cpus}, "its tasks leave the VM's CPUs", origin});
   }
 }
 
