@@ -62,18 +62,6 @@ std::string transparent_pages() {
   return begin == words->npos || end < begin ? "" : words->substr(begin + 1, end - begin - 1);
 }
 
-std::string state_base(const HostConfig& config) {
-  const auto from = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value != nullptr ? value : "");
-  };
-  if (config.state_dir) return *config.state_dir;
-  if (const std::string given = from("VMRUN_STATE_DIR"); !given.empty()) return given;
-  if (geteuid() == 0) return "/var/lib/vmrun";
-  if (const std::string given = from("XDG_STATE_HOME"); !given.empty()) return given + "/vmrun";
-  return from("HOME") + "/.local/state/vmrun";
-}
-
 }  // namespace
 
 Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {

@@ -28,6 +28,9 @@ struct HostConfig {
 // A path, or a name looked up in PATH, as an absolute path; nullopt: nothing there that can be executed.
 std::optional<std::string> find_program(const std::string& name);
 
+// What outlives a VM's run, and `vmrun host tune --persist`: state_dir, $VMRUN_STATE_DIR, or its default.
+std::string state_base(const HostConfig& config);
+
 struct HostConfigErrors;
 // file == "" reads /etc/vmrun/host.toml if it exists. Problems name keys of that file; rendered text on error.
 std::expected<HostConfig, std::string> read_host_config(const std::filesystem::path& file = {});

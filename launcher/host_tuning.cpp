@@ -135,8 +135,7 @@ HostTuningFacts assumed_host_tuning(const topology::HostTopology& host) {
                      false,
                      true,
                      "",
-                     {{"/sys/fs/cgroup/system.slice", ""}, {"/sys/fs/cgroup/user.slice", ""}},
-                     {}};
+                     {{"/sys/fs/cgroup/system.slice", ""}, {"/sys/fs/cgroup/user.slice", ""}}};
   for (const topology::Pu& pu : host.pus) {
     CpuSettings& one = facts.cpus[pu.cpu];
     one.governor = "schedutil";
@@ -148,7 +147,7 @@ HostTuningFacts assumed_host_tuning(const topology::HostTopology& host) {
     facts.workqueues.add(pu.cpu);
     one.idle.push_back({fmt::format("{}/cpu{}/cpuidle/state1", all_cpus, pu.cpu), 2, false});
   }
-  facts.default_interrupt = facts.isolation.online = facts.workqueues;
+  facts.default_interrupt = facts.workqueues;
   return facts;
 }
 

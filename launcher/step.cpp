@@ -368,7 +368,7 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const PutBack&) { return std::vector<Step>{}; },
                         [](const KeepBeside& s) { return std::vector<Step>{s}; },
                         [](const ChangeMask& s) {
-                          return std::vector<Step>{ChangeMask{s.path, s.add, s.remove}};
+                          return std::vector<Step>{ChangeMask{s.path, s.add, s.remove, s.back_on}};
                         },
                         [](const MakePartition& s) { return std::vector<Step>{EndPartition{s.path}}; },
                         [](const EndPartition&) { return std::vector<Step>{}; },

@@ -136,6 +136,9 @@ void perform(const ChangeMask& step, PerformContext& context) {
   if (wanted == now) return;
   if (wanted.empty()) throw std::runtime_error("no CPU would be left in it");
   try {
+    // an interrupt stays where it is as long as the mask has that CPU
+    if (step.back_on && step.add.contains(*step.back_on))
+      context.host.write_value(step.path, mask_text(step.path, {*step.back_on}));
     context.host.write_value(step.path, mask_text(step.path, wanted));
   } catch (const std::system_error& error) {
     if (is_gone(error.code())) return;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <boost/mp11/algorithm.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -43,6 +44,7 @@ struct ChangeMask {
   std::string path;
   topology::CpuSet remove;
   topology::CpuSet add;
+  std::optional<unsigned> back_on = {};  // on which of its CPUs an interrupt was: its undo brings it there again
   friend bool operator==(const ChangeMask&, const ChangeMask&) = default;
 };
 

@@ -23,7 +23,28 @@ std::vector<Command> host_subcommands() {
         {"host", "FILE",
          "check another machine: a file of scripts/capture-host, or a directory with its /sys and /proc"}},
        1,
-       host_check}};
+       host_check},
+      {"tune",
+       "host tune PROFILE",
+       "change this machine's settings for such VMs: latency, throughput, database, density, windows or lab",
+       {{"json", "", "print JSON for a program"},
+        {"dry-run", "", "show what would be changed, why, and what it costs; change nothing"},
+        {"for", "NAME", "only the CPUs of this running VM, and interrupts off them (may be given several times)", true},
+        {"persist", "", "also write drop-in files in /etc, for the next boots"}},
+       1,
+       host_tune},
+      {"revert",
+       "host revert",
+       "put back all that host tune has changed, also after a crash",
+       {{"json", "", "print JSON for a program"}},
+       0,
+       host_revert},
+      {"unpersist",
+       "host unpersist",
+       "remove the files that host tune --persist wrote, unless somebody edited them",
+       {{"json", "", "print JSON for a program"}},
+       0,
+       host_unpersist}};
 }
 
 int host(const Options& options) {

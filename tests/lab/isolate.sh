@@ -186,8 +186,8 @@ if [ ! -e $top/cpuset.cpus.isolated ]; then
     echo 0-2 >$top/others/cpuset.cpus
     before=$(state)
     load 6
-    isolated a
     check "vmrun plan tells why" eval "vmrun plan --set host.isolate=true a.toml | grep -q 'no partition (.*/others has CPUs 2 '"
+    isolated a
     equal "CPUs left to the group" 0-1 "$(cat $top/others/cpuset.cpus.effective)"
     for pid in "${loads[@]}"; do [ "$(where "$pid")" != /others ] || cpus_of "$pid"; done | sort -u >group.cpus
     equal "and to its tasks" 0-1 "$(cat group.cpus)"

@@ -247,11 +247,11 @@ TEST_CASE("a partition is one only if the kernel says so") {
 }
 
 TEST_CASE("CPUs taken from a group by several VMs come back whichever ends first") {
-  const CpuSet all = CpuSet::range(0, 7);
   for (const bool in_order : {true, false}) {
     Kernel kernel;
     kernel.host.add_value(slice, "\n");
-    const Step a = TakeCpus{slice, {2, 3}, all}, b = TakeCpus{slice, {4, 5}, all};
+    kernel.host.add_value(top + "/cpuset.cpus.effective", "0-7");
+    const Step a = TakeCpus{slice, {2, 3}}, b = TakeCpus{slice, {4, 5}};
     kernel.undo(a);  // before it was done
     CHECK(kernel.host.value(slice) == "");
     kernel.run(a);
@@ -261,6 +261,10 @@ TEST_CASE("CPUs taken from a group by several VMs come back whichever ends first
     CHECK(kernel.host.value(slice) == (in_order ? "0-3,6-7" : "0-1,4-7"));
     for (int twice = 0; twice < 2; ++twice) kernel.undo(in_order ? b : a);
     CHECK(kernel.host.value(slice) == "");  // as it was: all of them
+    kernel.run(a);                          // while a partition has CPUs 4-7, which then comes back by itself
+    kernel.host.add_value(top + "/cpuset.cpus.effective", "0-3");
+    kernel.undo(a);
+    CHECK(kernel.host.value(slice) == "");
     kernel.host.drop_value(slice);
     kernel.run(a);
     kernel.undo(a);
