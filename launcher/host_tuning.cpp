@@ -111,7 +111,6 @@ HostTuningFacts look_at_host_tuning(const HostSpec& asked) {
   const Sysfs sysfs;
   const CpuSet online = CpuSet::parse(sysfs.read(std::string(all_cpus) + "/online").value_or("")).value_or(CpuSet{});
   if (asked.isolate != Wish::no) facts.isolation = look_at_isolation();
-  facts.isolation.online = online;
   for (const unsigned cpu : online.to_vector()) facts.cpus[cpu] = settings_of(cpu, asked, sysfs);
   if (asked.moves(asked.interrupts) != Wish::no) {
     facts.interrupts = device_interrupts(sysfs);

@@ -42,6 +42,10 @@ std::string why_no_partition(const Draft& draft) {
 
 std::string why_no_slices(const Draft& draft) {
   const IsolationFacts& facts = draft.facts.tuning.isolation;
+  if (!facts.partitioned
+           .empty())  // a list without its CPUs would stay behind when it ends, and one with them is refused
+    return fmt::format("a partition has CPUs {}, beside which others' groups are not changed",
+                       facts.partitioned.to_string());
   if (facts.groups.empty()) return "there are no groups to take CPUs from: all tasks are in the root of cgroups";
   for (const TopGroup& group : facts.groups)
     if (!group.cpus.empty() && draft.plan.placement.exclusive.contains(cpus_of(group)))
