@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstdlib>
+#include <sstream>
 
 #include "topology/sysfs.hpp"
 
@@ -34,17 +33,13 @@ CpuSettings settings_of(unsigned cpu, const HostSpec& asked, const Sysfs& sysfs)
     found.governors = sysfs.read(frequency + "scaling_available_governors");
     found.energy = sysfs.read(frequency + "energy_performance_preference");
     found.energies = sysfs.read(frequency + "energy_performance_available_preferences");
-    for (const char* file : {"affected_cpus", "related_cpus"})  // numbers with blanks between them
-      for (std::string list = sysfs.read(frequency + file).value_or(""); !list.empty();) {
-        const std::size_t end = std::min(list.find(' '), list.size());
-        if (const auto other = number_of(list.substr(0, end))) found.shared.add(*other);
-        list.erase(0, end + 1);
-      }
+    std::istringstream together(sysfs.read(frequency + "affected_cpus").value_or(""));
+    for (unsigned other = 0; together >> other;) found.shared.add(other);
   }
   if (!asked.max_latency) return found;
   found.latency = sysfs.read(own + "/power/pm_qos_resume_latency_us");
   for (const std::string& state : sysfs.list(own + "/cpuidle")) {
-    const std::string path = own + "/cpuidle/" + state;
+    const std::string path = fmt::format("{}/cpuidle/{}", own, state);
     if (const auto latency = sysfs.read_number(path + "/latency"); latency && state.starts_with("state"))
       found.idle.push_back({path, static_cast<unsigned>(*latency), sysfs.read_number(path + "/disable") != 0u});
   }
@@ -116,7 +111,6 @@ HostTuningFacts look_at_host_tuning(const HostSpec& asked) {
   const Sysfs sysfs;
   const CpuSet online = CpuSet::parse(sysfs.read(std::string(all_cpus) + "/online").value_or("")).value_or(CpuSet{});
   if (asked.isolate != Wish::no) facts.isolation = look_at_isolation();
-  facts.isolation.online = online;
   for (const unsigned cpu : online.to_vector()) facts.cpus[cpu] = settings_of(cpu, asked, sysfs);
   if (asked.moves(asked.interrupts) != Wish::no) {
     facts.interrupts = device_interrupts(sysfs);
@@ -140,8 +134,7 @@ HostTuningFacts assumed_host_tuning(const topology::HostTopology& host) {
                      false,
                      true,
                      "",
-                     {{"/sys/fs/cgroup/system.slice", ""}, {"/sys/fs/cgroup/user.slice", ""}},
-                     {}};
+                     {{"/sys/fs/cgroup/system.slice", ""}, {"/sys/fs/cgroup/user.slice", ""}}};
   for (const topology::Pu& pu : host.pus) {
     CpuSettings& one = facts.cpus[pu.cpu];
     one.governor = "schedutil";
@@ -153,7 +146,7 @@ HostTuningFacts assumed_host_tuning(const topology::HostTopology& host) {
     facts.workqueues.add(pu.cpu);
     one.idle.push_back({fmt::format("{}/cpu{}/cpuidle/state1", all_cpus, pu.cpu), 2, false});
   }
-  facts.default_interrupt = facts.isolation.online = facts.workqueues;
+  facts.default_interrupt = facts.workqueues;
   return facts;
 }
 

@@ -43,7 +43,7 @@ struct IsolationFacts {
   bool has_cpuset = false, has_cpu = false;  // for the groups below the root; else they are to be turned on
   std::string no_cpu;                        // why the cpu controller cannot be had
   std::vector<TopGroup> groups;
-  topology::CpuSet online;
+  topology::CpuSet partitioned;  // CPUs that a partition has already, and so no other group
 };
 
 struct IdleState {

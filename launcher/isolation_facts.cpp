@@ -64,6 +64,11 @@ IsolationFacts look_at_isolation() {
   if (!has_word(controllers, "cpu")) facts.no_cpu = "the cpu controller is not in " + facts.root;
   facts.nested = sysfs.exists(facts.root + "/cpuset.cpus.isolated");
   if (!facts.nested && old_kernel()) facts.no_partition = "isolated partitions came with Linux 6.1";
+  const auto cpus = [&](const std::string& file) {
+    return topology::CpuSet::parse(sysfs.read(file).value_or("")).value_or(topology::CpuSet{});
+  };
+  if (const topology::CpuSet left = cpus(facts.root + "/cpuset.cpus.effective"); !left.empty())
+    facts.partitioned = cpus("/sys/devices/system/cpu/online") - left;
   for (const std::string& name : sysfs.list(facts.root)) {
     const std::string path = facts.root + "/" + name;
     if (sysfs.is_directory(path) && !name.starts_with("vmrun"))

@@ -42,6 +42,10 @@ std::string why_no_partition(const Draft& draft) {
 
 std::string why_no_slices(const Draft& draft) {
   const IsolationFacts& facts = draft.facts.tuning.isolation;
+  if (!facts.partitioned
+           .empty())  // a list without its CPUs would stay behind when it ends, and one with them is refused
+    return fmt::format("a partition has CPUs {}, beside which others' groups are not changed",
+                       facts.partitioned.to_string());
   if (facts.groups.empty()) return "there are no groups to take CPUs from: all tasks are in the root of cgroups";
   for (const TopGroup& group : facts.groups)
     if (!group.cpus.empty() && draft.plan.placement.exclusive.contains(cpus_of(group)))
@@ -78,8 +82,7 @@ void add_slices(Draft& draft, std::vector<PlannedStep>& steps) {
   for (const TopGroup& group : draft.facts.tuning.isolation.groups) {
     const CpuSet cpus = group.cpus.empty() ? ours : ours & cpus_of(group);
     if (cpus.empty()) continue;
-    steps.push_back({TakeCpus{group.path + "/cpuset.cpus", cpus, draft.facts.tuning.isolation.online},
-                     "its tasks leave the VM's CPUs", origin});
+    steps.push_back({TakeCpus{group.path + "/cpuset.cpus", cpus}, "its tasks leave the VM's CPUs", origin});
   }
 }
 
@@ -87,13 +90,8 @@ void add_partition(Draft& draft, std::vector<PlannedStep>& steps) {
   const bool within = draft.isolation == Isolation::within;
   const std::string cpus = draft.plan.placement.exclusive.to_string();
   const std::string group = draft.plan.partition = within ? draft.cgroup + "/vcpus" : draft.cgroup + ":vcpus";
-  if (within) {
-    steps.push_back(write(draft.cgroup + "/cgroup.subtree_control", "+cpuset", "for the partition in it"));
+  if (within)
     steps.push_back(write(draft.cgroup + "/cpuset.cpus.exclusive", cpus, "what the partition in it may have"));
-  } else {
-    steps.push_back(write(draft.cgroup + "/cgroup.type", "threaded",
-                          "a process may have threads in several groups only if they are threaded"));
-  }
   steps.push_back(
       {MakeGroup{group, false}, "the vCPUs' own: their threads are moved there before the guest runs", origin});
   steps.push_back(write(group + "/cgroup.type", "threaded", "it takes threads, while QEMU's others stay outside"));
@@ -144,6 +142,12 @@ void add_isolation(Draft& draft, std::vector<PlannedStep>& steps) {
   draft.cgroup = facts.root + "/vmrun-" + draft.spec.name;
   steps.push_back({MakeGroup{draft.cgroup, false}, "the VM's own: QEMU is born in it", origin});
   draft.plan.groups.push_back(draft.cgroup);
+  if (draft.isolation == Isolation::beside)
+    steps.push_back(write(draft.cgroup + "/cgroup.type", "threaded",
+                          "a process may have threads in several groups only if they are threaded"));
+  steps.push_back(
+      write(draft.cgroup + "/cgroup.subtree_control", "+cpuset",
+            "while a group has it on, systemd cannot turn it off above, which it does with what it does not use"));
   if (draft.isolation == Isolation::slices)
     add_slices(draft, steps);
   else

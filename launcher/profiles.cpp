@@ -14,6 +14,9 @@ pm = true
 [memory]
 prealloc = true
 lock = true
+[host]
+governor = "auto"
+energy = "auto"
 [each.disk]
 cache = "none"
 poll_max_ns = 100000

@@ -373,7 +373,7 @@ std::vector<Step> inverse_of(const Step& step) {
                         [](const MakePartition& s) { return std::vector<Step>{EndPartition{s.path}}; },
                         [](const EndPartition&) { return std::vector<Step>{}; },
                         [](const TakeCpus& s) {
-                          return std::vector<Step>{ReturnCpus{s.path, s.cpus, s.all}};
+                          return std::vector<Step>{ReturnCpus{s.path, s.cpus}};
                         },
                         [](const ReturnCpus&) { return std::vector<Step>{}; },
                     },

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <stdexcept>
 #include <system_error>
 
@@ -18,8 +19,11 @@ bool is_gone(const std::error_code& error) {
   return error == std::errc::no_such_file_or_directory || error == std::errc::no_such_device;
 }
 
-// An empty text is all of them, and a write of nothing would not reach the kernel.
-std::string text_of(const CpuSet& cpus, const CpuSet& all) { return cpus == all ? "\n" : cpus.to_string(); }
+CpuSet of_group_above(const std::string& path, Host& host) {
+  const std::filesystem::path group = std::filesystem::path(path).parent_path();
+  const auto text = host.read_value((group.parent_path() / "cpuset.cpus.effective").string());
+  return CpuSet::parse(text.value_or("")).value_or(CpuSet{});
+}
 
 }  // namespace
 
@@ -54,16 +58,18 @@ void perform(const TakeCpus& step, PerformContext& context) {
   const auto text = context.host.read_value(step.path);
   if (!text) return;  // the group has gone
   const CpuSet now = CpuSet::parse(*text).value_or(CpuSet{});
-  const CpuSet wanted = (now.empty() ? step.all : now) - step.cpus;
+  const CpuSet wanted = (now.empty() ? of_group_above(step.path, context.host) : now) - step.cpus;
   if (wanted.empty()) throw std::runtime_error("no CPU would be left in it");
-  context.host.write_value(step.path, text_of(wanted, step.all));
+  context.host.write_value(step.path, wanted.to_string());
 }
 
 void perform(const ReturnCpus& step, PerformContext& context) {
   const auto text = context.host.read_value(step.path);
   const CpuSet now = CpuSet::parse(text.value_or("")).value_or(CpuSet{});
   if (now.empty() || now.contains(step.cpus)) return;  // gone, never taken, or given back already
-  context.host.write_value(step.path, text_of(now | step.cpus, step.all));
+  const CpuSet wanted = now | step.cpus;
+  const bool all = wanted.contains(of_group_above(step.path, context.host));
+  context.host.write_value(step.path, all ? "\n" : wanted.to_string());  // a write of nothing does not reach the kernel
 }
 
 }  // namespace launcher

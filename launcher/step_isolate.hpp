@@ -20,17 +20,15 @@ struct EndPartition {  // the CPUs are everybody's again, whoever is still in th
   std::string path;
   friend bool operator==(const EndPartition&, const EndPartition&) = default;
 };
-// The cpuset.cpus of somebody else's group, which loses these CPUs. all: what an empty one stands for.
+// The cpuset.cpus of somebody else's group, which loses these CPUs. An empty one stands for all that the group above has.
 struct TakeCpus {
   std::string path;
   topology::CpuSet cpus;
-  topology::CpuSet all;
   friend bool operator==(const TakeCpus&, const TakeCpus&) = default;
 };
 struct ReturnCpus {
   std::string path;
   topology::CpuSet cpus;
-  topology::CpuSet all;
   friend bool operator==(const ReturnCpus&, const ReturnCpus&) = default;
 };
 

@@ -52,7 +52,7 @@ BOOST_DESCRIBE_STRUCT(KeepBeside, (), (path, value, beside, reads))
 BOOST_DESCRIBE_STRUCT(ChangeMask, (), (path, remove, add, back_on))
 BOOST_DESCRIBE_STRUCT(MakePartition, (), (path))
 BOOST_DESCRIBE_STRUCT(EndPartition, (), (path))
-BOOST_DESCRIBE_STRUCT(TakeCpus, (), (path, cpus, all))
-BOOST_DESCRIBE_STRUCT(ReturnCpus, (), (path, cpus, all))
+BOOST_DESCRIBE_STRUCT(TakeCpus, (), (path, cpus))
+BOOST_DESCRIBE_STRUCT(ReturnCpus, (), (path, cpus))
 
 }  // namespace launcher

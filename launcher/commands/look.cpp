@@ -109,8 +109,11 @@ int show(const Options& options) {
   }
   const std::vector<ControlReport> controls = report_controls(dir);
   if (!controls.empty()) text += "\n";
-  for (const ControlReport& control : controls)
-    text += fmt::format("{}: {}\n", control.path, printable(control.actual));
+  for (const ControlReport& control : controls) {
+    const bool lost = control.path.ends_with(".partition") && control.actual != control.wanted;
+    all_right = all_right && !lost;
+    text += fmt::format("{}: {}{}\n", control.path, printable(control.actual), lost ? " NOT AS WANTED" : "");
+  }
   text += fmt::format("\n{:>6}  {:>5}  {:>10}  {}\n", "NODE", "PAGE", "PAGES", "SIZE");
   for (const MemoryReport& part : report_memory(dir)) {
     text += fmt::format("{:>6}  {:>5}  {:>10}  {} MiB\n", part.node, to_string(part.page), part.pages,

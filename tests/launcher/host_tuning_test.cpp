@@ -137,6 +137,8 @@ TEST_CASE("isolate: refused, or told where it is \"auto\", with the reason") {
   refused("isolated partitions came with Linux 6.1, and there are no groups to take CPUs from");
   one.facts.tuning.isolation.groups = {{top + "/a.slice", "2-3"}};
   refused("isolated partitions came with Linux 6.1, and /sys/fs/cgroup/a.slice has no other CPUs than 2-3");
+  one.facts.tuning.isolation.partitioned = CpuSet{8, 9};
+  refused("isolated partitions came with Linux 6.1, and a partition has CPUs 8-9");
   one.spec.cpu.emulator = CpuSet{0, 2};
   refused("QEMU's main loop shares CPUs 2 with vCPUs");
   one.spec.cpu.emulator = CpuSet{0, 1};
@@ -247,11 +249,11 @@ TEST_CASE("a partition is one only if the kernel says so") {
 }
 
 TEST_CASE("CPUs taken from a group by several VMs come back whichever ends first") {
-  const CpuSet all = CpuSet::range(0, 7);
   for (const bool in_order : {true, false}) {
     Kernel kernel;
     kernel.host.add_value(slice, "\n");
-    const Step a = TakeCpus{slice, {2, 3}, all}, b = TakeCpus{slice, {4, 5}, all};
+    kernel.host.add_value(top + "/cpuset.cpus.effective", "0-7");
+    const Step a = TakeCpus{slice, {2, 3}}, b = TakeCpus{slice, {4, 5}};
     kernel.undo(a);  // before it was done
     CHECK(kernel.host.value(slice) == "");
     kernel.run(a);

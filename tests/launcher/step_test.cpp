@@ -81,6 +81,10 @@ const std::vector<Step>& one_of_each() {
       PutBack{"/proc/sys/net/ipv4/tcp_rmem", "4096 1048576 16777216", "4096 131072 6291456"},
       KeepBeside{"/sys/block/sda/queue/nr_requests", "512", "/sys/block/sda/queue/scheduler", "mq-deadline"},
       ChangeMask{"/proc/irq/24/smp_affinity_list", CpuSet{2, 3}, CpuSet{0}, 3},
+      MakePartition{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition"},
+      EndPartition{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition"},
+      TakeCpus{"/sys/fs/cgroup/system.slice/cpuset.cpus", CpuSet{2, 3}},
+      ReturnCpus{"/sys/fs/cgroup/system.slice/cpuset.cpus", CpuSet{2, 3}},
   };
   return steps;
 }
