@@ -2,6 +2,8 @@
 // CPUs, and speaks to QEMU over a pair of sockets that nobody else can reach.
 #include "launcher/devices/tpm.hpp"
 
+#include <fmt/format.h>
+
 #include "launcher/host_config.hpp"
 #include "launcher/toml_reader.hpp"
 
@@ -27,27 +29,25 @@ void plan_device(const Tpm& tpm, const Tpm::Facts& facts, DeviceContext& context
                     tpm.model == Tpm::Model::crb ? "set model = \"tis\"" : "set model = \"crb\"");
   const std::string state = context.state_dir + "/tpm";
   const int ours = context.fds.take("TPM, QEMU's end"), theirs = context.fds.take("TPM, swtpm's end");
+  const int directory = context.fds.take("TPM's memory");
   context.steps.push_back({KeepDirectory{state, true}, "the TPM's memory outlives the VM's run", "spec tpm"});
+  context.steps.push_back(
+      {HoldPath{state, directory}, "so that nothing on the way to it must be open to swtpm's user", "spec tpm"});
   context.steps.push_back({Pair{ours, theirs}, "between QEMU and swtpm", "spec tpm"});
   StartHelper swtpm;
   swtpm.role = "swtpm";
   swtpm.log = context.run_dir + "/helper-swtpm.log";
-  constexpr int control = 3;
-  // dir= is the rest of the option up to a comma, and swtpm has no quoting: the state directory is checked for that
+  constexpr int control = 3, memory = 4;
   swtpm.child.argv = {facts.swtpm,
                       "socket",
                       "--tpm2",
                       "--tpmstate",
-                      "dir=" + state + ",mode=0600",
+                      fmt::format("dir=/proc/self/fd/{},mode=0600", memory),
                       "--ctrl",
                       "type=unixio,clientfd=" + std::to_string(control)};
   if (context.root) swtpm.child.uid = context.uid;
   swtpm.child.affinity = context.placement.emulator;
-  swtpm.fds = {{control, theirs}};
-  if (state.find(',') != state.npos)
-    context.problem("model",
-                    "its state would lie in '" + state + "'; wanted a path without a comma: swtpm cannot take one",
-                    "set state_dir in /etc/vmrun/host.toml");
+  swtpm.fds = {{control, theirs}, {memory, directory}};
   context.steps.push_back({swtpm, "the TPM itself: a process beside QEMU, without rights", "spec tpm"});
   context.args.add("-chardev", Opts("socket").set("id", "tpm").set("fd", ours), "the line to swtpm", "spec tpm");
   context.args.add("-tpmdev", Opts("emulator").set("id", "tpm0-back").set("chardev", "tpm"), "swtpm is the TPM",

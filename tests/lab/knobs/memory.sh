@@ -1,8 +1,8 @@
 #!/bin/bash
 # The memory knobs of one VM, each asked for in a spec and seen in the guest, over QMP or in the kernel's maps of QEMU.
 # Each is a line `KNOB<TAB>name<TAB>asked<TAB>seen<TAB>where`; the status is 1 when one was not seen as it was asked for.
-# lab: --timeout 600 --kernel 6.12 --qemu 11.1
-# lab: --all --timeout 600 --kernel all --qemu all
+# lab: --timeout 900 --kernel 6.12 --qemu 11.1
+# lab: --all --timeout 900 --kernel all --qemu all
 set -u
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh

@@ -3,8 +3,8 @@
 # kernel's or QMP's word. Status 1 when one is not as asked.
 # files: dirname "$(dirname "$(scripts/passt)")"
 # files: scripts/guest --vduse build/lab/vduse_net && echo build/lab/vduse_net
-# lab: --timeout 600 --kernel 6.12 --qemu 10.0
-# lab: --all --timeout 600 --kernel all --qemu all
+# lab: --timeout 900 --kernel 6.12 --qemu 10.0
+# lab: --all --timeout 900 --kernel all --qemu all
 # fault: rings the spec asks for shorter rings
 # fault: limit the spec asks for another limit
 # shellcheck disable=SC2016 # what is in single quotes is for the guest

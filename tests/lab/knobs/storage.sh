@@ -2,8 +2,8 @@
 # Every knob of [[disk]] and [[share]], asked for and then seen: KNOB<TAB>name<TAB>asked<TAB>seen, where `seen` is the guest's word
 # (/sys/block, its mounts) or QEMU's (QMP). Status 1 when one is not as asked. Runs in the lab, and anywhere else as root:
 #   VMRUN=build/vmrun GUEST=DIR QEMU=FILE [ACCEL=tcg] VMRUN_RUN_DIR=... VMRUN_HOST_TOML=... tests/lab/knobs/storage.sh
-# lab: --timeout 600 --kernel 6.12 --qemu 10.0
-# lab: --all --timeout 600 --kernel all --qemu all
+# lab: --timeout 900 --kernel 6.12 --qemu 10.0
+# lab: --all --timeout 900 --kernel all --qemu all
 # fault: rings the spec asks for shorter rings
 # fault: limit the spec asks for another limit
 # shellcheck disable=SC2016 # what is in single quotes is for the guest
