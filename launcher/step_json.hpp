@@ -48,7 +48,7 @@ BOOST_DESCRIBE_STRUCT(TakeUsb, (), (port, node, fd))
 BOOST_DESCRIBE_STRUCT(GiveBackUsb, (), (port))
 BOOST_DESCRIBE_STRUCT(SetValue, (), (path, before, value))
 BOOST_DESCRIBE_STRUCT(PutBack, (), (path, ours, before))
-BOOST_DESCRIBE_STRUCT(KeepBeside, (), (path, value, beside, reads))
-BOOST_DESCRIBE_STRUCT(ChangeMask, (), (path, remove, add, back_on))
+BOOST_DESCRIBE_STRUCT(KeepBeside, (), (path, value, beside, reads, undo))
+BOOST_DESCRIBE_STRUCT(ChangeMask, (), (path, remove, add, back_on, undo))
 
 }  // namespace launcher
