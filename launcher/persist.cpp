@@ -135,8 +135,10 @@ Lasting lasting_of(const Tuning& tuning, const Audit& audit) {
   std::string sysctls;
   std::set<std::string> tmpfiles, writes;
   std::map<std::string, std::string> options;
+  std::map<std::string, std::set<std::string>> values;  // of CPUs of different kinds
+  for (const SettingChange& change : tuning.changes) values[of_every_cpu(change.path)].insert(change.to);
   for (const SettingChange& change : tuning.changes) {
-    const std::string path = of_every_cpu(change.path);
+    const std::string all = of_every_cpu(change.path), path = values[all].size() == 1 ? all : change.path;
     if (path.starts_with("/proc/sys/")) {
       std::string key = path.substr(std::string_view("/proc/sys/").size());
       std::replace(key.begin(), key.end(), '/', '.');

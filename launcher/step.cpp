@@ -366,9 +366,13 @@ std::vector<Step> inverse_of(const Step& step) {
                           return std::vector<Step>{PutBack{s.path, s.value, s.before}};
                         },
                         [](const PutBack&) { return std::vector<Step>{}; },
-                        [](const KeepBeside& s) { return std::vector<Step>{s}; },
+                        [](const KeepBeside& s) {
+                          if (s.undo) return std::vector<Step>{};
+                          return std::vector<Step>{KeepBeside{s.path, s.value, s.beside, s.reads, true}};
+                        },
                         [](const ChangeMask& s) {
-                          return std::vector<Step>{ChangeMask{s.path, s.add, s.remove, s.back_on}};
+                          if (s.undo) return std::vector<Step>{};
+                          return std::vector<Step>{ChangeMask{s.path, s.add, s.remove, s.back_on, true}};
                         },
                         [](const MakePartition& s) { return std::vector<Step>{EndPartition{s.path}}; },
                         [](const EndPartition&) { return std::vector<Step>{}; },

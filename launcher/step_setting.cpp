@@ -123,6 +123,7 @@ void perform(const PutBack& step, PerformContext& context) {
 }
 
 void perform(const KeepBeside& step, PerformContext& context) {
+  if (!step.undo) return;
   const auto now = context.host.read_value(step.path), beside = context.host.read_value(step.beside);
   if (!now || !beside || !same_value(step.beside, *beside, step.reads) || same_value(step.path, *now, step.value))
     return;
@@ -137,7 +138,7 @@ void perform(const ChangeMask& step, PerformContext& context) {
   if (wanted.empty()) throw std::runtime_error("no CPU would be left in it");
   try {
     // an interrupt stays where it is as long as the mask has that CPU
-    if (step.back_on && step.add.contains(*step.back_on))
+    if (step.undo && step.back_on && step.add.contains(*step.back_on))
       context.host.write_value(step.path, mask_text(step.path, {*step.back_on}));
     context.host.write_value(step.path, mask_text(step.path, wanted));
   } catch (const std::system_error& error) {

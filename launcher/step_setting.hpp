@@ -29,12 +29,13 @@ struct PutBack {
   friend bool operator==(const PutBack&, const PutBack&) = default;
 };
 // What the kernel itself changes beside a SetValue (a disk's queue length, with its scheduler). Before that step it does
-// nothing; as its own undo it puts the value back, once the other file reads what it read then.
+// nothing; its undo puts the value back, once the other file reads what it read then.
 struct KeepBeside {
   std::string path;
   std::string value;
   std::string beside;
   std::string reads;
+  bool undo = false;
   friend bool operator==(const KeepBeside&, const KeepBeside&) = default;
 };
 // A mask of CPUs (/proc/irq/N/smp_affinity_list, the workqueues' cpumask): takes CPUs out and puts CPUs in; its undo is the
@@ -44,7 +45,8 @@ struct ChangeMask {
   std::string path;
   topology::CpuSet remove;
   topology::CpuSet add;
-  std::optional<unsigned> back_on = {};  // on which of its CPUs an interrupt was: its undo brings it there again
+  std::optional<unsigned> back_on = {};  // on which of its CPUs an interrupt was: the undo brings it there again
+  bool undo = false;
   friend bool operator==(const ChangeMask&, const ChangeMask&) = default;
 };
 

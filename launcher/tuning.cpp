@@ -67,6 +67,13 @@ std::string owner_of(const Audit& audit, std::string_view services) {
   return "";
 }
 
+// Root may open what nobody may write; the kernel's files then refuse the write itself.
+bool is_writable(const Audit& audit, const std::string& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(audit.sysfs().at(path), error);
+  return !error && (status.permissions() & std::filesystem::perms::owner_write) != std::filesystem::perms::none;
+}
+
 std::string owned_by(const std::string& owner) {
   if (owner == "tuned") return "tuned runs and owns it: `tuned-adm profile virtual-host`, or stop tuned";
   if (owner == "power-profiles-daemon") return owner + " runs and owns it: `powerprofilesctl set performance`";
@@ -109,6 +116,8 @@ void plan_setting(const Audit& audit, const Setting& setting, Tuning& tuning) {
     if (!verdict.to) continue;
     if (!owner.empty())
       leave(tuning, setting.name, owned_by(owner));
+    else if (!is_writable(audit, path))
+      leave(tuning, setting.name, path + " cannot be written in this kernel");
     else
       tuning.changes.push_back({std::string(setting.name), std::string(setting.files), path, file.now, *verdict.to,
                                 std::string(setting.why), std::string(setting.guide), std::string(setting.cost),

@@ -93,7 +93,9 @@ Verdict swappiness(const Audit& audit, const TunedFile& file) {
 
 // Guide 002: 1 to 2 % of the memory, and not more than some hundred MiB. A smaller reserve is the kernel's own choice.
 Verdict min_free(const Audit& audit, const TunedFile& file) {
-  const std::uint64_t total = meminfo_kib(audit, "MemTotal"), now = number(file.now);
+  std::uint64_t total = 0;
+  for (const topology::Node& node : audit.host().nodes) total += node.memory_total.count >> 10;
+  const std::uint64_t now = number(file.now);
   if (total == 0 || (now <= std::max<std::uint64_t>(total / 50, 256U << 10) && now <= (2U << 20))) return {};
   return {.to = std::to_string(std::min<std::uint64_t>({now, total / 100, 512U << 10}))};
 }

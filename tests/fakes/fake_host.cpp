@@ -537,6 +537,7 @@ void FakeHost::write_value(const std::string& path, const std::string& text) {
     if (at == now.npos) throw refusal(EINVAL, "write to " + path);
     now.insert(at + text.size(), "]").insert(at, "[");
   }
+  if (before->find('\t') != before->npos) std::replace(now.begin(), now.end(), ' ', '\t');  // as /proc/sys does
   if (path != deaf_) add_value(path, now);
   verb.done();
 }

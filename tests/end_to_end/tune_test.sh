@@ -1,0 +1,214 @@
+#!/bin/bash
+# `vmrun host tune` and `revert` on this machine: together they change nothing. Compared is every small file of /sys, /proc/sys,
+# /proc/irq and the groups' limits, less those that change by themselves (seen in snapshots with nothing in between, or counters
+# by name; hot_add is left out: reading it makes a device); also after a SIGKILL of tune at random instants. ROUNDS (100): how many.
+# shellcheck source=tests/end_to_end/lib.sh
+. "$(dirname "$0")/lib.sh"
+root_only
+rounds=${ROUNDS:-100}
+export VMRUN_ETC_DIR=$work/etc
+
+# --- the whole state: "PATH<tab>LINE", sorted ---
+
+counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes)|stats)$'
+counters+='|^/sys/kernel/slab/|/bdi/|^/sys/devices/virtual/zram-control|/stats/|/statistics/|/power/(runtime|wakeup)|^/sys/kernel/mm/ksm/(full_scans|pages_|stable|zero|ksm|general|advisor_max_cpu)'
+counters+='|^/sys/devices/virtual/(net|block/(zram|loop|dm-)|misc|tty|vc)/|^/proc/sys/(fs/(dentry-state|inode-|file-nr|quota|aio-nr)|kernel/(ns_last_pid|random|pty))'
+counters+='|^/sys/devices/pnp|^/sys/kernel/(security|rcu|irq/|mm/(lru_gen|damon|page_idle))|^/sys/fs/ext4/|/cpuidle/state[0-9]*/(usage|time|above|below|rejected|s2idle)|/inflight$'
+whole() {
+    {
+        find /sys /proc/sys /proc/irq -xdev -type f -readable -size -5k \
+            ! -name config ! -name 'resource[0-9]*' ! -name rom ! -name vpd ! -name hot_add -print0 2>/dev/null
+        find /sys/fs/cgroup -type f \( -name 'cpuset.*' -o -name 'cpu.*' -o -name '*.max' -o -name '*.weight' \) \
+            ! -name '*stat*' ! -name '*usage*' -print0 2>/dev/null
+    } | grep -zvE "$counters" | xargs -0 grep -aHZs '' | tr '\0' '\t' | LC_ALL=C sort || true
+}
+paths_that_differ() { LC_ALL=C comm -3 "$1" "$2" | sed 's/^\t//' | cut -f1 | LC_ALL=C sort -u; }
+: >"$work/volatile"
+learn() { # what changes now, though nobody does anything
+    local i
+    whole >"$work/quiet.0"
+    for i in 1 2 3; do
+        sleep "${1:-1}"
+        whole >"$work/quiet.1"
+        paths_that_differ "$work/quiet.0" "$work/quiet.1" >>"$work/volatile"
+        mv "$work/quiet.1" "$work/quiet.0"
+    done
+    LC_ALL=C sort -u -o "$work/volatile" "$work/volatile"
+}
+differing() {
+    whole >"$work/now"
+    paths_that_differ "$work/base" "$work/now" | LC_ALL=C comm -23 - "$work/volatile"
+}
+# nothing_differs: what does is looked at once more, for others run on this machine as well
+nothing_differs() {
+    [ -n "$(differing)" ] || return 0
+    learn 0.5
+    [ -n "$(differing)" ] || return 0
+    return 1
+}
+shown() { differing | while read -r path; do echo "$path: '$(grep -aF "$path	" "$work/base" | cut -f2 | head -3)' -> '$(head -c 200 "$path" 2>/dev/null)'"; done; }
+identical() { if nothing_differs; then passed "$1"; else failed "$1" "$(shown)"; fi; }
+
+# --- settings that a profile has something to say to; as they were at the end ---
+
+: >"$work/found"
+spoil() { # PATH VALUE
+    local now
+    [ -n "$(find "$1" -perm -u=w 2>/dev/null)" ] || return 0
+    now=$(sed 's/.*\[\(.*\)\].*/\1/' "$1")
+    printf '%s\t%s\n' "$1" "$now" >>"$work/found"
+    echo "$2" >"$1" || true
+}
+put_right() {
+    local path value
+    "$vmrun" host revert >/dev/null 2>&1 || true
+    tac "$work/found" | while IFS=$'\t' read -r path value; do echo "$value" >"$path" || true; done
+    : >"$work/found"
+}
+trap 'status=$?; trap - EXIT; put_right; (exit $status); clean_up' EXIT
+spoil /sys/kernel/mm/transparent_hugepage/enabled never
+spoil /sys/kernel/mm/ksm/run 1
+spoil /proc/sys/vm/zone_reclaim_mode 1
+spoil /sys/module/kvm/parameters/halt_poll_ns 0
+spoil /sys/module/kvm/parameters/halt_poll_ns_grow 0
+sleep 1
+learn
+whole >"$work/base"
+echo "note: $(cut -f1 "$work/base" | uniq | wc -l) files are compared; $(wc -l <"$work/volatile") change by themselves"
+
+# --- told, and not done ---
+
+run_code "$vmrun" host tune latency --dry-run
+is "dry run" "$code" 0
+has "it shows what would be changed" "$out" '^change +ksm: /sys/kernel/mm/ksm/run$'
+has "from" "$out" '^ +from +1$'
+has "to" "$out" '^ +to +2$'
+has "and says so" "$err" 'would be changed; nothing was'
+identical "a dry run changes nothing"
+run_code setpriv --reuid 65534 --regid 65534 --clear-groups env VMRUN_RUN_DIR=/nonexistent/run "$vmrun" host tune latency --dry-run --json
+is "a dry run needs no root" "$code $(jq -r .dry_run <<<"$out")" "0 true"
+run_code setpriv --reuid 65534 --regid 65534 --clear-groups "$vmrun" host tune latency
+is "tune does" "$code" 2
+run_code "$vmrun" host tune fast
+is "no such profile" "$code" 2
+has "it lists them" "$err" "there are latency, throughput, database, density, windows, lab"
+run_code "$vmrun" host revert
+is "nothing to put back" "$code $err" "0 vmrun: nothing to put back"
+
+# --- done, and put back ---
+
+for profile in latency throughput database density windows lab; do
+    run_code "$vmrun" host tune $profile --json
+    is "tune $profile" "$code" 0
+    wrong=$(jq -r '.changes[] | [.path, .to] | @tsv' <<<"$out" | while IFS=$'\t' read -r path to; do
+        found=$(sed 's/.*\[\(.*\)\].*/\1/; s/\t/ /g' "$path")
+        [ "$found" = "$to" ] || echo "$path reads $found"
+    done)
+    is "$(jq '.changes | length' <<<"$out") files read as wanted" "$wrong" ""
+    is "no VM is listed" "$("$vmrun" list --json | jq length)" 0
+    "$vmrun" recover 2>/dev/null
+    check "recover leaves it" test -d "$VMRUN_RUN_DIR/.host"
+    run_code "$vmrun" host revert
+    is "revert" "$code" 0
+    identical "as before"
+done
+"$vmrun" host tune latency >/dev/null 2>&1
+"$vmrun" host tune density >/dev/null 2>&1
+is "a second tune replaces the first: KSM runs" "$(cat /sys/kernel/mm/ksm/run)" 1
+is "what only the first wanted is as before" "$(cat /proc/sys/vm/compaction_proactiveness)" "$(awk -F'\t' '$1 == "/proc/sys/vm/compaction_proactiveness" { print $2 }' "$work/base")"
+"$vmrun" host revert 2>/dev/null
+identical "one revert puts both back"
+"$vmrun" host tune latency >/dev/null 2>&1
+echo 33 >/proc/sys/vm/compaction_proactiveness
+run_code "$vmrun" host revert
+has "what somebody else has set since is told" "$err" "compaction_proactiveness reads '33', which is not what tune wrote"
+is "and left" "$(cat /proc/sys/vm/compaction_proactiveness)" 33
+awk -F'\t' '$1 == "/proc/sys/vm/compaction_proactiveness" { print $2 }' "$work/base" >/proc/sys/vm/compaction_proactiveness
+identical "as before"
+
+# --- for one VM: its CPUs only, and interrupts off them ---
+
+{ rom_accel; printf '[cpu]\ncount = 1\nmodel = "qemu64"\n[memory]\nsize = "64M"\npage = "4K"\n'; rom_boot; } | spec a
+run_code "$vmrun" start "$work/a.toml"
+cpu=$("$vmrun" show a --json 2>/dev/null | jq -r '[.threads[] | select(.role == "vcpu 0") | .wanted] | first // empty')
+if [ "$code" = 0 ] && [[ $cpu =~ ^[0-9]+$ ]]; then
+    learn
+    whole >"$work/base.vm"
+    mv "$work/base" "$work/base.all"
+    mv "$work/base.vm" "$work/base"
+    run_code "$vmrun" host tune latency --for a --json
+    is "tune --for a VM on CPU $cpu" "$code $(jq -r .cpus <<<"$out")" "0 $cpu"
+    echo "note: $(jq '[.changes[] | select(.setting == "stray-irqs")] | length' <<<"$out") interrupts were to leave it, $(jq '.passed_over | length' <<<"$out") stayed"
+    moved=$(jq '[.changes[] | select(.setting == "stray-irqs")] | length - 0' <<<"$out")
+    check "interrupts were allowed there" test "$moved" -gt 0
+    still=$(jq -r '.changes[] | select(.setting == "stray-irqs") | .path' <<<"$out" | while read -r path; do
+        tr , '\n' <"$path" | awk -F- -v cpu="$cpu" '$1 <= cpu && cpu <= ($2 == "" ? $1 : $2)' | sed "s|^|$path |"
+    done)
+    is "and are no more" "$(wc -l <<<"${still:+$still}" | awk '{ print $1 - 1 }')" "$(jq '.passed_over | length' <<<"$out" | awk '{ print $1 - 1 }')"
+    run_code "$vmrun" host revert
+    is "revert" "$code" 0
+    identical "as before, interrupts too, and on the same CPUs"
+    mv "$work/base.all" "$work/base"
+else
+    echo "note: no VM with a CPU of its own here; --for is not tried ($err)"
+fi
+"$vmrun" kill a 2>/dev/null || true
+run_code "$vmrun" host tune latency --for nobody
+is "--for a VM that does not run" "$code" 2
+
+# --- files for the next boots ---
+
+run_code "$vmrun" host tune throughput --persist
+is "persist" "$code" 0
+check "sysctl.d" grep -qx 'net.core.rmem_max = 16777216' "$work/etc/sysctl.d/90-vmrun.conf"
+check "tmpfiles.d" grep -qx 'w /sys/kernel/mm/ksm/run - - - - 2' "$work/etc/tmpfiles.d/vmrun.conf"
+! command -v systemd-tmpfiles >/dev/null || check "systemd-tmpfiles can read it" systemd-tmpfiles --dry-run --create "$work/etc/tmpfiles.d/vmrun.conf"
+"$vmrun" host tune database --persist >/dev/null 2>&1
+check "another profile's replace them" test -z "$(grep -s rmem_max "$work/etc/sysctl.d/90-vmrun.conf")"
+echo "# mine" >>"$work/etc/tmpfiles.d/vmrun.conf"
+run_code "$vmrun" host unpersist
+is "unpersist with an edited file" "$code" 3
+has "names it" "$err" 'tmpfiles.d/vmrun.conf has been edited'
+is "that alone is left" "$(find "$work/etc" -type f -o -type l)" "$work/etc/tmpfiles.d/vmrun.conf"
+rm "$work/etc/tmpfiles.d/vmrun.conf"
+run_code "$vmrun" host unpersist
+is "again" "$code $err" "0 vmrun: nothing was persisted"
+"$vmrun" host revert 2>/dev/null
+identical "as before"
+
+# --- killed at any instant ---
+
+micros() { echo "${EPOCHREALTIME/[.,]/}"; }
+longest=0
+for profile in latency throughput density; do
+    start=$(micros)
+    "$vmrun" host tune $profile >/dev/null 2>&1
+    took=$(($(micros) - start))
+    [ "$took" -lt "$longest" ] || longest=$took
+    "$vmrun" host revert 2>/dev/null
+done
+begun=0 changed=0 ended_first=0 bad=0
+profiles=(latency throughput density)
+for ((round = 0; round < rounds; round++)); do
+    profile=${profiles[round % 3]}
+    # spread over the real duration: each round its own part of it, and a random instant in that
+    wait=$(((round * longest + RANDOM * longest / 32768) / rounds))
+    "$vmrun" host tune "$profile" >/dev/null 2>&1 &
+    pid=$!
+    sleep "$(printf '%d.%06d' $((wait / 1000000)) $((wait % 1000000)))"
+    kill -KILL "$pid" 2>/dev/null || true
+    status=0
+    wait "$pid" 2>/dev/null || status=$?
+    [ "$status" = 137 ] || ended_first=$((ended_first + 1))
+    if [ -d "$VMRUN_RUN_DIR/.host" ]; then
+        begun=$((begun + 1))
+        [ ! -s "$VMRUN_RUN_DIR/.host/journal" ] || changed=$((changed + 1))
+    fi
+    "$vmrun" host revert >/dev/null 2>&1 || bad=$((bad + 1))
+    [ ! -d "$VMRUN_RUN_DIR/.host" ] || bad=$((bad + 1))
+    nothing_differs || { bad=$((bad + 1)); echo "round $round ($profile, killed after $wait us): $(shown)"; }
+done
+echo "note: $rounds kills within $longest us: $begun had begun, $changed had written an undo down, $ended_first had ended before"
+is "rounds after which something differed" "$bad" 0
+check "some kills hit it while it changed things" test "$((changed - ended_first))" -gt 0
+finish
