@@ -134,7 +134,8 @@ HostTuningFacts assumed_host_tuning(const topology::HostTopology& host) {
                      false,
                      true,
                      "",
-                     {{"/sys/fs/cgroup/system.slice", ""}, {"/sys/fs/cgroup/user.slice", ""}}};
+                     {{"/sys/fs/cgroup/system.slice", ""}, {"/sys/fs/cgroup/user.slice", ""}},
+                     {}};
   for (const topology::Pu& pu : host.pus) {
     CpuSettings& one = facts.cpus[pu.cpu];
     one.governor = "schedutil";

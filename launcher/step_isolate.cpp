@@ -69,7 +69,13 @@ void perform(const ReturnCpus& step, PerformContext& context) {
   if (now.empty() || now.contains(step.cpus)) return;  // gone, never taken, or given back already
   const CpuSet wanted = now | step.cpus;
   const bool all = wanted.contains(of_group_above(step.path, context.host));
-  context.host.write_value(step.path, all ? "\n" : wanted.to_string());  // a write of nothing does not reach the kernel
+  try {
+    context.host.write_value(step.path,
+                             all ? "\n" : wanted.to_string());  // a write of nothing does not reach the kernel
+  } catch (const std::system_error& error) {                    // Linux 6.1 clears no list of a group that has tasks
+    if (!all || error.code() != std::errc::no_space_on_device) throw;
+    context.host.write_value(step.path, wanted.to_string());
+  }
 }
 
 }  // namespace launcher

@@ -41,10 +41,12 @@ unload() {
 # state: everything that isolation and [host] change, as the kernel says
 state() {
     find $top -name cpuset.cpus.effective | sort | xargs grep -H .
-    grep -sH . $top/cpuset.cpus.isolated $top/*/cpuset.cpus $top/*/cpuset.cpus.partition $top/cgroup.subtree_control
+    grep -sH . $top/cpuset.cpus.isolated $top/*/cpuset.cpus.partition $top/cgroup.subtree_control
+    [ -n "$effective" ] || grep -sH . $top/*/cpuset.cpus
     grep -sH . /proc/irq/*/smp_affinity_list /proc/irq/default_smp_affinity /sys/devices/virtual/workqueue/cpumask
     grep -H . /sys/devices/system/cpu/cpu*/power/pm_qos_resume_latency_us
 }
+effective='' # set: what groups may use counts, not whether their list says it (Linux 6.1 clears none while a task is in the group)
 same_state() { [ "$before" = "$(state)" ]; }
 state_as_before() {
     if wait_for 5 same_state; then ok "$1"; else not_ok "$1"; diff <(echo "$before") <(state) | sed 's/^/    /'; fi
@@ -94,16 +96,18 @@ TOML
 before=$(state)
 
 # --- without, in the same run ---------------------------------------------------------------------------------------------------
-up a
-load 12
-without=$(foreign "${qemu[a]}")
-fact "foreign tasks' switches on the VM's CPUs in 3 s, without" "$without"
-check "without it, others run there" [ "${without%% *}" -gt 0 ]
-check "and are seen there" [ "$(busy_there)" -gt 0 ]
-equal "max_latency_us = 0 on the VM's CPUs" "0 0 n/a n/a n/a n/a" "$(cat /sys/devices/system/cpu/cpu*/power/pm_qos_resume_latency_us | paste -sd' ')"
-kill_vm a
-unload
-state_as_before "all is as before"
+if [ -z "${LAB_FAULT:-}" ]; then # a fault is to be seen below
+    up a
+    load 12
+    without=$(foreign "${qemu[a]}")
+    fact "foreign tasks' switches on the VM's CPUs in 3 s, without" "$without"
+    check "without it, others run there" [ "${without%% *}" -gt 0 ]
+    check "and are seen there" [ "$(busy_there)" -gt 0 ]
+    equal "max_latency_us = 0 on the VM's CPUs" "0 0 n/a n/a n/a n/a" "$(cat /sys/devices/system/cpu/cpu*/power/pm_qos_resume_latency_us | paste -sd' ')"
+    kill_vm a
+    unload
+    state_as_before "all is as before"
+fi
 
 # --- isolated -------------------------------------------------------------------------------------------------------------------
 load 6
@@ -184,6 +188,7 @@ state_as_before "all is as before"
 # --- where there can be no partition: the groups lose the CPUs --------------------------------------------------------------------
 if [ ! -e $top/cpuset.cpus.isolated ]; then
     echo 0-2 >$top/others/cpuset.cpus
+    effective=1
     before=$(state)
     load 6
     check "vmrun plan tells why" eval "vmrun plan --set host.isolate=true a.toml | grep -q 'no partition (.*/others has CPUs 2 '"
