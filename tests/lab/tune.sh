@@ -26,9 +26,9 @@ whole() {
 }
 paths() { LC_ALL=C comm -3 "$1" "$2" | sed 's/^\t//' | cut -f1 | LC_ALL=C sort -u; }
 learn() {
-    local i
+    local _
     whole >quiet.0
-    for i in 1 2; do
+    for _ in 1 2; do
         sleep 1
         whole >quiet.1
         paths quiet.0 quiet.1 >>volatile
