@@ -185,36 +185,40 @@ identical "as before"
 # --- killed at any instant ---
 
 micros() { echo "${EPOCHREALTIME/[.,]/}"; }
-longest=0
-for profile in latency throughput density; do
-    start=$(micros)
-    "$vmrun" host tune $profile >/dev/null 2>&1
-    took=$(($(micros) - start))
-    [ "$took" -lt "$longest" ] || longest=$took
-    "$vmrun" host revert 2>/dev/null
+durations=()
+for _ in 1 2 3; do
+    for profile in latency throughput density; do
+        start=$(micros)
+        "$vmrun" host tune $profile >/dev/null 2>&1
+        durations+=($(($(micros) - start)))
+        "$vmrun" host revert 2>/dev/null
+    done
 done
-begun=0 changed=0 ended_first=0 bad=0
+duration=$(printf '%s\n' "${durations[@]}" | sort -n | sed -n 5p)
+tries=0 killed=0 begun=0 changed=0 bad=0
 profiles=(latency throughput density)
-for ((round = 0; round < rounds; round++)); do
-    profile=${profiles[round % 3]}
+# Kills that come too late, as tune has ended, do not count; they are as many as the machine is uneven.
+for ((tries = 0; killed < rounds && tries < 4 * rounds; tries++)); do
+    profile=${profiles[tries % 3]}
     # spread over the real duration: each round its own part of it, and a random instant in that
-    wait=$(((round * longest + RANDOM * longest / 32768) / rounds))
+    wait=$(((killed * duration + RANDOM * duration / 32768) / rounds))
     "$vmrun" host tune "$profile" >/dev/null 2>&1 &
     pid=$!
     sleep "$(printf '%d.%06d' $((wait / 1000000)) $((wait % 1000000)))"
     kill -KILL "$pid" 2>/dev/null || true
     status=0
     wait "$pid" 2>/dev/null || status=$?
-    [ "$status" = 137 ] || ended_first=$((ended_first + 1))
-    if [ -d "$VMRUN_RUN_DIR/.host" ]; then
-        begun=$((begun + 1))
+    if [ "$status" = 137 ]; then
+        killed=$((killed + 1))
+        [ ! -d "$VMRUN_RUN_DIR/.host" ] || begun=$((begun + 1))
         [ ! -s "$VMRUN_RUN_DIR/.host/journal" ] || changed=$((changed + 1))
     fi
     "$vmrun" host revert >/dev/null 2>&1 || bad=$((bad + 1))
     [ ! -d "$VMRUN_RUN_DIR/.host" ] || bad=$((bad + 1))
-    nothing_differs || { bad=$((bad + 1)); echo "round $round ($profile, killed after $wait us): $(shown)"; }
+    nothing_differs || { bad=$((bad + 1)); echo "try $tries ($profile, killed after $wait us): $(shown)"; }
 done
-echo "note: $rounds kills within $longest us: $begun had begun, $changed had written an undo down, $ended_first had ended before"
+echo "note: $killed kills (of $tries tries) within $duration us: $begun after it had begun, $changed after it had written an undo down"
+is "kills that hit it" "$killed" "$rounds"
 is "rounds after which something differed" "$bad" 0
-check "some kills hit it while it changed things" test "$((changed - ended_first))" -gt 0
+check "some kills hit it while it changed things" test "$changed" -gt 0
 finish
