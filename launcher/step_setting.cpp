@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <chrono>
 #include <sstream>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 
 #include "launcher/host.hpp"
 #include "launcher/step.hpp"
@@ -130,6 +132,23 @@ void perform(const KeepBeside& step, PerformContext& context) {
   write_unless_gone(step.path, step.value, context.host);
 }
 
+namespace {
+
+// An interrupt stays where it is as long as the mask has that CPU, and many move only when they next fire: so the mask is the
+// one CPU alone until it is there. One that is silent is not waited for.
+void bring_back(const ChangeMask& step, Host& host) {
+  const std::string effective = step.path.substr(0, step.path.rfind('/')) + "/effective_affinity_list";
+  const auto is_there = [&] {
+    const auto now = host.read_value(effective);
+    return !now || value_of(*now) == std::to_string(*step.back_on);
+  };
+  if (is_there()) return;
+  host.write_value(step.path, mask_text(step.path, {*step.back_on}));
+  for (int looks = 0; looks < 20 && !is_there(); ++looks) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+}
+
+}  // namespace
+
 void perform(const ChangeMask& step, PerformContext& context) {
   const auto text = context.host.read_value(step.path);
   if (!text) return;  // gone, as its device is
@@ -137,9 +156,7 @@ void perform(const ChangeMask& step, PerformContext& context) {
   if (wanted == now) return;
   if (wanted.empty()) throw std::runtime_error("no CPU would be left in it");
   try {
-    // an interrupt stays where it is as long as the mask has that CPU
-    if (step.undo && step.back_on && step.add.contains(*step.back_on))
-      context.host.write_value(step.path, mask_text(step.path, {*step.back_on}));
+    if (step.undo && step.back_on && step.add.contains(*step.back_on)) bring_back(step, context.host);
     context.host.write_value(step.path, mask_text(step.path, wanted));
   } catch (const std::system_error& error) {
     if (is_gone(error.code())) return;

@@ -203,9 +203,10 @@ std::vector<Setting> memory_settings() {
       {"transparent-huge-pages", "/sys/kernel/mm/transparent_hugepage/defrag", busy | density, "always defer+madvise",
        instead_of, "tuned", "", "any page fault on the host may stop to compact memory", "001 3.2.3",
        "huge pages come a little later"},
-      {"ksm", "/sys/kernel/mm/ksm/run", busy, "1 2", instead_of, "ksmtuned", "",
-       "ksmd reads all mergeable memory over and over, and a merged page is slow to write", "001 3.2.5, 003",
-       "memory, where VMs are alike"},
+      // not 2: unmerging can take long, and one that is killed in it leaves 0, which is neither ours nor what was there
+      {"ksm", "/sys/kernel/mm/ksm/run", busy, "1 0", instead_of, "ksmtuned", "",
+       "ksmd reads all mergeable memory over and over; what it has merged stays so until it is written",
+       "001 3.2.5, 003", "memory, where VMs are alike"},
       {"ksm", "/sys/kernel/mm/ksm/run", density, "1", nullptr, "ksmtuned", "",
        "many like VMs share what is equal in them (base pages only)", "001 3.2.5, 003 \"Case Study 3\"",
        "ksmd's time; a write to a merged page costs a copy"},

@@ -11,7 +11,7 @@ export VMRUN_ETC_DIR=$work/etc
 # --- the whole state: "PATH<tab>LINE", sorted ---
 
 counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes)|stats)$'
-counters+='|^/sys/kernel/slab/|/bdi/|^/sys/devices/virtual/zram-control|/stats/|/statistics/|/power/(runtime|wakeup)|^/sys/kernel/mm/ksm/(full_scans|pages_|stable|zero|ksm|general|advisor_max_cpu)'
+counters+='|^/sys/kernel/slab/|/bdi/|^/sys/devices/virtual/zram-control|/stats/|/statistics/|/power/(runtime|wakeup)|/(full_scans|pages_(collapsed|shared|sharing|unshared|volatile|scanned|skipped))$|^/sys/kernel/mm/ksm/(stable|zero|ksm|general|advisor_max_cpu)'
 counters+='|^/sys/devices/virtual/(net|block/(zram|loop|dm-)|misc|tty|vc)/|^/proc/sys/(fs/(dentry-state|inode-|file-nr|quota|aio-nr)|kernel/(ns_last_pid|random|pty))'
 counters+='|^/sys/devices/pnp|^/sys/kernel/(security|rcu|irq/|mm/(lru_gen|damon|page_idle))|^/sys/fs/ext4/|/cpuidle/state[0-9]*/(usage|time|above|below|rejected|s2idle)|/inflight$'
 whole() {
@@ -25,9 +25,9 @@ whole() {
 paths_that_differ() { LC_ALL=C comm -3 "$1" "$2" | sed 's/^\t//' | cut -f1 | LC_ALL=C sort -u; }
 : >"$work/volatile"
 learn() { # what changes now, though nobody does anything
-    local i
+    local _
     whole >"$work/quiet.0"
-    for i in 1 2 3; do
+    for _ in 1 2 3; do
         sleep "${1:-1}"
         whole >"$work/quiet.1"
         paths_that_differ "$work/quiet.0" "$work/quiet.1" >>"$work/volatile"
@@ -82,7 +82,7 @@ run_code "$vmrun" host tune latency --dry-run
 is "dry run" "$code" 0
 has "it shows what would be changed" "$out" '^change +ksm: /sys/kernel/mm/ksm/run$'
 has "from" "$out" '^ +from +1$'
-has "to" "$out" '^ +to +2$'
+has "to" "$out" '^ +to +0$'
 has "and says so" "$err" 'would be changed; nothing was'
 identical "a dry run changes nothing"
 run_code setpriv --reuid 65534 --regid 65534 --clear-groups env VMRUN_RUN_DIR=/nonexistent/run "$vmrun" host tune latency --dry-run --json
@@ -138,16 +138,22 @@ if [ "$code" = 0 ] && [[ $cpu =~ ^[0-9]+$ ]]; then
     mv "$work/base.vm" "$work/base"
     run_code "$vmrun" host tune latency --for a --json
     is "tune --for a VM on CPU $cpu" "$code $(jq -r .cpus <<<"$out")" "0 $cpu"
-    echo "note: $(jq '[.changes[] | select(.setting == "stray-irqs")] | length' <<<"$out") interrupts were to leave it, $(jq '.passed_over | length' <<<"$out") stayed"
-    moved=$(jq '[.changes[] | select(.setting == "stray-irqs")] | length - 0' <<<"$out")
+    moved=$(jq '[.changes[] | select(.setting == "stray-irqs")] | length' <<<"$out") kept=$(jq -r '.passed_over[]' <<<"$out" | sed 's/ stays.*//')
+    echo "note: $moved interrupts were to leave it, the kernel keeps: $(paste -sd' ' <<<"$kept")"
     check "interrupts were allowed there" test "$moved" -gt 0
     still=$(jq -r '.changes[] | select(.setting == "stray-irqs") | .path' <<<"$out" | while read -r path; do
-        tr , '\n' <"$path" | awk -F- -v cpu="$cpu" '$1 <= cpu && cpu <= ($2 == "" ? $1 : $2)' | sed "s|^|$path |"
+        grep -qxF "$path" <<<"$kept" || tr , '\n' <"$path" |
+            awk -F- -v cpu="$cpu" -v path="$path" '$1 <= cpu && cpu <= ($2 == "" ? $1 : $2) { print path }'
     done)
-    is "and are no more" "$(wc -l <<<"${still:+$still}" | awk '{ print $1 - 1 }')" "$(jq '.passed_over | length' <<<"$out" | awk '{ print $1 - 1 }')"
+    is "and are no more" "$still" ""
+    sleep 1 # some move when they next fire
     run_code "$vmrun" host revert
     is "revert" "$code" 0
-    identical "as before, interrupts too, and on the same CPUs"
+    # where an interrupt is, within its mask, is the kernel's to say; a silent one is brought back only when it fires
+    differing | grep effective_affinity >>"$work/volatile" || true
+    LC_ALL=C sort -u -o "$work/volatile" "$work/volatile"
+    echo "note: on another CPU than before: $(grep -c effective_affinity_list "$work/volatile" || true) interrupts"
+    identical "as before, the masks of interrupts too"
     mv "$work/base.all" "$work/base"
 else
     echo "note: no VM with a CPU of its own here; --for is not tried ($err)"
@@ -161,8 +167,8 @@ is "--for a VM that does not run" "$code" 2
 run_code "$vmrun" host tune throughput --persist
 is "persist" "$code" 0
 check "sysctl.d" grep -qx 'net.core.rmem_max = 16777216' "$work/etc/sysctl.d/90-vmrun.conf"
-check "tmpfiles.d" grep -qx 'w /sys/kernel/mm/ksm/run - - - - 2' "$work/etc/tmpfiles.d/vmrun.conf"
-! command -v systemd-tmpfiles >/dev/null || check "systemd-tmpfiles can read it" systemd-tmpfiles --dry-run --create "$work/etc/tmpfiles.d/vmrun.conf"
+check "tmpfiles.d" grep -qx 'w /sys/kernel/mm/ksm/run - - - - 0' "$work/etc/tmpfiles.d/vmrun.conf"
+! command -v systemd-tmpfiles >/dev/null || check "systemd-tmpfiles can read it" systemd-tmpfiles --create --prefix=/nonexistent "$work/etc/tmpfiles.d/vmrun.conf"
 "$vmrun" host tune database --persist >/dev/null 2>&1
 check "another profile's replace them" test -z "$(grep -s rmem_max "$work/etc/sysctl.d/90-vmrun.conf")"
 echo "# mine" >>"$work/etc/tmpfiles.d/vmrun.conf"
@@ -179,36 +185,40 @@ identical "as before"
 # --- killed at any instant ---
 
 micros() { echo "${EPOCHREALTIME/[.,]/}"; }
-longest=0
-for profile in latency throughput density; do
-    start=$(micros)
-    "$vmrun" host tune $profile >/dev/null 2>&1
-    took=$(($(micros) - start))
-    [ "$took" -lt "$longest" ] || longest=$took
-    "$vmrun" host revert 2>/dev/null
+durations=()
+for _ in 1 2 3; do
+    for profile in latency throughput density; do
+        start=$(micros)
+        "$vmrun" host tune $profile >/dev/null 2>&1
+        durations+=($(($(micros) - start)))
+        "$vmrun" host revert 2>/dev/null
+    done
 done
-begun=0 changed=0 ended_first=0 bad=0
+duration=$(printf '%s\n' "${durations[@]}" | sort -n | sed -n 5p)
+tries=0 killed=0 begun=0 changed=0 bad=0
 profiles=(latency throughput density)
-for ((round = 0; round < rounds; round++)); do
-    profile=${profiles[round % 3]}
+# Kills that come too late, as tune has ended, do not count; they are as many as the machine is uneven.
+for ((tries = 0; killed < rounds && tries < 4 * rounds; tries++)); do
+    profile=${profiles[tries % 3]}
     # spread over the real duration: each round its own part of it, and a random instant in that
-    wait=$(((round * longest + RANDOM * longest / 32768) / rounds))
+    wait=$(((killed * duration + RANDOM * duration / 32768) / rounds))
     "$vmrun" host tune "$profile" >/dev/null 2>&1 &
     pid=$!
     sleep "$(printf '%d.%06d' $((wait / 1000000)) $((wait % 1000000)))"
     kill -KILL "$pid" 2>/dev/null || true
     status=0
     wait "$pid" 2>/dev/null || status=$?
-    [ "$status" = 137 ] || ended_first=$((ended_first + 1))
-    if [ -d "$VMRUN_RUN_DIR/.host" ]; then
-        begun=$((begun + 1))
+    if [ "$status" = 137 ]; then
+        killed=$((killed + 1))
+        [ ! -d "$VMRUN_RUN_DIR/.host" ] || begun=$((begun + 1))
         [ ! -s "$VMRUN_RUN_DIR/.host/journal" ] || changed=$((changed + 1))
     fi
     "$vmrun" host revert >/dev/null 2>&1 || bad=$((bad + 1))
     [ ! -d "$VMRUN_RUN_DIR/.host" ] || bad=$((bad + 1))
-    nothing_differs || { bad=$((bad + 1)); echo "round $round ($profile, killed after $wait us): $(shown)"; }
+    nothing_differs || { bad=$((bad + 1)); echo "try $tries ($profile, killed after $wait us): $(shown)"; }
 done
-echo "note: $rounds kills within $longest us: $begun had begun, $changed had written an undo down, $ended_first had ended before"
+echo "note: $killed kills (of $tries tries) within $duration us: $begun after it had begun, $changed after it had written an undo down"
+is "kills that hit it" "$killed" "$rounds"
 is "rounds after which something differed" "$bad" 0
-check "some kills hit it while it changed things" test "$((changed - ended_first))" -gt 0
+check "some kills hit it while it changed things" test "$changed" -gt 0
 finish

@@ -539,6 +539,12 @@ void FakeHost::write_value(const std::string& path, const std::string& text) {
   }
   if (before->find('\t') != before->npos) std::replace(now.begin(), now.end(), ' ', '\t');  // as /proc/sys does
   if (path != deaf_) add_value(path, now);
+  if (path.ends_with("/smp_affinity_list")) {  // an interrupt moves only when it has to
+    const std::string effective = fs::path(path).parent_path() / "effective_affinity_list";
+    const CpuSet cpus = CpuSet::parse(text).value_or(CpuSet{});
+    if (const auto on = value(effective); on && !cpus.empty() && !cpus.contains(CpuSet::parse(*on).value_or(CpuSet{})))
+      add_value(effective, std::to_string(cpus.first()));
+  }
   verb.done();
 }
 

@@ -37,7 +37,7 @@ struct Machine {
     fs::create_directories(base);
     topology::unpack_capture(*files, root());
     if (capture == "composed-xeon-untuned")
-      for (const char* name : {"tuned", "irqbalance"}) stop_service(name);
+      for (const char* name : {"tuned", "irqbalance", "ksmtuned"}) stop_service(name);
   }
   fs::path root() const { return dir / "host/values"; }
   // Interrupts as a driver has them: allowed everywhere, and now on that CPU.
@@ -255,7 +255,7 @@ TEST_CASE("what a service owns is left to it, and the service is named") {
   };
   const Tuning alone = with("nobody");
   for (const char* setting : {"governor", "ksm", "bridge-netfilter", "min-free"})
-    CHECK_MESSAGE(settings_of(alone).contains(setting), setting);
+    CHECK_MESSAGE(settings_of(alone).contains(setting), std::string(setting));
   CHECK_FALSE(leaves(alone, "governor", "runs"));
   const Tuning tuned = with("tuned");
   CHECK_FALSE(settings_of(tuned).contains("governor"));
@@ -391,7 +391,7 @@ TEST_CASE("each kind of setting gets the drop-in that can make it") {
   for (const char* line : {"== sysctl.d/90-vmrun.conf\n", "\nvm.swappiness = 10\n",
                            "\nw /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor - - - - performance\n",
                            "\noptions kvm halt_poll_ns=200000", "== modules-load.d/vmrun.conf\n", "\nvhost_net\n"})
-    CHECK_MESSAGE(all.find(line) != std::string::npos, line);
+    CHECK_MESSAGE(all.find(line) != std::string::npos, std::string(line));
   CHECK(lasting.boot.starts_with("isolcpus=domain,managed_irq,"));
   fs::remove(machine.root() / "sys/module/kvm/initstate");  // built in: only the command line reaches it
   CHECK(lasting_of(machine.plan("latency"), machine.audit()).boot.find(" kvm.halt_poll_ns=200000") !=
