@@ -13,7 +13,7 @@ set -u
 begin
 
 # whole: "PATH<tab>LINE". Counters are left out by name; hot_add too, for reading it makes a device.
-counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes))$'
+counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|spurious|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes))$'
 counters+='|^/sys/kernel/slab/|/bdi/|/stats/|/statistics/|/power/(runtime|wakeup)|/(full_scans|pages_(collapsed|shared|sharing|unshared|volatile|scanned|skipped))$|^/sys/kernel/mm/ksm/(stable|zero|ksm|general)'
 counters+='|^/sys/devices/virtual/(net|block/(zram|loop|dm-)|misc|tty|vc)/|^/proc/sys/(fs/(dentry-state|inode-|file-nr|quota|aio-nr)|kernel/(ns_last_pid|random|pty))'
 counters+='|^/sys/devices/pnp|^/sys/kernel/(security|rcu|irq/|mm/(lru_gen|damon|page_idle))|^/sys/fs/ext4/|/cpuidle/state[0-9]*/(usage|time|above|below|rejected|s2idle)|/inflight$'
