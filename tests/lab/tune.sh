@@ -1,8 +1,8 @@
 #!/bin/bash
 # `vmrun host tune` and `revert` change nothing together: every small file of /sys, /proc/sys, /proc/irq and the groups' limits is
 # compared, less those that change by themselves; also after a SIGKILL of tune. With a VM named, interrupts leave its CPUs.
-# lab: --nodes 2 --kernel 6.12 --timeout 300
-# lab: --all --nodes 2 --kernel 6.1 --timeout 300
+# lab: --nodes 2 --kernel 6.12 --timeout 600
+# lab: --all --nodes 2 --kernel 6.1 --timeout 600
 # fault: kept nothing is put back after a tune
 # fault: other another value is changed while the machine is tuned
 # fault: lost after a kill, what tune wrote down is lost
