@@ -10,7 +10,7 @@ export VMRUN_ETC_DIR=$work/etc
 
 # --- the whole state: "PATH<tab>LINE", sorted ---
 
-counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes)|stats)$'
+counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|spurious|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes)|stats)$'
 counters+='|^/sys/kernel/slab/|/bdi/|^/sys/devices/virtual/zram-control|/stats/|/statistics/|/power/(runtime|wakeup)|/(full_scans|pages_(collapsed|shared|sharing|unshared|volatile|scanned|skipped))$|^/sys/kernel/mm/ksm/(stable|zero|ksm|general|advisor_max_cpu)'
 counters+='|^/sys/devices/virtual/(net|block/(zram|loop|dm-)|misc|tty|vc)/|^/proc/sys/(fs/(dentry-state|inode-|file-nr|quota|aio-nr)|kernel/(ns_last_pid|random|pty))'
 counters+='|^/sys/devices/pnp|^/sys/kernel/(security|rcu|irq/|mm/(lru_gen|damon|page_idle))|^/sys/fs/ext4/|/cpuidle/state[0-9]*/(usage|time|above|below|rejected|s2idle)|/inflight$'

@@ -537,6 +537,12 @@ void FakeHost::write_value(const std::string& path, const std::string& text) {
     if (at == now.npos) throw refusal(EINVAL, "write to " + path);
     now.insert(at + text.size(), "]").insert(at, "[");
   }
+  if ((path.ends_with("smp_affinity") || path.ends_with("cpumask")) && now.size() < before->size()) {
+    std::string wide = *before;  // a mask is as long as the machine has CPUs
+    std::ranges::replace_if(
+        wide, [](char c) { return c != ','; }, '0');
+    now = wide.replace(wide.size() - now.size(), now.size(), now);
+  }
   if (before->find('\t') != before->npos) std::replace(now.begin(), now.end(), ' ', '\t');  // as /proc/sys does
   if (path != deaf_) add_value(path, now);
   if (path.ends_with("/smp_affinity_list")) {  // an interrupt moves only when it has to

@@ -1,8 +1,8 @@
 #!/bin/bash
 # `vmrun host tune` and `revert` change nothing together: every small file of /sys, /proc/sys, /proc/irq and the groups' limits is
 # compared, less those that change by themselves; also after a SIGKILL of tune. With a VM named, interrupts leave its CPUs.
-# lab: --nodes 2 --kernel 6.12 --timeout 300
-# lab: --all --nodes 2 --kernel 6.1 --timeout 300
+# lab: --nodes 2 --kernel 6.12 --timeout 600
+# lab: --all --nodes 2 --kernel 6.1 --timeout 600
 # fault: kept nothing is put back after a tune
 # fault: other another value is changed while the machine is tuned
 # fault: lost after a kill, what tune wrote down is lost
@@ -13,7 +13,7 @@ set -u
 begin
 
 # whole: "PATH<tab>LINE". Counters are left out by name; hot_add too, for reading it makes a device.
-counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes))$'
+counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|spurious|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes))$'
 counters+='|^/sys/kernel/slab/|/bdi/|/stats/|/statistics/|/power/(runtime|wakeup)|/(full_scans|pages_(collapsed|shared|sharing|unshared|volatile|scanned|skipped))$|^/sys/kernel/mm/ksm/(stable|zero|ksm|general)'
 counters+='|^/sys/devices/virtual/(net|block/(zram|loop|dm-)|misc|tty|vc)/|^/proc/sys/(fs/(dentry-state|inode-|file-nr|quota|aio-nr)|kernel/(ns_last_pid|random|pty))'
 counters+='|^/sys/devices/pnp|^/sys/kernel/(security|rcu|irq/|mm/(lru_gen|damon|page_idle))|^/sys/fs/ext4/|/cpuidle/state[0-9]*/(usage|time|above|below|rejected|s2idle)|/inflight$'
