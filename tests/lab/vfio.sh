@@ -20,7 +20,9 @@ for device in /sys/bus/pci/devices/*; do
 done
 GUEST
 )"
-modprobe virtio_net || die "no module virtio_net" # functions can be made only where the card's driver runs
+# functions can be made only where the card's driver runs
+modprobe virtio_pci || die "no module virtio_pci"
+modprobe virtio_net || die "no module virtio_net"
 # function CLASS: the address of the first function of that class on node 1
 function_of() {
     local device
@@ -42,6 +44,8 @@ vf0=${card%.0}.1 vf1=${card%.0}.2
 
 wait_for 10 sh -c "ls /sys/bus/pci/devices/$card/virtio*/net/*"
 interface=$(basename "/sys/bus/pci/devices/$card"/virtio*/net/*)
+ip link set "$interface" up && ip link set "$interface" down # its queueing discipline comes with the first time
+machine=$(machine_state)                                     # with the card's interface, which takes its time
 # --- refused ---------------------------------------------------------------------------------------------------------------
 small='[cpu]\ncount = 1\n[memory]\nsize = "64M"\n'
 root_nvme=$(basename "$(readlink -f /sys/block/"$(basename "$(findmnt -no SOURCE /)")"/device/device 2>/dev/null)")

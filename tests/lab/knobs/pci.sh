@@ -32,6 +32,7 @@ for device in /sys/bus/pci/devices/*; do
 done
 GUEST
 )"
+modprobe virtio_pci
 modprobe virtio_net || die "no module virtio_net" # functions can be made only where the card's driver runs
 for device in /sys/bus/pci/devices/*; do
     [ "$(cat "$device/numa_node")" = 1 ] || continue
