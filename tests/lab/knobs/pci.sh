@@ -40,6 +40,7 @@ for device in /sys/bus/pci/devices/*; do
 done
 wait_for 10 sh -c "ls /sys/bus/pci/devices/$card/virtio*/net/*"
 interface=$(basename "/sys/bus/pci/devices/$card"/virtio*/net/*)
+machine=$(machine_state) # with the card's interface, which takes its time
 ip link set "$interface" down
 expose=true
 ! fault hidden || expose=false
@@ -77,7 +78,7 @@ near() {
     seen=
     local irq
     for irq in $(sed -n "s/^ *\([0-9]*\):.*vfio-msix.*($nvme).*/\1/p" /proc/interrupts); do
-        seen="$seen $(cat "/proc/irq/$irq/effective_affinity_list")"
+        seen="$seen $(cat "/proc/irq/$irq/smp_affinity_list")" # the effective one follows when the interrupt next fires
     done
     seen=$(cpu_list $seen)
     [ "$seen" = "$(cpu_list "$(cpus_of "$(vcpus a)")")" ]
