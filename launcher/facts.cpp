@@ -13,6 +13,7 @@
 
 #include "launcher/run_dir.hpp"
 #include "topology/sysfs.hpp"
+#include "topology/words.hpp"
 
 namespace launcher {
 
@@ -54,12 +55,8 @@ DeviceFacts look(const Kind& one, const HostConfig& config) {
     return look_at(one);
 }
 
-// The word in brackets: "always [madvise] never".
 std::string transparent_pages() {
-  const auto words = topology::Sysfs{}.read("/sys/kernel/mm/transparent_hugepage/enabled");
-  if (!words) return {};
-  const std::size_t begin = words->find('['), end = words->find(']');
-  return begin == words->npos || end < begin ? "" : words->substr(begin + 1, end - begin - 1);
+  return topology::chosen_word(topology::Sysfs{}.read("/sys/kernel/mm/transparent_hugepage/enabled").value_or(""));
 }
 
 }  // namespace

@@ -4,29 +4,18 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <sstream>
 
+#include "launcher/cgroup.hpp"
 #include "launcher/host_tuning.hpp"
 #include "topology/sysfs.hpp"
+#include "topology/words.hpp"
 
 namespace launcher {
 
+using topology::has_word;
+
 namespace {
-
-bool has_word(const std::optional<std::string>& text, const std::string& word) {
-  std::istringstream words(text.value_or(""));
-  for (std::string one; words >> one;)
-    if (one == word) return true;
-  return false;
-}
-
-std::string cgroup_mount() {
-  std::ifstream mounts("/proc/self/mounts");
-  for (std::string device, where, type, rest; mounts >> device >> where >> type && std::getline(mounts, rest);)
-    if (type == "cgroup2") return where;
-  return "";
-}
 
 // Isolated partitions came with Linux 6.1.
 bool old_kernel() {
@@ -48,8 +37,8 @@ IsolationFacts look_at_isolation() {
     facts.why = "this host has no cgroups of version 2";
     return facts;
   }
-  const auto controllers = sysfs.read(facts.root + "/cgroup.controllers");
-  const auto below = sysfs.read(facts.root + "/cgroup.subtree_control");
+  const std::string controllers = sysfs.read(facts.root + "/cgroup.controllers").value_or("");
+  const std::string below = sysfs.read(facts.root + "/cgroup.subtree_control").value_or("");
   facts.why.clear();
   if (geteuid() != 0)
     facts.why = "that needs root";

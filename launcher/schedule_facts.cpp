@@ -13,15 +13,18 @@
 #include <fstream>
 #include <sstream>
 
+#include "launcher/cgroup.hpp"
 #include "launcher/cpu_facts.hpp"
 #include "launcher/spec.hpp"
 #include "topology/sysfs.hpp"
+#include "topology/words.hpp"
 
 namespace launcher {
 
 namespace {
 
 namespace fs = std::filesystem;
+using topology::has_word;
 
 unsigned fifo_limit() {
   if (geteuid() == 0) return 99;
@@ -35,21 +38,6 @@ std::string why_no_core_scheduling() {
   if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, 0, &cookie) == 0) return "";
   if (errno == ENODEV) return "no core of this host has SMT siblings in use, so there is nothing to keep apart";
   return "this kernel has no core scheduling (Linux 5.14 with CONFIG_SCHED_CORE)";
-}
-
-bool has_word(const std::optional<std::string>& text, const std::string& word) {
-  std::istringstream words(text.value_or(""));
-  for (std::string one; words >> one;)
-    if (one == word) return true;
-  return false;
-}
-
-// Where cgroup version 2 is mounted; "" if it is not.
-std::string cgroup_mount() {
-  std::ifstream mounts("/proc/self/mounts");
-  for (std::string device, where, type, rest; mounts >> device >> where >> type && std::getline(mounts, rest);)
-    if (type == "cgroup2") return where;
-  return "";
 }
 
 // Our own cgroup, below the mount; "" if we are in none of version 2.
@@ -74,7 +62,7 @@ CgroupFacts look_at_cgroups() {
   const topology::Sysfs sysfs;
   const std::string mount = cgroup_mount(), own = own_cgroup();
   const auto controllers = [&](const std::string& directory, const char* file) {
-    return sysfs.read(directory + "/" + file);
+    return sysfs.read(directory + "/" + file).value_or("");
   };
   if (mount.empty() || own.empty()) {
     facts.why = "this host has no cgroups of version 2";

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "launcher/tuning.hpp"
+#include "topology/words.hpp"
 
 namespace launcher {
 
@@ -24,9 +25,7 @@ std::uint64_t last_number(std::string_view text) {
 }
 
 std::uint64_t meminfo_kib(const Audit& audit, const std::string& key) {
-  const std::string text = audit.text("/proc/meminfo").value_or("");
-  const auto at = text.find(key + ":");
-  return at == text.npos ? 0 : std::strtoull(text.c_str() + at + key.size() + 1, nullptr, 10);
+  return topology::meminfo_kib(audit.text("/proc/meminfo").value_or(""), key);
 }
 
 // The file beside this one, in the same directory.

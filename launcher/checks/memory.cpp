@@ -5,30 +5,22 @@
 #include <sstream>
 
 #include "launcher/checks/concerns.hpp"
+#include "topology/words.hpp"
 
 namespace launcher {
 
+using topology::meminfo_kib;
+
 namespace {
 
-// "always [madvise] never" -> "madvise"
-std::string chosen(const std::string& text) {
-  const auto open = text.find('['), close = text.find(']');
-  return open == text.npos || close == text.npos || close < open ? text : text.substr(open + 1, close - open - 1);
-}
-
 std::string mib(std::uint64_t kib) { return fmt::format("{} MiB", kib >> 10); }
-
-// "MemFree:   123 kB" of a meminfo.
-std::uint64_t meminfo_kib(const std::string& text, const std::string& key) {
-  const auto at = text.find(key + ":");
-  return at == text.npos ? 0 : std::strtoull(text.c_str() + at + key.size() + 1, nullptr, 10);
-}
 
 void thp(const Audit& audit, Findings& findings) {
   const std::string dir = "/sys/kernel/mm/transparent_hugepage/", path = dir + "enabled";
   const auto text = audit.text(path);
   if (!text) return;
-  const std::string enabled = chosen(*text), defrag = chosen(audit.text(dir + "defrag").value_or(""));
+  const std::string enabled = topology::chosen_word(*text),
+                    defrag = topology::chosen_word(audit.text(dir + "defrag").value_or(""));
   if (enabled == "never")
     findings.want(Level::advice, "never: guest memory in base pages stays in base pages", {path},
                   "madvise (QEMU asks for it) or always", write_now("madvise", path),

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "launcher/checks/concerns.hpp"
+#include "topology/words.hpp"
 
 namespace launcher {
 
@@ -35,11 +36,8 @@ bool rotational(const Audit& audit, const std::string& disk) {
   return audit.number(queue_path(disk, "rotational")).value_or(0) == 1;
 }
 
-// "mq-deadline [none]" -> "none"; a single word without brackets is it.
 std::string scheduler_of(const Audit& audit, const std::string& disk) {
-  const std::string text = audit.text(queue_path(disk, "scheduler")).value_or("");
-  const auto open = text.find('['), close = text.find(']');
-  return open == text.npos || close == text.npos || close < open ? text : text.substr(open + 1, close - open - 1);
+  return topology::chosen_word(audit.text(queue_path(disk, "scheduler")).value_or(""));
 }
 
 void scheduler(const Audit& audit, Findings& findings) {

@@ -1,0 +1,17 @@
+// Words in the texts of small kernel files. The rule: a text is looked at and nothing else; files are read by sysfs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace topology {
+
+// Of a file that lists its choices, the one in brackets: "always [madvise] never" -> "madvise". A text without brackets is it.
+std::string chosen_word(std::string_view text);
+// "cpuset cpu io" has "cpu".
+bool has_word(std::string_view text, std::string_view word);
+// "MemFree:   123 kB" of a meminfo; 0 where it has no such line.
+std::uint64_t meminfo_kib(const std::string& text, const std::string& key);
+
+}  // namespace topology
