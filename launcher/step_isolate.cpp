@@ -15,10 +15,6 @@ using topology::CpuSet;
 
 namespace {
 
-bool is_gone(const std::error_code& error) {
-  return error == std::errc::no_such_file_or_directory || error == std::errc::no_such_device;
-}
-
 CpuSet of_group_above(const std::string& path, Host& host) {
   const std::filesystem::path group = std::filesystem::path(path).parent_path();
   const auto text = host.read_value((group.parent_path() / "cpuset.cpus.effective").string());

@@ -36,10 +36,6 @@ bool is_refused_interrupt(std::string_view path, const std::error_code& error) {
                                             error == std::errc::operation_not_permitted);
 }
 
-bool is_gone(const std::error_code& error) {
-  return error == std::errc::no_such_file_or_directory || error == std::errc::no_such_device;
-}
-
 void write_unless_gone(const std::string& path, const std::string& text, Host& host) {
   try {
     host.write_value(path, text);
@@ -51,6 +47,10 @@ void write_unless_gone(const std::string& path, const std::string& text, Host& h
 std::string quoted(const std::optional<std::string>& text) { return text ? "'" + value_of(*text) + "'" : "nothing"; }
 
 }  // namespace
+
+bool is_gone(const std::error_code& error) {
+  return error == std::errc::no_such_file_or_directory || error == std::errc::no_such_device;
+}
 
 std::string value_of(std::string_view text) {
   std::istringstream in{std::string(text)};

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "topology/cpu_set.hpp"
 
@@ -54,6 +55,8 @@ template <class T>
 concept SettingStep =
     boost::mp11::mp_contains<boost::mp11::mp_list<SetValue, PutBack, KeepBeside, ChangeMask>, T>::value;
 
+// A file that went with its device, its group or its interrupt.
+bool is_gone(const std::error_code& error);
 // What a file reads, as it would be written: the chosen word of "[mq-deadline] none", single spaces.
 std::string value_of(std::string_view text);
 // Whether the file holds the same with both: also "00ff" and "ff" of a mask, "0-1" and "0,1" of a list, Y and 1 of a switch.

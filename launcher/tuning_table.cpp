@@ -24,10 +24,6 @@ std::uint64_t last_number(std::string_view text) {
   return number(space == text.npos ? text : text.substr(space + 1));
 }
 
-std::uint64_t meminfo_kib(const Audit& audit, const std::string& key) {
-  return topology::meminfo_kib(audit.text("/proc/meminfo").value_or(""), key);
-}
-
 // The file beside this one, in the same directory.
 std::string beside(const std::string& path, std::string_view name) {
   return path.substr(0, path.rfind('/') + 1) + std::string(name);
@@ -86,8 +82,8 @@ Verdict on_several_nodes(const Audit& audit, const TunedFile& file) {
 }
 
 Verdict swappiness(const Audit& audit, const TunedFile& file) {
-  if (number(file.now) <= number(file.value) || meminfo_kib(audit, "SwapTotal") == 0) return {};
-  return {.to = file.value};
+  const std::uint64_t swap = topology::meminfo_kib(audit.text("/proc/meminfo").value_or(""), "SwapTotal");
+  return number(file.now) <= number(file.value) || swap == 0 ? Verdict{} : Verdict{.to = file.value};
 }
 
 // Guide 002: 1 to 2 % of the memory, and not more than some hundred MiB. A smaller reserve is the kernel's own choice.

@@ -6,19 +6,11 @@
 #include <cstdlib>
 #include <map>
 
+#include "topology/words.hpp"
+
 namespace topology {
 
 namespace {
-
-// "MemFree:  4231476 kB" in either meminfo: "Node 0 MemFree: ..." or "MemFree: ...".
-std::uint64_t meminfo(std::string_view text, std::string_view key) {
-  for (std::size_t at = text.find(key); at != text.npos; at = text.find(key, at + 1)) {
-    const bool starts = at == 0 || text[at - 1] == ' ' || text[at - 1] == '\n';
-    if (!starts || text.substr(at + key.size(), 1) != ":") continue;
-    return std::strtoull(std::string(text.substr(at + key.size() + 1, 40)).c_str(), nullptr, 10) << 10;
-  }
-  return 0;
-}
 
 std::vector<HugePagePool> read_pools(const Sysfs& sysfs, const std::string& directory) {
   std::vector<HugePagePool> pools;
@@ -41,10 +33,10 @@ void read_memory_now(const Sysfs& sysfs, HostTopology& host) {
     if (!numa && host.nodes.size() > 1) continue;
     const auto text = sysfs.read(numa ? directory + "/meminfo" : "/proc/meminfo").value_or("");
     if (text.empty()) continue;
-    const std::uint64_t dirty = meminfo(text, "Dirty") + meminfo(text, "Writeback"),
-                        cache = meminfo(text, "Inactive(file)");
-    node.memory_total = Bytes{meminfo(text, "MemTotal")};
-    node.memory_free = Bytes{meminfo(text, "MemFree") + (cache > dirty ? cache - dirty : 0)};
+    const std::uint64_t dirty = meminfo_kib(text, "Dirty") + meminfo_kib(text, "Writeback"),
+                        cache = meminfo_kib(text, "Inactive(file)");
+    node.memory_total = kib(meminfo_kib(text, "MemTotal"));
+    node.memory_free = kib(meminfo_kib(text, "MemFree") + (cache > dirty ? cache - dirty : 0));
     node.pools = read_pools(sysfs, numa ? directory + "/hugepages" : "/sys/kernel/mm/hugepages");
   }
 }

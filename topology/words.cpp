@@ -18,9 +18,13 @@ bool has_word(std::string_view text, std::string_view word) {
   return false;
 }
 
-std::uint64_t meminfo_kib(const std::string& text, const std::string& key) {
-  const auto at = text.find(key + ":");
-  return at == text.npos ? 0 : std::strtoull(text.c_str() + at + key.size() + 1, nullptr, 10);
+std::uint64_t meminfo_kib(std::string_view text, std::string_view key) {
+  for (std::size_t at = text.find(key); at != text.npos; at = text.find(key, at + 1)) {
+    const bool starts = at == 0 || text[at - 1] == ' ' || text[at - 1] == '\n';
+    if (!starts || text.substr(at + key.size(), 1) != ":") continue;
+    return std::strtoull(std::string(text.substr(at + key.size() + 1, 40)).c_str(), nullptr, 10);
+  }
+  return 0;
 }
 
 }  // namespace topology

@@ -11,7 +11,7 @@ namespace topology {
 std::string chosen_word(std::string_view text);
 // "cpuset cpu io" has "cpu".
 bool has_word(std::string_view text, std::string_view word);
-// "MemFree:   123 kB" of a meminfo; 0 where it has no such line.
-std::uint64_t meminfo_kib(const std::string& text, const std::string& key);
+// KiB of a line of either meminfo, "Node 0 MemFree:   123 kB" or "MemFree:   123 kB"; 0 where it has no such line.
+std::uint64_t meminfo_kib(std::string_view text, std::string_view key);
 
 }  // namespace topology
