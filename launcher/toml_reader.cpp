@@ -122,7 +122,10 @@ bool TableReader::flag(std::string_view key, bool fallback) {
   const TomlNode* node = impl_->note(key, {.type = "boolean"});
   if (!node) return fallback;
   if (node->kind == Kind::boolean) return node->flag;
-  problem(key, found(*node) + "; wanted true or false",
+  const auto more = impl_->more_choices.find(key);
+  problem(key,
+          fmt::format("{}; wanted true{}", found(*node),
+                      more == impl_->more_choices.end() ? " or false" : ", false or " + in_quotes(more->second)),
           fmt::format("write {} or {}, without quotes", assign(key, "true"), assign(key, "false")));
   return fallback;
 }
