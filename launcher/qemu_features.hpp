@@ -1,5 +1,5 @@
 // What this QEMU binary can do, asked of itself over QMP once and cached by the binary's identity. The rule: features
-// are probed, versions are never compared.
+// are probed, versions are never compared (but for a fault that no question shows: loses_poll_us).
 #pragma once
 
 #include <expected>
@@ -32,6 +32,8 @@ struct QemuFeatures {
   std::set<std::string> deprecated_cpu_models;
   std::set<std::string> cpu_on, cpu_off;  // CPU features: what TCG can give, and what else it knows by name
   bool has(std::string_view feature) const { return known.contains(std::string(feature)); }
+  // 11.1.3 hands the kernel a busyloop timeout of 1 us whatever -netdev tap,poll-us= says (its ioctls were looked at).
+  bool loses_poll_us() const { return version.starts_with("11.1."); }
   friend bool operator==(const QemuFeatures&, const QemuFeatures&) = default;
 };
 

@@ -52,7 +52,10 @@ void add_tap(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, D
   }
   if (nic.poll_us) netdev.set("poll-us", *nic.poll_us);
   if (nic.sndbuf) netdev.set("sndbuf", nic.sndbuf->count);
-  if (nic.poll_us > 100u)
+  if (nic.poll_us && context.qemu.loses_poll_us())
+    context.note("poll_us",
+                 fmt::format("has no effect: QEMU {} hands the kernel 1 us in its place", context.qemu.version));
+  else if (nic.poll_us > 100u)
     context.note("poll_us", fmt::format("{}: each vhost worker spins so long on its CPU after every packet; beyond 100 "
                                         "the CPU is mostly lost",
                                         *nic.poll_us));
