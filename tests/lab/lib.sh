@@ -57,6 +57,13 @@ equal() {
     fi
 }
 
+# knob NAME ASKED SEEN [WHERE]: a row of the table of knobs; a failure when it was not seen as it was asked for
+knob() {
+    set -- "$1" "${2:-none}" "${3:-none}" "${4:-}"
+    printf 'KNOB\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4"
+    equal "knob $1${4:+ ($4)}" "$2" "$3" || true
+}
+
 # fact WHAT VALUE: kept in /out/facts for the table of results
 fact() { printf '%s\t%s\n' "$1" "$2" | tee -a /out/facts | sed 's/\t/: /; s/^/        /'; }
 
@@ -337,6 +344,43 @@ huge_pages() {
             for (i = 3; i < NF; i++) if ($i ~ /^N[0-9]+=/) { split(substr($i, 2), part, "="); sum[part[1]] += part[2] } }
         END { for (node in sum) printf "%s:%s ", node, sum[node] }' "/proc/$1/numa_maps" | tr ' ' '\n' | sed '/^$/d' | sort -n | paste -sd' '
 }
+# said NAME PATTERN: the first line of the guest's that is it, from what the pattern's \( \) holds
+said() { tr -d '\r' <"$1.log" | sed -n "s/^guest: $2\$/\\1/p" | head -n 1; }
 # guest_says NAME PATTERN: what the guest reports
 guest_says() { check "guest $1 says: $2" eval "tr -d '\r' <$1.log | grep -qE '^guest: $2'" || { tr -d '
 ' <"$1.log" | sed -n 's/^guest: /    guest: /p'; }; }
+
+# For the labs with PCI functions behind node 1's root ports:
+driver() { basename "$(readlink "/sys/bus/pci/devices/$1/driver")"; }
+functions() { cat "/sys/bus/pci/devices/$1/sriov_numvfs"; }
+# function_of CLASS: the address of the first function of that class on node 1
+function_of() {
+    local device
+    for device in /sys/bus/pci/devices/*; do
+        [ "$(cat "$device/class")" = "$1" ] && [ "$(cat "$device/numa_node")" = 1 ] || continue
+        echo "${device##*/}"
+        return
+    done
+}
+# find_functions: sets nvme, card and interface (the card's), and tell_functions, with which a guest tells the functions beyond its
+# board's own bus, with their nodes
+find_functions() {
+    # virtual functions can be made only where the card's driver runs
+    modprobe virtio_pci || die "no module virtio_pci"
+    modprobe virtio_net || die "no module virtio_net"
+    nvme=$(function_of 0x010802) card=$(function_of 0x020000)
+    [ -n "$nvme" ] && [ -n "$card" ] || die "no NVMe or no network card on node 1"
+    wait_for 10 sh -c "ls /sys/bus/pci/devices/$card/virtio*/net/*"
+    interface=$(basename "/sys/bus/pci/devices/$card"/virtio*/net/*)
+    ip link set "$interface" up && ip link set "$interface" down # its queueing discipline comes with the first time
+    machine=$(machine_state)                                     # with the card's interface, which takes its time
+    # shellcheck disable=SC2016,SC2034
+    tell_functions="vmrun.do=$(base64 -w0 <<'GUEST'
+for device in /sys/bus/pci/devices/*; do
+    case ${device##*/} in 0000:00:*) continue ;; esac
+    driver=$(readlink $device/driver)
+    say pci ${device##*/} class=$(cat $device/class) driver=${driver##*/} node=$(cat $device/numa_node)
+done
+GUEST
+    )"
+}

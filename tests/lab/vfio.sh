@@ -11,41 +11,13 @@ set -u
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
 begin
-# the guest tells the functions beyond its board's own bus, with their nodes
-tell_functions="vmrun.do=$(base64 -w0 <<'GUEST'
-for device in /sys/bus/pci/devices/*; do
-    case ${device##*/} in 0000:00:*) continue ;; esac
-    driver=$(readlink $device/driver)
-    say pci ${device##*/} class=$(cat $device/class) driver=${driver##*/} node=$(cat $device/numa_node)
-done
-GUEST
-)"
-# functions can be made only where the card's driver runs
-modprobe virtio_pci || die "no module virtio_pci"
-modprobe virtio_net || die "no module virtio_net"
-# function CLASS: the address of the first function of that class on node 1
-function_of() {
-    local device
-    for device in /sys/bus/pci/devices/*; do
-        [ "$(cat "$device/class")" = "$1" ] && [ "$(cat "$device/numa_node")" = 1 ] || continue
-        echo "${device##*/}"
-        return
-    done
-}
-driver() { basename "$(readlink "/sys/bus/pci/devices/$1/driver")"; }
-functions() { cat "/sys/bus/pci/devices/$1/sriov_numvfs"; }
-nvme=$(function_of 0x010802) card=$(function_of 0x020000)
-[ -n "$nvme" ] && [ -n "$card" ] || die "no NVMe or no network card on node 1"
+find_functions
 check "they have IOMMU groups" test -e "/sys/bus/pci/devices/$nvme/iommu_group" -a -e "/sys/bus/pci/devices/$card/iommu_group" ||
     die "no IOMMU"
 equal "the NVMe's driver before ($nvme)" nvme "$(driver "$nvme")"
 equal "virtual functions before ($card)" 0 "$(functions "$card")"
 vf0=${card%.0}.1 vf1=${card%.0}.2
 
-wait_for 10 sh -c "ls /sys/bus/pci/devices/$card/virtio*/net/*"
-interface=$(basename "/sys/bus/pci/devices/$card"/virtio*/net/*)
-ip link set "$interface" up && ip link set "$interface" down # its queueing discipline comes with the first time
-machine=$(machine_state)                                     # with the card's interface, which takes its time
 # --- refused ---------------------------------------------------------------------------------------------------------------
 small='[cpu]\ncount = 1\n[memory]\nsize = "64M"\n'
 root_nvme=$(basename "$(readlink -f /sys/block/"$(basename "$(findmnt -no SOURCE /)")"/device/device 2>/dev/null)")
@@ -148,7 +120,7 @@ if check "the guest is ready" boot_wait a.log "${keeper[a]}"; then
     down a
     equal "virtual functions while one is used" 2 "$(functions "$card")"
     equal "the second one's driver still" vfio-pci "$(driver "$vf1")"
-    down b
+    kill_vm b
     ! fault functions-stay || echo 2 >"/sys/bus/pci/devices/$card/sriov_numvfs"
 else
     cat a.err
@@ -191,7 +163,7 @@ kill_when "the guest ran" grep -q 'vmrun-rom up' k.log
 fact "killed with kill -9 while lending devices" "$killed times, $changed of them with something to put back; all put back"
 check "some kills hit a changed machine" test "$changed" -ge 4
 up k
-down k
+kill_vm k
 equal "the NVMe's driver at the end" nvme "$(driver "$nvme")"
 end
 fact "passed through" "$nvme and $vf0 of node 1, given back to $(driver "$nvme")"

@@ -10,24 +10,18 @@ begin
 truncate -s 16M /root/disk
 at_end+=("rm -f /root/disk")
 
-# knob NAME ASKED SEEN WHERE
-knob() {
-    set -- "$1" "${2:-none}" "${3:-none}" "$4"
-    printf 'KNOB\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" | tee -a /out/knobs
-    equal "knob $1 ($4)" "$2" "$3" || true
-}
 # not_had NAME ASKED PATTERN OPTION...: `vmrun plan OPTION... p.toml` refuses it with these words
 not_had() {
     local name=$1 asked=$2 pattern=$3 before=$failed
     shift 3
     refused "knob $name = $asked is refused" 2 "$pattern" vmrun plan "$@" p.toml
-    [ "$failed" != "$before" ] || printf 'KNOB\t%s\t%s\t*refused*\tvmrun plan\n' "$name" "$asked" | tee -a /out/knobs
+    [ "$failed" != "$before" ] || printf 'KNOB\t%s\t%s\t*refused*\tvmrun plan\n' "$name" "$asked"
 }
-said() { tr -d '\r' <"$1.log" | sed -n "s/^guest: //p" | grep -E -- "$2" | head -n 1; }
+line_of() { tr -d '\r' <"$1.log" | sed -n "s/^guest: //p" | grep -E -- "$2" | head -n 1; }
 # flag VM NAME: on or off, by /proc/cpuinfo
-flag() { case $(said "$1" '^flags=') in *" $2 "*) echo on ;; *) echo off ;; esac; }
+flag() { case $(line_of "$1" '^flags=') in *" $2 "*) echo on ;; *) echo off ;; esac; }
 # clock VM NAME: yes or no, among the clock sources there are
-clock() { case $(said "$1" '^clocksources=') in *" $2 "*) echo yes ;; *) echo no ;; esac; }
+clock() { case $(line_of "$1" '^clocksources=') in *" $2 "*) echo yes ;; *) echo no ;; esac; }
 # property VM NAME: a property of vCPU 0, over QMP
 property() {
     [ "${of:-}" = "${qemu[$1]}" ] || { of=${qemu[$1]} path=$(qmp "/run/vmrun/$1/qmp.sock" query-cpus-fast | jq -r '.return[] | select(."cpu-index" == 0) | ."qom-path"'); }
@@ -72,7 +66,7 @@ quota = 150
 path = "/root/disk"
 TOML
 up a
-check "guest a tells its CPU" test -n "$(said a '^flags=')" || die "no flags, so nothing that follows means anything"
+check "guest a tells its CPU" test -n "$(line_of a '^flags=')" || die "no flags, so nothing that follows means anything"
 pid=${qemu[a]}
 knob cpu.add true "$(property a kvm-pv-ipi)" "QMP kvm-pv-ipi"
 knob cpu.remove off "$(flag a aes)" "guest cpuinfo aes"
@@ -81,7 +75,7 @@ knob cpu.nested on "$(flag a svm)" "guest cpuinfo svm"
 knob cpu.poll_control false "$(property a kvm-poll-control)" "QMP kvm-poll-control"
 knob cpu.dedicated true "$(property a kvm-hint-dedicated)" "QMP kvm-hint-dedicated"
 knob clock.invtsc on "$(flag a nonstop_tsc)" "guest cpuinfo nonstop_tsc"
-knob "clock source" clocksource=tsc "$(said a '^clocksource=')" guest
+knob "clock source" clocksource=tsc "$(line_of a '^clocksource=')" guest
 knob clock.hpet no "$(clock a hpet)" "guest clock sources"
 knob clock.pit "" "$(kernel_threads "$pid" | grep -o 'kvm-pit')" "host kernel threads"
 mapfile -t tids < <(vcpus a)
@@ -89,7 +83,7 @@ idle=
 for tid in "${tids[@]}"; do idle+="$(without "$(siblings "$(cpus_of "$tid")")" "$(cpus_of "$tid")") "; done
 knob cpu.siblings "2 cores, idle $(vmrun list --json | jq -r '.[0].cpus' | { read -r own; for tid in "${tids[@]}"; do own=$(without "$own" "$(cpus_of "$tid")"); done; cpu_list "$own"; })" \
     "$(for tid in "${tids[@]}"; do siblings "$(cpus_of "$tid")"; done | sort -u | wc -l) cores, idle $(cpu_list "$idle")" "host affinity and ledger"
-[ -z "$caches" ] || knob cpu.l3 0-1 "$(said a '^cache l3' | sed 's/.*shared=//')" "guest sysfs"
+[ -z "$caches" ] || knob cpu.l3 0-1 "$(line_of a '^cache l3' | sed 's/.*shared=//')" "guest sysfs"
 for tid in "${tids[@]}"; do knob schedule.vcpu_fifo "SCHED_FIFO|SCHED_RESET_ON_FORK 20" "$(chrt -p "$tid" | sed 's/.*: //' | paste -sd' ')" "host thread $tid"; done
 knob schedule.iothread_fifo "SCHED_FIFO|SCHED_RESET_ON_FORK 10" "$(chrt -p "$(iothreads a)" | sed 's/.*: //' | paste -sd' ')" "host iothread"
 knob "others keep SCHED_OTHER" "SCHED_OTHER 0" "$(chrt -p "$pid" | sed 's/.*: //' | paste -sd' ')" "host main thread"
@@ -128,14 +122,14 @@ size = "128M"
 page = "2M"
 TOML
 up b
-check "guest b tells its CPU" test -n "$(said b '^clocksources=')" || die "no clock sources, so nothing that follows means anything"
+check "guest b tells its CPU" test -n "$(line_of b '^clocksources=')" || die "no clock sources, so nothing that follows means anything"
 knob clock.hpet yes "$(clock b hpet)" "guest clock sources"
 knob clock.pit kvm-pit "$(kernel_threads "${qemu[b]}" | grep -o 'kvm-pit')" "host kernel threads"
 knob clock.kvmclock no "$(clock b kvm-clock)" "guest clock sources"
 knob clock.invtsc off "$(flag b nonstop_tsc)" "guest cpuinfo nonstop_tsc"
 knob cpu.nested off "$(flag b svm)" "guest cpuinfo svm"
 knob cpu.dedicated false "$(property b kvm-hint-dedicated)" "QMP kvm-hint-dedicated"
-knob cpu.host_caches "$(cat /sys/devices/system/cpu/cpu0/cache/index3/size)" "$(said b '^cache l3' | sed 's/.*size=//; s/ .*//')" "guest l3 size"
+knob cpu.host_caches "$(cat /sys/devices/system/cpu/cpu0/cache/index3/size)" "$(line_of b '^cache l3' | sed 's/.*size=//; s/ .*//')" "guest l3 size"
 down b
 
 # --- Windows' interfaces, seen by a Linux from which KVM's are hidden ---------------------------------------------------------
@@ -151,15 +145,15 @@ page = "2M"
 TOML
 export TZ=XXX-5 # five hours east, for QEMU as well
 up w
-knob windows "Hypervisor detected: Microsoft Hyper-V" "$(said w '^dmesg Hypervisor' | sed 's/^dmesg //')" "guest dmesg"
+knob windows "Hypervisor detected: Microsoft Hyper-V" "$(line_of w '^dmesg Hypervisor' | sed 's/^dmesg //')" "guest dmesg"
 property w hv-relaxed >/dev/null # finds vCPU 0 once for all that follow
 for name in relaxed vapic vpindex runtime time synic stimer reset frequencies tlbflush ipi; do
     knob "hyperv.$name" true "$(property w "hv-$name")" QMP
 done
 knob hyperv.spinlocks 8191 "$(property w hv-spinlocks)" QMP
-fact "Hyper-V in the guest" "$(said w '^dmesg Hyper-V: privilege')"
+fact "Hyper-V in the guest" "$(line_of w '^dmesg Hyper-V: privilege')"
 knob hyperv.time yes "$(clock w hyperv_clocksource_tsc_page)" "guest clock sources"
-knob "clock.base (localtime)" 5 "$(said w '^rtc=' | sed 's/rtc=//' | { IFS=: read -r hour _; echo $(((10#$hour - 10#$(date -u +%H) + 24) % 24)); })" "guest RTC, hours from UTC"
+knob "clock.base (localtime)" 5 "$(line_of w '^rtc=' | sed 's/rtc=//' | { IFS=: read -r hour _; echo $(((10#$hour - 10#$(date -u +%H) + 24) % 24)); })" "guest RTC, hours from UTC"
 unset TZ
 down w
 

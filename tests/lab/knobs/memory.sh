@@ -8,10 +8,6 @@ set -u
 . ./lib.sh
 begin
 
-knob() {
-    printf 'KNOB\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" | tee -a /out/knobs
-    equal "knob $1 ($4)" "$2" "$3" || true
-}
 query() { qmp "/run/vmrun/$1/qmp.sock" "$2" | jq -rc "$3"; }
 # flags PID: those of its largest mapping, by the kernel
 flags() { awk '/^Size:/ { size = $2 } /^VmFlags:/ && size > most { most = size; $1 = ""; all = $0 " " } END { print all }' "/proc/$1/smaps"; }

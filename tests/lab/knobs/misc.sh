@@ -11,13 +11,6 @@ export VMRUN_STATE_DIR=/root/state
 truncate -s 64M /root/pmem
 printf 'of a file' >/root/secret
 
-# knob NAME ASKED SEEN WHERE
-knob() {
-    printf 'KNOB\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" | tee -a /out/knobs
-    equal "knob $1 ($4)" "$2" "$3" || true
-}
-# said VM PATTERN: the first line of the guest's that has it, from what the pattern's \( \) holds
-said() { tr -d '\r' <"$1.log" | sed -n "s/^guest: $2\$/\\1/p" | head -n 1; }
 query() { qmp "/run/vmrun/$1/qmp.sock" "$2" | jq -rc "$3"; }
 
 spec a vmrun.more vmrun.disk=pmem0 vmrun.then=agent <<'TOML'

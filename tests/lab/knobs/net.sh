@@ -12,14 +12,8 @@ set -u
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
 
-# knob NAME ASKED SEEN
-knob() {
-    printf 'KNOB\t%s\t%s\t%s\n' "$1" "$2" "$3"
-    if [ "$2" = "$3" ]; then passed=$((passed + 1)); else not_ok "$1: asked '$2', seen '$3'"; fi
-}
 # base NAME: the keys that all of these guests share
 base() { printf 'name = "%s"\n[cpu]\ncount = 2\n[memory]\nsize = "128M"\n' "$1"; }
-said() { tr -d '\r' <"$1.log" | sed -n "s/^guest: $2/\1/p" | head -n 1; }
 feature() { said "$1" "features .*$2=\([01]\).*"; }
 # doing SCRIPT: the guest's word for it
 doing() { echo "vmrun.do=$(base64 -w0 <<<"$1")"; }

@@ -8,13 +8,6 @@ set -u
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
 
-knob() {
-    printf 'KNOB\t%s\t%s\t%s\n' "$1" "$2" "$3"
-    if [ "$2" = "$3" ]; then passed=$((passed + 1)); else not_ok "$1: asked '$2', seen '$3'"; fi
-}
-said() { tr -d '\r' <"$1.log" | sed -n "s/^guest: $2/\1/p" | head -n 1; }
-driver() { basename "$(readlink "/sys/bus/pci/devices/$1/driver")"; }
-functions() { cat "/sys/bus/pci/devices/$card/sriov_numvfs"; }
 # passed NAME PROPERTY: of the vfio device, by QMP
 passed_property() {
     qmp "/run/vmrun/$1/qmp.sock" "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine/peripheral/pci0\",\"property\":\"$2\"}}" | jq -rc .return
@@ -23,25 +16,7 @@ passed_property() {
 refusal() { printf '[cpu]\ncount = 1\n[memory]\nsize = "64M"\n[[pci]]\n%b\n' "$1" >no.toml; vmrun plan no.toml 2>&1 | sed -n 's/^error: //p' | head -n 1; }
 
 begin
-# the guest tells the functions beyond its board's own bus, with their nodes
-tell_functions="vmrun.do=$(base64 -w0 <<'GUEST'
-for device in /sys/bus/pci/devices/*; do
-    case ${device##*/} in 0000:00:*) continue ;; esac
-    driver=$(readlink $device/driver)
-    say pci ${device##*/} class=$(cat $device/class) driver=${driver##*/} node=$(cat $device/numa_node)
-done
-GUEST
-)"
-modprobe virtio_pci
-modprobe virtio_net || die "no module virtio_net" # functions can be made only where the card's driver runs
-for device in /sys/bus/pci/devices/*; do
-    [ "$(cat "$device/numa_node")" = 1 ] || continue
-    case $(cat "$device/class") in 0x010802) nvme=${device##*/} ;; 0x020000) card=${device##*/} ;; esac
-done
-wait_for 10 sh -c "ls /sys/bus/pci/devices/$card/virtio*/net/*"
-interface=$(basename "/sys/bus/pci/devices/$card"/virtio*/net/*)
-machine=$(machine_state) # with the card's interface, which takes its time
-ip link set "$interface" down
+find_functions
 expose=true
 ! fault hidden || expose=false
 spec a "$tell_functions" vmrun.disk=nvme0n1 vmrun.then=idle <<TOML
@@ -72,7 +47,7 @@ knob "pci.rom=false" 0 "$(passed_property a rombar)"
 knob "pci: a port that takes no other device" false "$(qmp /run/vmrun/a/qmp.sock '{"execute":"qom-get","arguments":{"path":"/machine/peripheral/pci0-port","property":"hotplug"}}' | jq -rc .return)"
 knob pci.vf_of "${card%.0}.1 vfio-pci" "${card%.0}.1 $(driver "${card%.0}.1")"
 knob "pci.vf_of, in the guest" "virtio_net 52:54:00:00:00:f1" "$(said a 'eth0 driver=\([^ ]*\) .*') $(said a 'eth0 .*mac=\([^ ]*\) .*')"
-knob pci.vfs=2 2 "$(functions)"
+knob pci.vfs=2 2 "$(functions "$card")"
 knob "pci: the VM's node is the device's" 1 "$(node_of_cpu "$(cpus_of "$(vcpus a)")")"
 near() {
     seen=
@@ -86,7 +61,7 @@ near() {
 wait_for 30 near || near || true
 knob "pci: interrupts on the VM's CPUs" "$(cpu_list "$(cpus_of "$(vcpus a)")")" "$seen"
 down a
-knob "pci: given back" "nvme 0" "$(driver "$nvme") $(functions)"
+knob "pci: given back" "nvme 0" "$(driver "$nvme") $(functions "$card")"
 rom_spec b <<<"$(printf 'name = "b"\n[cpu]\ncount = 1\n[memory]\nsize = "64M"\n[[pci]]\nclass = "nvme"\nnode = 1\n')"
 up b
 knob "pci.class=nvme, node=1" vfio-pci "$(driver "$nvme")"
