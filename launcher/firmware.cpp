@@ -87,6 +87,7 @@ std::expected<Firmware, std::string> find_firmware(const std::vector<fs::path>& 
     }
   }
   std::vector<std::string> places;
+  places.reserve(directories.size());
   for (const fs::path& directory : directories) places.push_back(directory.string());
   return std::unexpected(fmt::format("none of the {} firmware descriptors in {} is for q35{}", files.size(),
                                      fmt::join(places, " and "), secure ? " with Secure Boot and enrolled keys" : ""));

@@ -1,5 +1,6 @@
 // The verbs of networks on this machine: /dev/net/tun and interface ioctls for taps, netlink for macvtaps and rates.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/if.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
@@ -299,7 +300,7 @@ void LinuxHost::drop_macvtap(const std::string& name, const std::string& mac) {
   const std::string found = sysfs.read(link + "/address").value_or("");
   bool of_lower = false;  // killed before a passthru one was given its address
   for (const std::string& entry : sysfs.list(link))
-    of_lower |= entry.starts_with("lower_") && sysfs.read(link + "/" + entry + "/address") == found;
+    of_lower |= entry.starts_with("lower_") && sysfs.read(fmt::format("{}/{}/address", link, entry)) == found;
   if (found != mac && !of_lower) return;
   delete_link(name);
 }

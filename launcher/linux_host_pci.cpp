@@ -70,6 +70,7 @@ std::vector<std::string> LinuxHost::vfs_of(const std::string& physical) {
   const auto count = sysfs.read_number(file_of(physical, "sriov_numvfs"));
   if (!count) throw std::runtime_error(fmt::format("PCI function {} can have no virtual functions", physical));
   std::vector<std::string> vfs;
+  vfs.reserve(*count);
   for (std::uint64_t vf = 0; vf < *count; ++vf)
     vfs.push_back(sysfs.link_name(file_of(physical, fmt::format("virtfn{}", vf))).value_or(""));
   return vfs;

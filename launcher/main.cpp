@@ -52,6 +52,7 @@ int dispatch(std::vector<std::string> args) {
     command = &table.front();  // `vmrun SPEC` is `vmrun run SPEC`
   } else {
     std::vector<std::string> names;
+    names.reserve(table.size());
     for (const Command& row : table) names.push_back(row.name);
     const std::string close = closest(args[0], names);
     throw UsageError(fmt::format("no command '{}'{}; `vmrun --help` lists them", printable(args[0]),

@@ -53,7 +53,7 @@ std::vector<std::string> names_below(const Sysfs& sysfs, const std::string& kind
   std::vector<std::string> names;
   const std::string all = "/sys/class/" + kind;
   for (const std::string& name : sysfs.list(all)) {
-    const fs::path real = real_path(sysfs, all + "/" + name);
+    const fs::path real = real_path(sysfs, fmt::format("{}/{}", all, name));
     bool ours = lies_below(real, device);
     if (!ours && real.string().find("/nvme-subsystem/") != std::string::npos) {
       std::error_code error;

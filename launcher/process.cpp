@@ -69,6 +69,7 @@ class Child {
     }
     lay_out(fds);
     std::vector<char*> argv;
+    argv.reserve(spec.argv.size() + 1);
     for (const std::string& word : spec.argv) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     execv(argv[0], argv.data());

@@ -249,7 +249,7 @@ class Probe {
                    const std::optional<std::vector<std::string>>& properties) {
     if (!properties) return;
     features.known.insert(type);
-    for (const std::string& property : *properties) features.known.insert(type + "." + property);
+    for (const std::string& property : *properties) features.known.insert(fmt::format("{}.{}", type, property));
   }
 
   void ask_machines(QemuFeatures& features) {
@@ -280,7 +280,7 @@ class Probe {
   }
 
   static void note_values(QemuFeatures& features, const std::string& what, const std::set<std::string>& values) {
-    for (const std::string& value : values) features.known.insert(what + "." + value);
+    for (const std::string& value : values) features.known.insert(fmt::format("{}.{}", what, value));
   }
 
   std::optional<qmp::Client> client_;

@@ -102,7 +102,7 @@ Lock::~Lock() {
 Lock::Lock(Lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
 
 std::expected<VmDir, std::string> VmDir::claim(const fs::path& base, const std::string& name) {
-  const VmDir dir(base / name, name);
+  VmDir dir(base / name, name);
   if (mkdir(dir.path_.c_str(), 0755) < 0) {
     if (errno != EEXIST) throw std::system_error(errno, std::generic_category(), "make " + dir.path_.string());
     const auto owner = dir.owner();
@@ -213,6 +213,7 @@ std::vector<VmDir::Undo> parse_journal(std::string_view text) {
     }
   }
   std::vector<VmDir::Undo> pending;
+  pending.reserve(undos.size());
   for (auto& [number, step] : undos) pending.push_back({number, std::move(step)});
   return pending;
 }

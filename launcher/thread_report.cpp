@@ -77,6 +77,7 @@ std::vector<MemoryReport> report_memory(const VmDir& dir) {
     for (const auto& [node, pages] : range.pages_on_node) sums[{node, range.page.count}] += pages;
   }
   std::vector<MemoryReport> report;
+  report.reserve(sums.size());
   for (const auto& [key, pages] : sums) report.push_back({key.first, topology::Bytes{key.second}, pages});
   return report;
 }

@@ -49,6 +49,7 @@ std::string in_quotes(const std::vector<std::string>& words) {
 
 std::string listed_words(const std::vector<std::string>& words) {
   std::vector<std::string> parts;
+  parts.reserve(words.size());
   for (const std::string& word : words) parts.push_back("\"" + word + "\"");
   return listed(std::move(parts));
 }
@@ -106,7 +107,7 @@ std::string TableReader::required_text(std::string_view key) {
 }
 
 std::string TableReader::path(std::string_view key, bool required) {
-  const std::string value = text(key, "");
+  std::string value = text(key, "");
   if (impl_->keys) impl_->keys->back().required = required;
   const TomlNode* node = impl_->get(key);
   if (required && (!node || (node->kind == Kind::text && node->text.empty())))
@@ -242,6 +243,7 @@ Bytes TableReader::required_size(std::string_view key, Bytes min, Bytes max) {
 
 std::optional<Bytes> TableReader::size_or_auto(std::string_view key, const std::vector<Bytes>& allowed) {
   std::vector<std::string> words;
+  words.reserve(allowed.size() + 1);
   for (Bytes size : allowed) words.push_back(topology::to_string(size));
   const TomlNode* node = impl_->note(key, {.type = "string", .choices = words, .or_auto = true});
   if (!node || is_auto(*node)) return {};

@@ -65,8 +65,8 @@ Line take_apart(const std::vector<std::string>& lines, unsigned number) {
           number,
           text,
           code,
-          has ? trimmed(code.substr(0, equals)) : std::string_view(code.data(), 0),
-          has ? trimmed(code.substr(equals + 1)) : std::string_view(code.data(), 0),
+          has ? trimmed(code.substr(0, equals)) : code.substr(0, 0),
+          has ? trimmed(code.substr(equals + 1)) : code.substr(0, 0),
           has};
 }
 

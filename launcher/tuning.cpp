@@ -40,7 +40,7 @@ void find(const topology::Sysfs& sysfs, const std::string& done, std::string_vie
   const std::string directory = done + std::string(rest.substr(0, begin));
   for (const std::string& name : sysfs.list(directory))
     if (matches(name, rest.substr(begin + 1, end - begin - 1)))
-      find(sysfs, directory + "/" + name, rest.substr(end), found);
+      find(sysfs, fmt::format("{}/{}", directory, name), rest.substr(end), found);
 }
 
 std::vector<std::string> files_of(const Audit& audit, std::string_view pattern) {
@@ -128,7 +128,7 @@ void plan_setting(const Audit& audit, const Setting& setting, Tuning& tuning) {
 // An interrupt that some driver listens to, and that is not of a device which a VM has.
 bool is_somebodys(const Audit& audit, const std::string& directory) {
   for (const std::string& name : audit.sysfs().list(directory))
-    if (audit.sysfs().is_directory(directory + "/" + name)) return !name.starts_with("vfio");
+    if (audit.sysfs().is_directory(fmt::format("{}/{}", directory, name))) return !name.starts_with("vfio");
   return false;
 }
 

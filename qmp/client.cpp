@@ -60,8 +60,14 @@ struct Client::Impl {
   bool wait(Socket::wait_type what, const Deadline& deadline);
   void dispatch();
   void take(Greeting& message);
-  void take(Reply& message) { take_answer(message.id, std::move(message)); }
-  void take(Failure& message) { take_answer(message.id == 0 ? waiting_for : message.id, std::move(message)); }
+  void take(Reply& message) {
+    const std::uint64_t id = message.id;
+    take_answer(id, std::move(message));
+  }
+  void take(Failure& message) {
+    const std::uint64_t id = message.id == 0 ? waiting_for : message.id;
+    take_answer(id, std::move(message));
+  }
   void take(Event& message);
   void take_answer(std::uint64_t id, std::variant<Reply, Failure> message);
   void check_open() const;

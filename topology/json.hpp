@@ -46,7 +46,7 @@ concept Sequence = requires(T t) {
 template <class T>
 boost::json::value write(const T& value) {
   using boost::describe::describe_members;
-  if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string>) {
+  if constexpr (std::is_integral_v<T> || std::is_same_v<T, std::string>) {
     return boost::json::value(value);
   } else if constexpr (std::is_same_v<T, CpuSet> || std::is_same_v<T, Bytes>) {
     if constexpr (std::is_same_v<T, CpuSet>)
@@ -55,8 +55,6 @@ boost::json::value write(const T& value) {
       return boost::json::value(to_string(value));
   } else if constexpr (std::is_enum_v<T>) {
     return boost::json::value(boost::describe::enum_to_string(value, "?"));
-  } else if constexpr (std::is_integral_v<T>) {
-    return boost::json::value(value);
   } else if constexpr (detail::is_optional<T>::value) {
     return value ? write(*value) : boost::json::value(nullptr);
   } else if constexpr (detail::Sequence<T>) {

@@ -93,6 +93,7 @@ void check_memory(const View& view, Problems& problems) {
 
 void check_nodes(const View& view, Problems& problems) {
   std::vector<unsigned> known;
+  known.reserve(view.host.nodes.size());
   for (const Node& node : view.host.nodes) known.push_back(node.id);
   std::set<unsigned> seen;
   for (const unsigned id : view.request.nodes) {

@@ -23,6 +23,7 @@ bool host_has_room(const View& view, const PageKind& kind, const std::vector<uns
 std::vector<std::uint64_t> caps_of(const View& view, const std::vector<unsigned>& nodes, const PageKind& kind) {
   const std::uint64_t pages = granule(view, kind).count / kind.page.count;
   std::vector<std::uint64_t> caps;
+  caps.reserve(nodes.size());
   for (const unsigned node : nodes) caps.push_back(room_in_pages(view, node, kind) / pages);
   return caps;
 }
@@ -134,6 +135,7 @@ std::optional<Memory> memory_together(const View& view, const std::vector<unsign
   for (const PageKind& kind : page_kinds(view)) {
     const auto total = view.request.memory.count / kind.page.count;
     std::vector<std::uint64_t> caps;
+    caps.reserve(nodes.size());
     for (const unsigned node : nodes) caps.push_back(room_in_pages(view, node, kind));
     const auto shares = spread(total, caps);
     if (!shares) continue;
@@ -147,6 +149,7 @@ std::optional<Memory> memory_together(const View& view, const std::vector<unsign
 
 std::optional<Memory> memory_preferred(const View& view, const std::vector<unsigned>& nodes) {
   std::vector<unsigned> all;
+  all.reserve(view.host.nodes.size());
   for (const Node& node : view.host.nodes) all.push_back(node.id);
   for (const PageKind& kind : page_kinds(view)) {
     if (!host_has_room(view, kind, all)) continue;

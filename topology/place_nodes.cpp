@@ -188,8 +188,10 @@ std::optional<Choice> on_listed_nodes(const View& view, const CoreNeed& need, bo
   const auto with_cpus = candidates(view);
   auto choice = with_cpus.empty() ? std::nullopt : on_all_of(view, need, with_cpus, false);
   if (with_cpus.empty())  // memory-only nodes: the nearest CPUs serve them
-    for (const unsigned node : by_distance(view, wanted, view.cpu_nodes))
-      if ((choice = on_one_node(view, need, {node}, false))) break;
+    for (const unsigned node : by_distance(view, wanted, view.cpu_nodes)) {
+      choice = on_one_node(view, need, {node}, false);
+      if (choice) break;
+    }
   if (!choice) return std::nullopt;
   if (with_memory) {
     auto memory = memory_over(view, wanted);
@@ -216,8 +218,8 @@ std::optional<Choice> search(const View& view, bool with_memory) {
   }
   for (const CoreNeed& need : needs) {
     if (choice || listed) break;
-    if ((choice = on_fewest_nodes(view, need, nodes, with_memory)))
-      choice->notes.push_back(why_several(view, *choice, with_memory));
+    choice = on_fewest_nodes(view, need, nodes, with_memory);
+    if (choice) choice->notes.push_back(why_several(view, *choice, with_memory));
   }
   if (choice && choice->need.kind && view.request.kind == CpuKindChoice::automatic &&
       *choice->need.kind != view.kinds.front())
@@ -227,6 +229,7 @@ std::optional<Choice> search(const View& view, bool with_memory) {
 
 std::vector<unsigned> nodes_of(const Choice& choice) {
   std::vector<unsigned> nodes;
+  nodes.reserve(choice.shares.size());
   for (const Share& share : choice.shares) nodes.push_back(share.node);
   return nodes;
 }

@@ -13,8 +13,8 @@ namespace {
 std::string joined(const std::vector<int>& fds) { return fmt::format("{}", fmt::join(fds, ":")); }
 
 std::vector<int> take(DeviceContext& context, unsigned queues, const std::string& what) {
-  std::vector<int> fds;
-  for (unsigned i = 0; i < queues; ++i) fds.push_back(context.fds.take(what));
+  std::vector<int> fds(queues);
+  for (int& fd : fds) fd = context.fds.take(what);
   return fds;
 }
 

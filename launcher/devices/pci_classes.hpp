@@ -19,6 +19,7 @@ inline constexpr std::array<std::pair<std::string_view, std::string_view>, 7> pc
 
 inline std::vector<std::string> pci_class_names() {
   std::vector<std::string> names;
+  names.reserve(pci_classes.size());
   for (const auto& [name, prefix] : pci_classes) names.emplace_back(name);
   return names;
 }

@@ -25,7 +25,7 @@ std::string read_address(TableReader& table, std::string_view key) {
 
 // An address, or the name of a network interface.
 std::string read_physical(TableReader& table) {
-  const std::string text = table.text("vf_of", "");
+  std::string text = table.text("vf_of", "");
   if (text.empty()) return {};
   if (const auto address = pci_function_address(text)) return *address;
   constexpr std::size_t longest = 15;  // IFNAMSIZ without its zero byte

@@ -41,6 +41,7 @@ bool is_port(const std::string& text) {
 
 std::string ports_text(const std::vector<Usb::Found>& found) {
   std::vector<std::string> ports;
+  ports.reserve(found.size());
   for (const Usb::Found& one : found) ports.push_back(one.port);
   return fmt::format("{}", fmt::join(ports, ", "));
 }
