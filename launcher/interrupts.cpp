@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <sstream>
 #include <utility>
 
@@ -12,7 +11,7 @@ namespace launcher {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr std::array<std::chrono::seconds, 5> looks = {1s, 5s, 15s, 60s, 300s};
+constexpr InterruptWatch::Clock::duration first_look = 1s, last_look = 600s;
 
 topology::CpuSet actual_cpus(const topology::Sysfs& sysfs, unsigned number) {
   for (const char* file : {"effective_affinity_list", "smp_affinity_list"}) {
@@ -43,23 +42,23 @@ std::vector<Interrupt> interrupts_of(const std::vector<PassedFunction>& function
 }
 
 InterruptWatch::InterruptWatch(std::vector<PassedFunction> functions, Host& host, topology::Sysfs sysfs)
-    : functions_(std::move(functions)), host_(host), sysfs_(std::move(sysfs)), next_(looks.size()) {
+    : functions_(std::move(functions)), host_(host), sysfs_(std::move(sysfs)) {
   std::erase_if(functions_, [](const PassedFunction& one) { return one.cpus.empty(); });
 }
 
 void InterruptWatch::begin(Clock::time_point now) {
   begun_ = now;
-  next_ = functions_.empty() ? looks.size() : 0;
+  next_ = first_look;
 }
 
 std::optional<InterruptWatch::Clock::time_point> InterruptWatch::due() const {
-  if (next_ >= looks.size()) return std::nullopt;
-  return begun_ + looks[next_];
+  if (functions_.empty() || !next_ || *next_ > last_look) return std::nullopt;
+  return begun_ + *next_;
 }
 
 void InterruptWatch::look(Clock::time_point now) {
   if (!due() || now < *due()) return;
-  ++next_;
+  *next_ += *next_ / 2;
   for (const Interrupt& one : interrupts_of(functions_, sysfs_)) host_.set_interrupt_cpus(one.number, one.wanted);
 }
 

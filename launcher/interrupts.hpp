@@ -28,8 +28,8 @@ struct Interrupt {
 };
 std::vector<Interrupt> interrupts_of(const std::vector<PassedFunction>& functions, const topology::Sysfs& sysfs);
 
-// A guest enables a device's interrupts when its driver starts, seconds after its first instruction, and nobody is told:
-// so a few looks, each later than the one before, and again after each reset.
+// A guest enables a device's interrupts when its driver starts, seconds or minutes after its first instruction, and nobody is
+// told: so a few looks in the first ten minutes, each half as late again as the one before, and again after each reset.
 class InterruptWatch {
  public:
   using Clock = std::chrono::steady_clock;
@@ -43,7 +43,7 @@ class InterruptWatch {
   Host& host_;
   topology::Sysfs sysfs_;
   Clock::time_point begun_;
-  std::size_t next_;
+  std::optional<Clock::duration> next_;  // look, counted from begun_; nullopt: not begun
 };
 
 }  // namespace launcher
