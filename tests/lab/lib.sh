@@ -13,7 +13,7 @@ finish() {
     local status=$?
     trap - EXIT
     tidy
-    if [ "$status" = 77 ]; then exit 77; fi
+    case $status in 77 | 125) exit "$status" ;; esac
     [ "$status" = 0 ] || [ "$failed" != 0 ] || echo "ended by an error, status $status"
     echo "$passed checks held, $failed did not"
     [ "$failed" = 0 ] && [ "$passed" -gt 0 ] || exit 1
@@ -35,9 +35,13 @@ not_ok() {
 
 # check DESCRIPTION COMMAND...: the command's output is shown only when it fails
 check() {
-    local description=$1 output
+    local description=$1 output status=0
     shift
-    if output=$("$@" 2>&1); then
+    output=$("$@" 2>&1) || status=$?
+    if [ "$status" = 125 ]; then # hang() in there
+        printf '%s\n' "$output"
+        exit 125
+    elif [ "$status" = 0 ]; then
         ok "$description"
     else
         not_ok "$description"
