@@ -89,10 +89,10 @@ whole >base
 check "tune latency --for a, on CPUs $cpus" eval "vmrun host tune latency --for a --json >tuned.json"
 stay=$(jq -r '.passed_over[]' tuned.json | sed 's/ stays.*//')
 fact "interrupts" "$(jq '[.changes[] | select(.setting == "stray-irqs")] | length' tuned.json) may no more go to $cpus, $(wc -w <<<"$stay") the kernel keeps"
-! fault moved || cat /sys/devices/system/cpu/online >"$(jq -r '[.changes[] | select(.setting == "stray-irqs") | .path] | first' tuned.json)"
 wrong=
 for file in $(jq -r '.changes[] | select(.setting == "stray-irqs") | .path' tuned.json); do
     grep -qxF "$file" <<<"$stay" && continue
+    ! fault moved || cat /sys/devices/system/cpu/online >"$file"
     for cpu in $(cpu_list "$cpus"); do ! inside "$cpu" "$(cat "$file")" || wrong+="$file: $(cat "$file"); "; done
 done
 equal "interrupts that may go there" "" "$wrong"
