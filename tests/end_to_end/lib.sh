@@ -208,10 +208,12 @@ is_down() { [ "$(cat "/sys/class/net/$1/operstate")" = down ]; }
 
 # --- the end ---
 
+at_end=() # commands of a test, for what else is to be put back
 clean_up() {
-    local status=$? line pid bridge
+    local status=$? line pid bridge command
     trap - EXIT
     set +e
+    for command in "${at_end[@]}"; do eval "$command"; done
     while read -r line; do # only ours, by pid
         pid=${line%% *}
         kill -KILL "${pid#/proc/}" 2>/dev/null

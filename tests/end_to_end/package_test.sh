@@ -21,14 +21,7 @@ hasnt "nothing of a build machine in it" "$(dpkg-deb -p "$deb" >/dev/null 2>&1; 
 
 if dpkg-query -W vmrun >/dev/null 2>&1 || [ -e /usr/bin/vmrun ]; then skip "vmrun is installed on this machine; it stays as it is"; fi
 check "dpkg installs it" dpkg -i "$deb"
-remove_it() {
-    local status=$?
-    set +e
-    dpkg -P vmrun >/dev/null 2>&1
-    (exit "$status")
-    clean_up
-}
-trap remove_it EXIT
+at_end+=('dpkg -P vmrun >/dev/null 2>&1') # also after what fails
 run_code /usr/bin/vmrun --version
 is "the installed one runs" "$code" 0
 printf '[cpu]\ncount = 1\nmodel = "qemu64"\n[memory]\nsize = "64M"\n[boot]\nfirmware = "%s"\n' "$rom" >"$work/small.toml"
@@ -51,6 +44,5 @@ if command -v bash >/dev/null; then
     check "the completion loads" bash -c 'source /usr/share/bash-completion/completions/vmrun && complete -p vmrun >/dev/null'
 fi
 check "dpkg removes it" dpkg -P vmrun
-trap clean_up EXIT
 check "nothing of it is left" test ! -e /usr/bin/vmrun -a ! -e /usr/share/vmrun
 finish

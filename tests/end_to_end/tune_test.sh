@@ -65,7 +65,7 @@ put_right() {
     tac "$work/found" | while IFS=$'\t' read -r path value; do echo "$value" >"$path" || true; done
     : >"$work/found"
 }
-trap 'status=$?; trap - EXIT; put_right; (exit $status); clean_up' EXIT
+at_end+=(put_right)
 spoil /sys/kernel/mm/transparent_hugepage/enabled never
 spoil /sys/kernel/mm/ksm/run 1
 spoil /proc/sys/vm/zone_reclaim_mode 1
