@@ -61,9 +61,10 @@ equal() {
     fi
 }
 
-# knob NAME ASKED SEEN [WHERE]: a row of the table of knobs; a failure when it was not seen as it was asked for
+# knob NAME ASKED SEEN [WHERE]: a row of the table of knobs; a failure when it was not seen as it was asked for. ASKED may be empty:
+# then nothing may be seen, and the table says none of both.
 knob() {
-    set -- "$1" "${2:-none}" "${3:-none}" "${4:-}"
+    if [ -n "$2" ]; then set -- "$1" "$2" "$3" "${4:-}"; else set -- "$1" none "${3:-none}" "${4:-}"; fi
     printf 'KNOB\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4"
     equal "knob $1${4:+ ($4)}" "$2" "$3" || true
 }

@@ -57,8 +57,8 @@ if check "the guest is ready" boot_wait v.log "${keeper[v]}"; then
     guest_says v "nvme0n1 bytes=16777216 "
     guest_says v "disk nvme0n1 write and read ok"
     guest_says v "pci .* class=0x010802 driver=nvme node=1"
-    # The second look is five seconds after the start; a guest here needs longer than that to get to its driver. The kernel moves some
-    # interrupts only when they next fire: one that is elsewhere must have been silent since its mask was the VM's.
+    # vmrun's looks get rarer, and a guest here is slow to get to its driver. The kernel moves some interrupts only when they next fire:
+    # one that is elsewhere must have been silent since its mask was the VM's.
     fired() { awk -v irq="$1:" '$1 == irq { for (i = 2; $i ~ /^[0-9]+$/; ++i) sum += $i; print sum }' /proc/interrupts; }
     declare -A count
     on_vm() { # the vCPUs of node 1 are the last two
