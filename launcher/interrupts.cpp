@@ -52,13 +52,13 @@ void InterruptWatch::begin(Clock::time_point now) {
 }
 
 std::optional<InterruptWatch::Clock::time_point> InterruptWatch::due() const {
-  if (functions_.empty() || !next_ || *next_ > last_look) return std::nullopt;
-  return begun_ + *next_;
+  if (functions_.empty() || next_ > last_look) return std::nullopt;
+  return begun_ + next_;
 }
 
 void InterruptWatch::look(Clock::time_point now) {
   if (!due() || now < *due()) return;
-  *next_ += *next_ / 2;
+  next_ += next_ / 2;
   for (const Interrupt& one : interrupts_of(functions_, sysfs_)) host_.set_interrupt_cpus(one.number, one.wanted);
 }
 

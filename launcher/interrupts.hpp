@@ -43,7 +43,7 @@ class InterruptWatch {
   Host& host_;
   topology::Sysfs sysfs_;
   Clock::time_point begun_;
-  std::optional<Clock::duration> next_;  // look, counted from begun_; nullopt: not begun
+  Clock::duration next_ = Clock::duration::max();  // look, counted from begun_; max: not begun
 };
 
 }  // namespace launcher
