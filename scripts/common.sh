@@ -60,6 +60,14 @@ lock() {
     flock "$fd"
 }
 
+# build_vmrun: build/vmrun of the sources as they are; installs first what that needs. False when it cannot.
+build_vmrun() (
+    "$ROOT/scripts/deps" build && lock build || exit
+    [ -e "$ROOT/build/build.ninja" ] ||
+        cmake -S "$ROOT" -B "$ROOT/build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBUILD_TESTING=OFF || exit
+    cmake --build "$ROOT/build" --target vmrun
+)
+
 # mirror_of SUITE: where this machine gets SUITE of Debian from, as its own apt says, whatever format its sources have.
 # Other releases are taken from the same place as this one's. VMRUN_DEBIAN_MIRROR and VMRUN_SECURITY_MIRROR override.
 mirror_of() {

@@ -165,7 +165,6 @@ fault() { [ "${LAB_FAULT:-}" = "$1" ] && echo "        fault planted: $1" >&2; }
 # begin: what the tests of vmrun start with
 begin() {
     local module
-    command -v vmrun >/dev/null || die "no vmrun in this lab (build it, or set VMRUN_BINARY)"
     for module in kvm_amd vhost_net tun bridge; do modprobe "$module" || die "no module $module"; done
     ip link add br0 address 52:54:00:00:09:01 type bridge # a given address: else it is that of a port
     ip address add 10.9.0.1/24 dev br0
