@@ -11,8 +11,6 @@ namespace launcher {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr InterruptWatch::Clock::duration first_look = 1s, last_look = 600s;
-
 topology::CpuSet actual_cpus(const topology::Sysfs& sysfs, unsigned number) {
   for (const char* file : {"effective_affinity_list", "smp_affinity_list"}) {
     const auto text = sysfs.read(fmt::format("/proc/irq/{}/{}", number, file));
@@ -42,23 +40,12 @@ std::vector<Interrupt> interrupts_of(const std::vector<PassedFunction>& function
 }
 
 InterruptWatch::InterruptWatch(std::vector<PassedFunction> functions, Host& host, topology::Sysfs sysfs)
-    : functions_(std::move(functions)), host_(host), sysfs_(std::move(sysfs)) {
+    : functions_(std::move(functions)), host_(host), sysfs_(std::move(sysfs)), looks_(1s, 600s) {
   std::erase_if(functions_, [](const PassedFunction& one) { return one.cpus.empty(); });
 }
 
-void InterruptWatch::begin(Clock::time_point now) {
-  begun_ = now;
-  next_ = first_look;
-}
-
-std::optional<InterruptWatch::Clock::time_point> InterruptWatch::due() const {
-  if (functions_.empty() || next_ > last_look) return std::nullopt;
-  return begun_ + next_;
-}
-
 void InterruptWatch::look(Clock::time_point now) {
-  if (!due() || now < *due()) return;
-  next_ += next_ / 2;
+  if (!looks_.take(now)) return;
   for (const Interrupt& one : interrupts_of(functions_, sysfs_)) host_.set_interrupt_cpus(one.number, one.wanted);
 }
 

@@ -2,13 +2,13 @@
 // undo, for the kernel frees such an interrupt, and its affinity with it, when the guest or its end lets go of the device.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "launcher/host.hpp"
+#include "launcher/looks.hpp"
 #include "topology/cpu_set.hpp"
 #include "topology/sysfs.hpp"
 
@@ -32,18 +32,19 @@ std::vector<Interrupt> interrupts_of(const std::vector<PassedFunction>& function
 // told: so a few looks in the first ten minutes, each half as late again as the one before, and again after each reset.
 class InterruptWatch {
  public:
-  using Clock = std::chrono::steady_clock;
+  using Clock = Looks::Clock;
   InterruptWatch(std::vector<PassedFunction> functions, Host& host, topology::Sysfs sysfs = topology::Sysfs{});
-  void begin(Clock::time_point now);
-  std::optional<Clock::time_point> due() const;  // of the next look; nullopt: none
-  void look(Clock::time_point now);              // if it is due
+  void begin(Clock::time_point now) {
+    if (!functions_.empty()) looks_.begin(now);
+  }
+  std::optional<Clock::time_point> due() const { return looks_.due(); }
+  void look(Clock::time_point now);  // if it is due
 
  private:
   std::vector<PassedFunction> functions_;
   Host& host_;
   topology::Sysfs sysfs_;
-  Clock::time_point begun_;
-  Clock::duration next_ = Clock::duration::max();  // look, counted from begun_; max: not begun
+  Looks looks_;
 };
 
 }  // namespace launcher

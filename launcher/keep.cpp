@@ -23,6 +23,8 @@
 #include <vector>
 
 #include "launcher/interrupts.hpp"
+#include "launcher/looks.hpp"
+#include "launcher/pin.hpp"
 #include "launcher/stop_ladder.hpp"
 #include "launcher/terminal.hpp"
 #include "qmp/commands.hpp"
@@ -53,6 +55,7 @@ class Keeper {
  public:
   Keeper(RunningVm& vm, Host& host, const KeepOptions& options)
       : vm_(vm),
+        host_(host),
         options_(options),
         interrupts_(vm.plan.functions, host),
         out_(options.console, STDOUT_FILENO),
@@ -60,6 +63,7 @@ class Keeper {
         watchdog_(watchdog_period()) {
     if (watchdog_) next_watchdog_ = Clock::now();
     interrupts_.begin(Clock::now());
+    late_threads_.begin(Clock::now());
   }
 
   Ended wait() {
@@ -105,7 +109,19 @@ class Keeper {
     }
     if (ladder_) climb();
     interrupts_.look(Clock::now());
+    look_for_late_threads();
     feed_watchdog();
+  }
+
+  void look_for_late_threads() {
+    if (!late_threads_.take(Clock::now())) return;
+    const std::size_t known = vm_.state.threads.size();
+    try {
+      if (pin_recovery_thread(vm_.plan, vm_.qemu, host_, vm_.state.threads)) late_threads_.end();
+      if (vm_.state.threads.size() != known) vm_.dir.write_state(vm_.state);
+    } catch (const std::exception&) {
+      // the guest runs; `vmrun show` tells where the thread is
+    }
   }
 
   // The guest goes on without what it served; QEMU ends with it by itself.
@@ -123,7 +139,8 @@ class Keeper {
     Clock::time_point due = Clock::time_point::max();
     if (ladder_) due = ladder_->due();
     if (next_watchdog_) due = std::min(due, *next_watchdog_);
-    if (const auto look = interrupts_.due()) due = std::min(due, *look);
+    for (const auto& look : {interrupts_.due(), late_threads_.due()})
+      if (look) due = std::min(due, *look);
     if (due == Clock::time_point::max()) return -1;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now()).count();
     return static_cast<int>(std::clamp<long long>(left, 0, 1'000'000));
@@ -238,8 +255,10 @@ class Keeper {
   int signals_fd_() const { return signals_.fd(); }
 
   RunningVm& vm_;
+  Host& host_;
   const KeepOptions& options_;
   InterruptWatch interrupts_;
+  Looks late_threads_{std::chrono::milliseconds(10), std::chrono::minutes(10)};
   Signals signals_;
   Relay out_, in_;
   std::optional<std::chrono::microseconds> watchdog_;

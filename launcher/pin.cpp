@@ -84,6 +84,26 @@ void join_group(const LaunchPlan& plan, pid_t thread, const topology::CpuSet& cp
   host.write_control(group + "/cgroup.threads", std::to_string(thread));
 }
 
+bool is_recovery(const Thread& thread) { return thread.name.starts_with("kvm-nx-lpage-re"); }
+
+// Those that are in no record yet.
+void pin_new_threads(const std::vector<Thread>& threads, const LaunchPlan& plan, Host& host,
+                     std::vector<ThreadRecord>& records) {
+  for (const Thread& thread : threads) {
+    const bool known = std::any_of(records.begin(), records.end(),
+                                   [&](const ThreadRecord& record) { return record.tid == thread.tid; });
+    if (known) continue;
+    const topology::CpuSet& cpus = thread.role == "vhost" ? plan.placement.vhost : plan.placement.emulator;
+    try {
+      if (thread.in_qemu) join_group(plan, thread.tid, cpus, true, host);
+      host.pin(thread.tid, cpus);
+      records.push_back({thread.tid, thread.role, cpus, 0});
+    } catch (const std::system_error&) {
+      // a worker that ended meanwhile
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known,
@@ -126,26 +146,22 @@ std::vector<Thread> threads_of(const std::vector<Helper>& helpers) {
 
 void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records) {
   if (!plan.pinned || plan.placement.emulator.empty()) return;
-  const auto is_recovery = [](const Thread& thread) { return thread.name.starts_with("kvm-nx-lpage-re"); };
   std::vector<Thread> threads;
   for (int attempt = 0; attempt < 5; ++attempt) {
     threads = threads_of(qemu, records, plan.accel == "kvm" && attempt == 4);
     if (plan.accel != "kvm" || std::any_of(threads.begin(), threads.end(), is_recovery)) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  for (const Thread& thread : threads) {
-    const bool known = std::any_of(records.begin(), records.end(),
-                                   [&](const ThreadRecord& record) { return record.tid == thread.tid; });
-    if (known) continue;
-    const topology::CpuSet& cpus = thread.role == "vhost" ? plan.placement.vhost : plan.placement.emulator;
-    try {
-      if (thread.in_qemu) join_group(plan, thread.tid, cpus, true, host);
-      host.pin(thread.tid, cpus);
-      records.push_back({thread.tid, thread.role, cpus, 0});
-    } catch (const std::system_error&) {
-      // a worker that ended meanwhile
-    }
-  }
+  pin_new_threads(threads, plan, host, records);
+}
+
+bool pin_recovery_thread(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
+                         std::vector<ThreadRecord>& records) {
+  if (!plan.pinned || plan.placement.emulator.empty() || plan.accel != "kvm") return true;
+  std::vector<Thread> threads = threads_of(qemu, records, true);
+  std::erase_if(threads, [](const Thread& thread) { return !is_recovery(thread); });
+  pin_new_threads(threads, plan, host, records);
+  return !threads.empty();
 }
 
 std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu,

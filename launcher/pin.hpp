@@ -27,6 +27,9 @@ void check_features(const LaunchPlan& plan, qmp::Client& monitor, std::chrono::m
 // emulator's CPUs, with what KVM runs for this VM outside of QEMU. Waits a few milliseconds for them under KVM.
 void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records);
 
+// On a busy host a vCPU's first run, and the recovery thread with it, comes later than that. True when there is nothing more to look for.
+bool pin_recovery_thread(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records);
+
 // The threads a VM has now, with their roles: those recorded, and late ones (workers, vhost) by where they are found.
 struct Thread {
   pid_t tid = 0;

@@ -262,6 +262,13 @@ json::object Machine::execute(const std::string& command, const json::object& ar
     if (!properties) return refusal("DeviceNotFound", "Device '" + name + "' not found");
     result = std::move(*properties);
   } else if (command == "cont") {
+    if (does("late-recovery")) {
+      const std::chrono::milliseconds after(std::stoi(behaviour_.at("late-recovery")));
+      std::thread([after] {
+        std::this_thread::sleep_for(after);
+        start_thread("kvm-nx-lpage-recovery");
+      }).detach();
+    }
     return change_run_state("running", "RESUME");
   } else if (command == "stop") {
     return change_run_state("paused", "STOP");

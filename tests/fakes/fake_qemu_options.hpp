@@ -41,6 +41,7 @@ Options read_options(const std::vector<std::string>& arguments);
 //   missing-vcpu shuffle-vcpus                   in query-cpus-fast: the last is missing; in reverse
 //   lacks=FEATURE                                a CPU feature that is filtered, whatever -cpu says
 //   ignore-powerdown ignore-quit ignore-term     answered (or received), but not done
+//   late-recovery=MS                             KVM's thread for huge pages comes this long after cont
 //   powerdown-ms=MS                              as --powerdown-ms
 using Behaviour = std::map<std::string, std::string>;
 Behaviour read_behaviour(const char* environment);  // nullptr: none. Throws std::runtime_error on an unknown word

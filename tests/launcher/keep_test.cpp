@@ -7,11 +7,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "launcher/pin.hpp"
 #include "launcher/read_spec.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
@@ -105,6 +108,32 @@ TEST_CASE("a guest that powers off by itself") {
   CHECK(!ended.stopped);
   CHECK(ended.left.empty());
   CHECK(run.said.empty());
+  CHECK(run.host.snapshot(run.base) == run.before);
+}
+
+TEST_CASE("KVM's own thread for huge pages goes to the emulator's CPUs, however late it comes") {
+  Running run("late-recovery=150");
+  const ProcessId qemu = run.vm->qemu;
+  std::promise<pid_t> found;
+  std::jthread guest([&found, qemu, begun = std::chrono::steady_clock::now()] {
+    std::vector<Thread> threads;
+    const auto named = [](const Thread& thread) { return thread.name == "kvm-nx-lpage-re"; };
+    const auto passed = [&] { return std::chrono::steady_clock::now() - begun; };
+    while (std::ranges::none_of(threads, named) && passed() < std::chrono::seconds(20)) {
+      std::this_thread::sleep_for(milliseconds(10));
+      threads = threads_of(qemu, {}, false);
+    }
+    const auto recovery = std::ranges::find_if(threads, named);
+    found.set_value(recovery == threads.end() ? 0 : recovery->tid);
+    std::this_thread::sleep_for(passed() + milliseconds(500));  // the next look is half as late again as the one before
+    kill(qemu.pid, SIGTERM);
+  });
+  run.keep_with({});
+  const pid_t recovery = found.get_future().get();
+  const std::vector<ThreadRecord>& records = run.vm->state.threads;
+  CHECK(std::ranges::count(records, recovery, &ThreadRecord::tid) == 1);
+  CHECK(records.back() == ThreadRecord{recovery, "emulator", run.vm->plan.placement.emulator, 0});
+  CHECK(run.host.pinned(recovery) == run.vm->plan.placement.emulator);
   CHECK(run.host.snapshot(run.base) == run.before);
 }
 
