@@ -51,7 +51,6 @@ class Host {
   virtual void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) = 0;
   virtual std::string vfio_node(const std::string& address, bool of_group) = 0;  // "/dev/vfio/12"
   virtual void probe_usb(const std::string& port) = 0;  // drivers for what has none; unplugged: fine
-  virtual bool set_interrupt_cpus(unsigned interrupt, const topology::CpuSet& cpus) = 0;  // false: gone, or refused
 
   virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
   virtual int make_unnamed(const std::string& directory) = 0;   // a new file that goes with its last fd (O_TMPFILE)
@@ -117,7 +116,6 @@ class LinuxHost final : public Host {
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
   std::string vfio_node(const std::string& address, bool of_group) override;
   void probe_usb(const std::string& port) override;
-  bool set_interrupt_cpus(unsigned interrupt, const topology::CpuSet& cpus) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int make_unnamed(const std::string& directory) override;
   void name_file(int fd, const std::string& path) override;

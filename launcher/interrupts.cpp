@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <sstream>
 #include <utility>
 
@@ -46,7 +47,13 @@ InterruptWatch::InterruptWatch(std::vector<PassedFunction> functions, Host& host
 
 void InterruptWatch::look(Clock::time_point now) {
   if (!looks_.take(now)) return;
-  for (const Interrupt& one : interrupts_of(functions_, sysfs_)) host_.set_interrupt_cpus(one.number, one.wanted);
+  for (const Interrupt& one : interrupts_of(functions_, sysfs_)) {
+    try {
+      host_.write_value(fmt::format("/proc/irq/{}/smp_affinity_list", one.number), one.wanted.to_string());
+    } catch (const std::exception&) {
+      continue;  // gone, or refused: `vmrun show` tells where it is
+    }
+  }
 }
 
 }  // namespace launcher

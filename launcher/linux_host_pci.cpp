@@ -103,12 +103,6 @@ void LinuxHost::probe_usb(const std::string& port) {
       write_or_throw("/sys/bus/usb/drivers_probe", name);
 }
 
-bool LinuxHost::set_interrupt_cpus(unsigned interrupt, const topology::CpuSet& cpus) {
-  const auto error =
-      topology::Sysfs{}.write(fmt::format("/proc/irq/{}/smp_affinity_list", interrupt), cpus.to_string() + "\n");
-  return !error;
-}
-
 std::optional<std::string> LinuxHost::read_value(const std::string& path) { return topology::Sysfs{}.read(path); }
 
 void LinuxHost::write_value(const std::string& path, const std::string& text) { write_or_throw(path, text); }

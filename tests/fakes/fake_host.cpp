@@ -363,12 +363,6 @@ void FakeHost::probe_usb(const std::string& port) {
   verb.done();
 }
 
-bool FakeHost::set_interrupt_cpus(unsigned interrupt, const CpuSet& cpus) {
-  Verb verb(*this, fmt::format("set_interrupt_cpus {} {}", interrupt, cpus.to_string()));
-  verb.done();
-  return true;
-}
-
 int FakeHost::open_file(const std::string& path, bool writable, bool direct) {
   Verb verb(*this, fmt::format("open_file {}{}", path, writable ? " rw" : ""));
   const int fd =

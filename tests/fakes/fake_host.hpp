@@ -100,7 +100,6 @@ class FakeHost final : public launcher::Host {
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
   std::string vfio_node(const std::string& address, bool of_group) override;
   void probe_usb(const std::string& port) override;
-  bool set_interrupt_cpus(unsigned interrupt, const topology::CpuSet& cpus) override;
   int open_file(const std::string& path, bool writable, bool direct) override;
   int make_unnamed(const std::string& directory) override;
   void name_file(int fd, const std::string& path) override;
