@@ -1,25 +1,14 @@
 // describe, inverse_of, perform and JSON of every step.
 #include "launcher/step.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <stdexcept>
-#include <system_error>
-#include <utility>
 
 #include "launcher/host.hpp"
-#include "launcher/qemu_args.hpp"
 #include "launcher/step_json.hpp"
 
 namespace launcher {
@@ -30,8 +19,6 @@ template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
 };
-
-std::string queues(std::size_t count) { return count == 1 ? "1 queue" : fmt::format("{} queues", count); }
 
 // The journal's word for each kind, in the variant's order.
 constexpr std::array<const char*, std::variant_size_v<Step>> kind_names = {
@@ -69,134 +56,9 @@ void perform_trim(const TrimPool& trim, Host& host, const OtherRaises& other_rai
   if (target < total) host.set_pool(trim.node, trim.page, target);
 }
 
-void hand_over(const std::vector<int>& numbers, const std::vector<int>& opened, Opened& all) {
-  for (std::size_t i = 0; i < numbers.size(); ++i) all.fds[numbers[i]] = opened.at(i);
-}
-
-void perform_make_tap(const MakeTap& tap, PerformContext& context) {
-  hand_over(tap.fds, context.host.make_tap(tap.name, tap.fds.size()), context.opened);
-  if (tap.mtu) context.host.set_mtu(tap.name, *tap.mtu);
-  if (!tap.bridge.empty()) context.host.join_bridge(tap.name, tap.bridge);
-  context.host.set_up(tap.name);
-}
-
-void perform_make_macvtap(const MakeMacvtap& tap, PerformContext& context) {
-  hand_over(tap.fds, context.host.make_macvtap(tap.name, tap.over, tap.mode, tap.mac, tap.fds.size()), context.opened);
-  if (tap.mtu) context.host.set_mtu(tap.name, *tap.mtu);
-  context.host.set_up(tap.name);
-}
-
-std::string rate_text(std::uint64_t bits) {
-  constexpr std::uint64_t kilo = 1000;
-  const char* unit = "";
-  for (const char* larger : {"k", "M", "G"})
-    if (bits % kilo == 0 && bits >= kilo) bits /= kilo, unit = larger;
-  return fmt::format("{} {}bit/s", bits, unit);
-}
-
-std::string describe_limit(const LimitRate& limit) {
-  std::string text = fmt::format("limit {}:", limit.interface);
-  if (limit.receive != 0) text += fmt::format(" the guest receives at most {}", rate_text(limit.receive));
-  if (limit.send != 0)
-    text += fmt::format("{} sends at most {}", limit.receive != 0 ? "," : " the guest", rate_text(limit.send));
-  return text;
-}
-
 void perform_open_file(const OpenFile& file, PerformContext& context, std::optional<unsigned> uid) {
   int& fd = context.opened.fds[file.fd] = context.host.open_file(file.path, file.writable, file.direct);
   if (file.reopened) fd = context.host.readable_copy(fd, uid);
-}
-
-void perform_pair(const Pair& pair, Opened& opened) {
-  std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    throw std::system_error(errno, std::generic_category(), "socketpair");
-  opened.fds[pair.fd] = ends[0];
-  opened.fds[pair.other] = ends[1];
-}
-
-// A child with nothing on stdin and its words in a log. `fds` are closed here afterwards: it has its own copies.
-ProcessId start(const ChildSpec& child, FdLayout fds, const std::string& log_file, PerformContext& context) {
-  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  const FdLayout given = fds;
-  fds[0] = null;
-  fds[1] = fds[2] = log;
-  const auto close_ours = [&] {
-    for (int fd : {null, log}) close(fd);
-    for (const auto& [number, fd] : given) close(fd);
-  };
-  try {
-    if (null < 0 || log < 0) throw std::system_error(errno, std::generic_category(), "open " + log_file);
-    const ProcessId process =
-        context.host.spawn(child, fds, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
-    close_ours();
-    return process;
-  } catch (...) {
-    close_ours();
-    throw;
-  }
-}
-
-std::string path_of(const MakeImage& image) { return (std::filesystem::path(image.directory) / image.name).string(); }
-
-void tell_progress(const MakeImage& image, int fd, const PerformContext& context) {
-  struct stat info {};
-  if (!context.progress || fstat(fd, &info) < 0) return;
-  const std::uint64_t written = static_cast<std::uint64_t>(info.st_blocks) * 512;
-  context.progress(fmt::format("making {}: {} of {}", image.name.empty() ? "an overlay" : path_of(image),
-                               to_string(topology::Bytes{written >> 20 << 20}), to_string(image.size)));
-}
-
-void perform_make_image(const MakeImage& image, PerformContext& context) {
-  const int fd = context.host.make_unnamed(image.directory);
-  context.opened.unnamed.push_back({fd, image.name.empty() ? "" : path_of(image)});
-  constexpr int childs = 3;
-  ChildSpec child;
-  child.argv = {image.qemu_img,
-                "create",
-                "-q",
-                "-f",
-                image.format,
-                "-o",
-                "preallocation=" + image.preallocation,
-                fmt::format("/dev/fd/{}", childs),
-                std::to_string(image.size.count)};
-  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) throw std::system_error(errno, std::generic_category(), "dup");
-  const ProcessId process = start(child, {{childs, copy}}, image.log, context);
-  const int code = context.host.wait_for(process, [&] { tell_progress(image, fd, context); });
-  if (context.progress) context.progress("");
-  if (code != 0) {
-    std::ifstream words(image.log, std::ios::binary);
-    throw std::runtime_error(fmt::format("{} ended with {}: {}", image.qemu_img, code,
-                                         std::string{std::istreambuf_iterator<char>(words), {}}));
-  }
-  context.opened.fds[image.fd] = context.host.open_file(fmt::format("/proc/self/fd/{}", fd), true, image.direct);
-}
-
-void perform_start_helper(const StartHelper& helper, PerformContext& context) {
-  FdLayout fds;
-  for (const auto& [number, planned] : helper.fds) {
-    const auto opened = context.opened.fds.extract(planned);
-    fds[number] = opened.mapped();
-  }
-  context.opened.helpers.push_back({helper.role, start(helper.child, std::move(fds), helper.log, context)});
-}
-
-void perform_start(const StartQemu& qemu, PerformContext& context) {
-  std::array<int, 2> pair{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0) {
-    throw std::system_error(errno, std::generic_category(), "socketpair");
-  }
-  context.opened.monitor = pair[0];
-  FdLayout fds = std::exchange(context.opened.fds, {});
-  fds[qemu.monitor_fd] = pair[1];
-  ChildSpec child = qemu.child;
-  if (!child.private_dev.empty())
-    child.private_nodes.insert(child.private_nodes.end(), context.opened.device_nodes.begin(),
-                               context.opened.device_nodes.end());
-  context.opened.qemu = start(child, std::move(fds), qemu.log, context);
 }
 
 void perform_write(const WriteControl& control, Host& host) {
@@ -236,26 +98,6 @@ std::string describe(const Step& step) {
             return fmt::format("trim node {}'s pool of {} pages by {}, not below {}", s.node, to_string(s.page),
                                s.pages, s.floor);
           },
-          [](const MakeTap& s) {
-            std::string text = fmt::format("make tap {} with {}", s.name, queues(s.fds.size()));
-            if (s.mtu) text += fmt::format(", MTU {}", *s.mtu);
-            if (!s.bridge.empty()) text += fmt::format(", on bridge {}", s.bridge);
-            return text;
-          },
-          [](const OpenTap& s) { return fmt::format("open tap {} with {}", s.name, queues(s.fds.size())); },
-          [](const DropTap& s) { return fmt::format("let tap {} go with its last fd", s.name); },
-          [](const MakeMacvtap& s) {
-            std::string text = fmt::format("make macvtap {} over {}, mode {}, {}, address {}", s.name, s.over, s.mode,
-                                           queues(s.fds.size()), s.mac);
-            if (s.mtu) text += fmt::format(", MTU {}", *s.mtu);
-            return text;
-          },
-          [](const DropMacvtap& s) { return fmt::format("remove macvtap {}", s.name); },
-          [](const LimitRate& s) { return describe_limit(s); },
-          [](const OpenVhost& s) {
-            return fmt::format("open /dev/vhost-net {}",
-                               s.fds.size() == 1 ? "once" : fmt::format("{} times", s.fds.size()));
-          },
           [](const OpenFile& s) {
             return fmt::format("open {} {}", s.path, s.writable ? "for reading and writing" : "read-only");
           },
@@ -266,31 +108,9 @@ std::string describe(const Step& step) {
           [](const CopyOnce& s) { return fmt::format("copy {} to {}, unless it is there", s.from, s.to); },
           [](const GiveFile& s) { return fmt::format("give {} to uid {} while the VM lives", s.path, s.uid); },
           [](const TakeFileBack& s) { return fmt::format("give {} back to uid {}", s.path, s.uid); },
-          [](const MakeImage& s) {
-            if (s.name.empty()) return fmt::format("make an overlay without a name in {}", s.directory);
-            return fmt::format("make {} ({}, {}, preallocation {})", path_of(s), s.format, to_string(s.size),
-                               s.preallocation);
-          },
           [](const Listen& s) { return fmt::format("listen on {}", s.path); },
           [](const HoldPath& s) { return fmt::format("find {}", s.path); },
           [](const MakeDirectory& s) { return fmt::format("make directory {} for QEMU", s.path); },
-          [](const Pair&) { return std::string("make a pair of connected sockets"); },
-          [](const StartHelper& s) {
-            std::string text = "start " + s.role;
-            if (!s.child.affinity.empty()) text += fmt::format(" on CPUs {}", s.child.affinity.to_string());
-            return text;
-          },
-          [](const StartQemu& s) {
-            std::string text = "start QEMU paused";
-            if (s.child.uid) text += fmt::format(" as uid {}", *s.child.uid);
-            if (!s.child.affinity.empty()) text += fmt::format(" on CPUs {}", s.child.affinity.to_string());
-            if (!s.child.private_nodes.empty())
-              text += fmt::format(", with {} of its own", fmt::join(s.child.private_nodes, " and "));
-            return text;
-          },
-          [](const EndProcess& s) {
-            return s.process.pid == 0 ? std::string("end QEMU") : fmt::format("end process {}", s.process.pid);
-          },
           [](const MakeGroup& s) {
             return fmt::format("make group {}{}", s.path, s.shared ? " if it is not there" : "");
           },
@@ -298,6 +118,8 @@ std::string describe(const Step& step) {
             return fmt::format("remove group {}{}", s.path, s.shared ? " if it is empty" : "");
           },
           [](const WriteControl& s) { return fmt::format("write {} to {}", s.text, s.path); },
+          [](const NetStep auto& s) { return describe(s); },
+          [](const ProcessStep auto& s) { return describe(s); },
           [](const PciStep auto& s) { return describe(s); },
           [](const SettingStep auto& s) { return describe(s); },
           [](const IsolationStep auto& s) { return describe(s); },
@@ -389,20 +211,7 @@ void perform(const Step& step, PerformContext& context) {
       Overloaded{
           [&](const RaisePool& s) { perform_raise(s, context.host); },
           [&](const TrimPool& s) { perform_trim(s, context.host, context.other_raises); },
-          [&](const MakeTap& s) { perform_make_tap(s, context); },
-          [&](const OpenTap& s) {
-            hand_over(s.fds, context.host.open_tap(s.name, s.fds.size(), s.multi_queue), context.opened);
-          },
-          [&](const DropTap& s) { context.host.drop_tap(s.name); },
-          [&](const MakeMacvtap& s) { perform_make_macvtap(s, context); },
-          [&](const DropMacvtap& s) { context.host.drop_macvtap(s.name, s.mac); },
-          // what goes out through a tap is what the guest receives
-          [&](const LimitRate& s) { context.host.limit_rate(s.interface, s.receive, s.send); },
-          [&](const OpenVhost& s) {
-            for (int fd : s.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
-          },
           [&](const OpenFile& s) { perform_open_file(s, context, context.uid); },
-          [&](const MakeImage& s) { perform_make_image(s, context); },
           [&](const Listen& s) { perform_listen(s, context); },
           [&](const HoldPath& s) { context.opened.fds[s.fd] = context.host.hold_path(s.path); },
           [&](const MakeDirectory& s) { context.opened.fds[s.fd] = context.host.make_directory(s.path, context.uid); },
@@ -411,13 +220,11 @@ void perform(const Step& step, PerformContext& context) {
           [&](const CopyOnce& s) { context.host.copy_once(s.from, s.to); },
           [&](const GiveFile& s) { context.host.give_file(s.path, s.uid, s.gid); },
           [&](const TakeFileBack& s) { context.host.give_file(s.path, s.uid, s.gid); },
-          [&](const Pair& s) { perform_pair(s, context.opened); },
-          [&](const StartHelper& s) { perform_start_helper(s, context); },
-          [&](const StartQemu& s) { perform_start(s, context); },
-          [&](const EndProcess& s) { context.host.end_process(s.process); },
           [&](const MakeGroup& s) { context.host.make_group(s.path, s.shared); },
           [&](const RemoveGroup& s) { context.host.remove_group(s.path, s.shared); },
           [&](const WriteControl& s) { perform_write(s, context.host); },
+          [&](const NetStep auto& s) { perform(s, context); },
+          [&](const ProcessStep auto& s) { perform(s, context); },
           [&](const PciStep auto& s) { perform(s, context); },
           [&](const SettingStep auto& s) { perform(s, context); },
           [&](const IsolationStep auto& s) { perform(s, context); },

@@ -15,7 +15,9 @@
 
 #include "launcher/process.hpp"
 #include "launcher/step_isolate.hpp"
+#include "launcher/step_net.hpp"
 #include "launcher/step_pci.hpp"
+#include "launcher/step_process.hpp"
 #include "launcher/step_setting.hpp"
 #include "topology/bytes.hpp"
 
@@ -37,49 +39,6 @@ struct TrimPool {
   std::uint64_t floor = 0;
   friend bool operator==(const TrimPool&, const TrimPool&) = default;
 };
-// A multiqueue tap that lives as long as its fds (not persistent: the kernel removes it with its last fd).
-struct MakeTap {
-  std::string name;
-  std::string bridge;  // "": none
-  std::optional<unsigned> mtu;
-  std::vector<int> fds;  // child's numbers, one per queue
-  friend bool operator==(const MakeTap&, const MakeTap&) = default;
-};
-struct OpenTap {  // somebody else's persistent tap: opened, never changed
-  std::string name;
-  bool multi_queue = false;
-  std::vector<int> fds;
-  friend bool operator==(const OpenTap&, const OpenTap&) = default;
-};
-struct DropTap {
-  std::string name;
-  friend bool operator==(const DropTap&, const DropTap&) = default;
-};
-// A macvtap over an interface, and its queues. It is no child of its fds: DropMacvtap ends it.
-struct MakeMacvtap {
-  std::string name;
-  std::string over;  // "eth0"
-  std::string mode;  // "bridge", "private", "vepa", "passthru"
-  std::string mac;   // the guest's, too: the kernel hands over only packets to it
-  std::optional<unsigned> mtu;
-  std::vector<int> fds;  // child's numbers, one per queue
-  friend bool operator==(const MakeMacvtap&, const MakeMacvtap&) = default;
-};
-struct DropMacvtap {  // only one with that MAC is ours
-  std::string name;
-  std::string mac;
-  friend bool operator==(const DropMacvtap&, const DropMacvtap&) = default;
-};
-struct LimitRate {  // of an interface that vmrun made, with which the limit goes; bits a second, 0: none
-  std::string interface;
-  std::uint64_t receive = 0;  // what the guest receives
-  std::uint64_t send = 0;     // what it sends
-  friend bool operator==(const LimitRate&, const LimitRate&) = default;
-};
-struct OpenVhost {  // /dev/vhost-net, one fd per queue
-  std::vector<int> fds;
-  friend bool operator==(const OpenVhost&, const OpenVhost&) = default;
-};
 struct OpenFile {  // images (fdset), kernel, initrd, firmware, /dev/kvm
   std::string path;
   bool writable = false;
@@ -88,20 +47,6 @@ struct OpenFile {  // images (fdset), kernel, initrd, firmware, /dev/kvm
   int fd = -1;
   bool direct = false;  // O_DIRECT: from 9.1 QEMU takes an fd of a set only if that flag is as it wants it
   friend bool operator==(const OpenFile&, const OpenFile&) = default;
-};
-// A new image in a file that has no name, so that it goes with its last fd, whatever becomes of us: an overlay never gets
-// one, a disk.create image its own when the guest is about to run. Written by qemu-img, opened for QEMU.
-struct MakeImage {
-  std::string directory;
-  std::string name;  // within it; "": an overlay
-  std::string format;
-  topology::Bytes size;
-  std::string preallocation;  // as qemu-img's
-  std::string qemu_img;
-  std::string log;  // its stdout and stderr
-  int fd = -1;
-  bool direct = false;  // as in OpenFile
-  friend bool operator==(const MakeImage&, const MakeImage&) = default;
 };
 struct Listen {  // a unix socket bound and listening before QEMU exists; it lies in the VM's
                  // directory and goes with it
@@ -119,11 +64,6 @@ struct MakeDirectory {  // of QEMU's user, in the VM's own, with which it goes; 
   std::string path;
   int fd = -1;
   friend bool operator==(const MakeDirectory&, const MakeDirectory&) = default;
-};
-struct Pair {  // a connected pair of unix stream sockets, one end each for two processes
-  int fd = -1;
-  int other = -1;
-  friend bool operator==(const Pair&, const Pair&) = default;
 };
 struct OpenLog {  // for appending; made where it is not there yet, and kept
   std::string path;
@@ -153,19 +93,6 @@ struct TakeFileBack {
   unsigned uid = 0, gid = 0;
   friend bool operator==(const TakeFileBack&, const TakeFileBack&) = default;
 };
-struct HandedFd {
-  int number = -1;   // the helper's
-  int planned = -1;  // the plan's, which is then not passed to QEMU
-  friend bool operator==(const HandedFd&, const HandedFd&) = default;
-};
-// A process that serves the guest beside QEMU (virtiofsd, swtpm, passt). It is ours to end, whatever becomes of QEMU.
-struct StartHelper {
-  std::string role;  // "virtiofsd share0": shown by `show`, and its log is helper-ROLE.log
-  ChildSpec child;
-  std::vector<HandedFd> fds;
-  std::string log;  // its stdout and stderr
-  friend bool operator==(const StartHelper&, const StartHelper&) = default;
-};
 // A directory of a kernel's file system that is a group of tasks: cgroup or resctrl. shared: it may be there already, and
 // stays while it holds another VM's.
 struct MakeGroup {
@@ -186,17 +113,6 @@ struct WriteControl {
   std::string expect;
   friend bool operator==(const WriteControl&, const WriteControl&) = default;
 };
-struct StartQemu {
-  ChildSpec child;
-  int monitor_fd = -1;  // child's end of our private QMP socketpair
-  std::string log;      // QEMU's stdout and stderr
-  friend bool operator==(const StartQemu&, const StartQemu&) = default;
-};
-struct EndProcess {
-  ProcessId process;
-  friend bool operator==(const EndProcess&, const EndProcess&) = default;
-};
-
 using Step =
     std::variant<RaisePool, TrimPool, MakeTap, OpenTap, DropTap, MakeMacvtap, DropMacvtap, LimitRate, OpenVhost,
                  OpenFile, MakeImage, OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile,
