@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,20 +11,16 @@
 #include <boost/json/serialize.hpp>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <system_error>
 
 #include "launcher/host_config.hpp"
 #include "launcher/process.hpp"
+#include "launcher/qemu_cache.hpp"
 #include "qmp/commands.hpp"
 #include "topology/json.hpp"
 #include "topology/sysfs.hpp"
 
 namespace launcher {
-
-namespace fs = std::filesystem;
 
 BOOST_DESCRIBE_STRUCT(MachineLimit, (), (machine, cpus))
 BOOST_DESCRIBE_STRUCT(QemuFeatures, (),
@@ -74,57 +69,7 @@ constexpr std::array probed_objects = {"memory-backend-memfd", "memory-backend-r
                                        "throttle-group",       "iommufd"};
 constexpr std::array probed_accels = {"kvm", "tcg"};
 
-// Same path, inode, size and time of change: the same binary.
-std::string identity_of(const std::string& binary) {
-  struct stat info {};
-  if (stat(binary.c_str(), &info) < 0) return {};
-  return fmt::format("{}:{}:{}:{}:{}.{:09}", generation, binary, info.st_dev, info.st_ino, info.st_mtim.tv_sec,
-                     info.st_mtim.tv_nsec) +
-         fmt::format(":{}", info.st_size);
-}
-
-fs::path cache_directory() {
-  if (const char* given = std::getenv("VMRUN_CACHE_DIR"); given != nullptr && *given != '\0') return given;
-  if (geteuid() == 0) return "/var/cache/vmrun";
-  if (const char* given = std::getenv("XDG_CACHE_HOME"); given != nullptr && *given != '\0')
-    return fs::path(given) / "vmrun";
-  if (const char* home = std::getenv("HOME"); home != nullptr) return fs::path(home) / ".cache/vmrun";
-  return {};
-}
-
-// An ordinary user also profits from what root has found out.
-std::vector<fs::path> cache_files(const std::string& identity) {
-  const std::string name = fmt::format("qemu-{:016x}.json", std::hash<std::string>{}(identity));
-  std::vector<fs::path> files{cache_directory() / name};
-  if (std::getenv("VMRUN_CACHE_DIR") == nullptr && geteuid() != 0) files.push_back(fs::path("/var/cache/vmrun") / name);
-  return files;
-}
-
-// What is kept under this identity, as JSON.
-std::vector<std::string> read_cache(const std::string& identity) {
-  std::vector<std::string> found;
-  for (const fs::path& file : cache_files(identity)) {
-    std::ifstream in(file, std::ios::binary);
-    std::string first;
-    std::string rest;
-    if (std::getline(in, first) && first == identity && std::getline(in, rest)) found.push_back(rest);
-  }
-  return found;
-}
-
-// A cache that cannot be written costs the next start 0.3 s, no more: no error.
-void write_cache(const std::string& identity, const std::string& json) {
-  const fs::path file = cache_files(identity).front();
-  std::error_code error;
-  fs::create_directories(file.parent_path(), error);
-  const fs::path next = fmt::format("{}.{}", file.string(), getpid());
-  {
-    std::ofstream out(next, std::ios::binary);
-    out << identity << '\n' << json << '\n';
-    if (!out.flush()) return;
-  }
-  fs::rename(next, file, error);
-}
+std::string identity(const std::string& binary) { return fmt::format("{}:{}", generation, identity_of(binary)); }
 
 class Probe {
  public:
@@ -301,8 +246,8 @@ std::expected<std::string, std::string> find_qemu(const std::string& name) {
 }
 
 std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary, Cache cache) {
-  const std::string identity = identity_of(binary);
-  for (const std::string& kept : read_cache(identity))
+  const std::string key = identity(binary);
+  for (const std::string& kept : read_cache(key))
     if (auto features = features_from_json(kept)) return *features;
   std::optional<Probe> probe;
   try {
@@ -310,7 +255,7 @@ std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary
     QemuFeatures features = probe->ask(binary);
     if (features.q35.empty())
       return std::unexpected(fmt::format("QEMU: '{}' has no q35 machine; is it qemu-system-x86_64?", binary));
-    if (cache == Cache::store) write_cache(identity, to_json(features));
+    if (cache == Cache::store) write_cache(key, to_json(features));
     return features;
   } catch (const std::exception& error) {
     const std::string words = probe ? probe->words() : "";
@@ -321,11 +266,10 @@ std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary
 
 std::expected<std::set<std::string>, std::string> host_cpu_features(const std::string& binary, Cache cache) {
   const topology::Sysfs sysfs;
-  std::string identity =
-      identity_of(binary) + ":host-cpu:" + sysfs.read("/proc/sys/kernel/random/boot_id").value_or("");
+  std::string key = identity(binary) + ":host-cpu:" + sysfs.read("/proc/sys/kernel/random/boot_id").value_or("");
   for (const char* module : {"kvm_intel", "kvm_amd"})
-    identity += ":" + sysfs.read(std::string("/sys/module/") + module + "/parameters/nested").value_or("");
-  for (const std::string& kept : read_cache(identity)) {
+    key += ":" + sysfs.read(std::string("/sys/module/") + module + "/parameters/nested").value_or("");
+  for (const std::string& kept : read_cache(key)) {
     boost::system::error_code error;
     const boost::json::value value = boost::json::parse(kept, error);
     if (!error && value.is_array()) return topology::json::read<std::set<std::string>>(value, "host-cpu");
@@ -334,7 +278,7 @@ std::expected<std::set<std::string>, std::string> host_cpu_features(const std::s
   try {
     probe.emplace(binary, std::vector<std::string>{"-accel", "kvm"});
     std::set<std::string> features = probe->ask_host_cpu();
-    if (cache == Cache::store) write_cache(identity, boost::json::serialize(topology::json::write(features)));
+    if (cache == Cache::store) write_cache(key, boost::json::serialize(topology::json::write(features)));
     return features;
   } catch (const std::exception& error) {
     return std::unexpected(fmt::format("QEMU does not tell: {}", error.what()));

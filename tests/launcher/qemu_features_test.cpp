@@ -134,7 +134,11 @@ TEST_CASE("a broken cache, or one that cannot be written, costs a question and n
         fakes::write_file(entry.path(), text);
         CHECK(qemu_features(binary, Cache::read_only) == *asked);
       }
+      fs::remove(entry.path());
+      fs::create_directory(entry.path());  // what was written beside it cannot take its place, and goes
     }
+    CHECK(qemu_features(binary, Cache::store) == *asked);
+    CHECK(files_in(dir / "cache") == 1);
   }
   fakes::write_file(dir / "file", "in the way");
   const fakes::Environment cache("VMRUN_CACHE_DIR", dir / "file/cache");
