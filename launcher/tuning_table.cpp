@@ -109,8 +109,8 @@ Verdict scheduler(const Audit& audit, const TunedFile& file) {
   const auto starts = [&](const char* prefix) { return disk.starts_with(prefix); };
   if (!starts("nvme") && !starts("sd") && !starts("vd") && !starts("xvd")) return {};
   const std::string words = audit.text(file.path).value_or("");
-  const bool spins = !starts("vd") && !starts("xvd") && audit.number(beside(file.path, "rotational")) == 1U;
-  const std::string wanted = spins ? "mq-deadline" : "none";  // a virtual disk says "rotational" whatever it is made of
+  const bool spins = audit.spins(disk);
+  const std::string wanted = spins ? "mq-deadline" : "none";
   if (file.now == wanted || (spins && file.now == "bfq") || words.find(wanted) == words.npos) return {};
   return {.to = wanted};
 }

@@ -98,6 +98,11 @@ CpuSet Audit::owned() const {
   return isolated_;
 }
 
+bool Audit::spins(std::string_view disk) const {
+  if (disk.starts_with("vd") || disk.starts_with("xvd")) return false;
+  return number(fmt::format("/sys/block/{}/queue/rotational", disk)) == 1U;
+}
+
 bool Audit::smt() const { return host_.threads_per_core() > 1; }
 
 std::optional<CpuSet> Audit::cpu_list(std::string_view path) const {

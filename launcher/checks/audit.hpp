@@ -115,7 +115,8 @@ class Audit {
   bool intel() const { return vendor_ == "GenuineIntel"; }
   bool amd() const { return vendor_ == "AuthenticAMD" || vendor_ == "HygonGenuine"; }
   bool is_vm() const { return flag("hypervisor"); }
-  bool smt() const;  // two threads of a core are online
+  bool spins(std::string_view disk) const;  // "sda"; a virtual disk says "rotational" whatever it is made of: false
+  bool smt() const;                         // two threads of a core are online
 
   std::optional<std::string> text(std::string_view path) const { return sysfs_.read(path); }
   std::optional<std::uint64_t> number(std::string_view path) const { return sysfs_.read_number(path); }

@@ -30,12 +30,6 @@ std::vector<std::string> block_devices(const Audit& audit) {
   return names;
 }
 
-// A virtual disk says "rotational" whatever it is made of.
-bool rotational(const Audit& audit, const std::string& disk) {
-  if (disk.starts_with("vd") || disk.starts_with("xvd")) return false;
-  return audit.number(queue_path(disk, "rotational")).value_or(0) == 1;
-}
-
 std::string scheduler_of(const Audit& audit, const std::string& disk) {
   return topology::chosen_word(audit.text(queue_path(disk, "scheduler")).value_or(""));
 }
@@ -44,7 +38,7 @@ void scheduler(const Audit& audit, Findings& findings) {
   for (const std::string& disk : block_devices(audit)) {
     const std::string used = scheduler_of(audit, disk), path = queue_path(disk, "scheduler");
     if (used.empty()) continue;
-    const bool spins = rotational(audit, disk);
+    const bool spins = audit.spins(disk);
     const bool good = spins ? used == "mq-deadline" || used == "bfq" : used == "none";
     if (good) {
       findings.ok(used, {path}).subject = disk;
@@ -88,7 +82,7 @@ void write_cache(const Audit& audit, Findings& findings) {
     const std::string path = queue_path(disk, "write_cache");
     const auto value = audit.text(path);
     if (!value) continue;
-    if (value->starts_with("write back") || !rotational(audit, disk))
+    if (value->starts_with("write back") || !audit.spins(disk))
       findings.ok(*value, {path}).subject = disk;
     else
       findings
@@ -104,7 +98,7 @@ void spinning(const Audit& audit, Findings& findings) {
   for (const AuditedDisk& disk : audit.vm->disks) {
     if (disk.block.empty()) continue;
     const std::string path = queue_path(disk.block, "rotational");
-    if (rotational(audit, disk.block))
+    if (audit.spins(disk.block))
       findings
           .want(Level::advice, fmt::format("on {}, a disk that spins", disk.block), {path},
                 "an SSD, best a whole NVMe namespace", "move the image")
