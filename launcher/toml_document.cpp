@@ -73,14 +73,15 @@ class Loader {
  public:
   void load_main(const fs::path& file);
   void parse_main(std::string_view text, const std::string& file_name);
-  void apply(const std::string& override_text);
-  void apply_profile();  // last: it fills what nobody else says
+  Problems finish(const std::vector<std::string>& overrides);  // last; all problems that were found
 
   std::unique_ptr<TomlDocument::Impl> impl = std::make_unique<TomlDocument::Impl>();
 
  private:
   void fail(Problem problem, TomlPlace place) { impl->broken.emplace_back(std::move(problem), place); }
   TomlNode read_source(std::string_view text, const std::string& name, const fs::path& file);
+  void apply(const std::string& override_text);
+  void apply_profile();  // it fills what nobody else says
   void include(TomlNode& into, const TomlNode& entry, const std::string& key);
   void set(TomlNode value, const std::vector<TomlStep>& steps, unsigned source);
   void fill(TomlNode& into, const TomlNode& defaults, const std::string& key);
@@ -333,13 +334,12 @@ void Loader::apply_profile() {
   fill(impl->root, defaults, "");
 }
 
-}  // namespace
-
-namespace {
-
-Problems problems_of(const TomlDocument::Impl& impl) {
+Problems Loader::finish(const std::vector<std::string>& overrides) {
+  if (impl->broken.empty())
+    for (const std::string& override_text : overrides) apply(override_text);
+  apply_profile();
   Problems problems;
-  for (const auto& [problem, place] : impl.broken) problems.push_back(problem);
+  for (const auto& [problem, place] : impl->broken) problems.push_back(problem);
   return problems;
 }
 
@@ -349,10 +349,7 @@ std::expected<TomlDocument, TomlErrors> TomlDocument::load(const fs::path& file,
                                                            const std::vector<std::string>& overrides) {
   Loader loader;
   loader.load_main(file);
-  if (loader.impl->broken.empty())
-    for (const std::string& override_text : overrides) loader.apply(override_text);
-  loader.apply_profile();
-  Problems problems = problems_of(*loader.impl);
+  Problems problems = loader.finish(overrides);
   TomlDocument document(std::move(loader.impl));
   if (!problems.empty()) return std::unexpected(TomlErrors{std::move(problems), std::move(document)});
   return document;
@@ -362,10 +359,7 @@ std::expected<TomlDocument, TomlErrors> TomlDocument::parse(std::string_view tex
                                                             const std::vector<std::string>& overrides) {
   Loader loader;
   loader.parse_main(text, file_name);
-  if (loader.impl->broken.empty())
-    for (const std::string& override_text : overrides) loader.apply(override_text);
-  loader.apply_profile();
-  Problems problems = problems_of(*loader.impl);
+  Problems problems = loader.finish(overrides);
   TomlDocument document(std::move(loader.impl));
   if (!problems.empty()) return std::unexpected(TomlErrors{std::move(problems), std::move(document)});
   return document;
