@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "launcher/plan.hpp"
-#include "launcher/read_spec.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/launcher/spec_of.hpp"
 #include "topology/read_host.hpp"
 
 namespace {
@@ -29,13 +29,8 @@ struct Tuned {
   Facts facts;
 
   explicit Tuned(const std::string& keys) {
-    const auto document = TomlDocument::parse(
-        "name = \"db\"\n[cpu]\ncount = 4\npin = [2, 3, 4, 5]\nemulator = \"0-1\"\n[memory]\nsize = \"1G\"\n" + keys,
-        "spec.toml");
-    REQUIRE(document);
-    Problems problems;
-    spec = read_document(*document, problems);
-    for (const Problem& problem : problems) FAIL(problem.key << ": " << problem.what);
+    spec = spec_of(
+        "name = \"db\"\n[cpu]\ncount = 4\npin = [2, 3, 4, 5]\nemulator = \"0-1\"\n[memory]\nsize = \"1G\"\n" + keys);
     facts = assumed_facts(spec, host);
   }
   std::expected<LaunchPlan, Problems> made() const {

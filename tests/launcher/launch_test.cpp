@@ -18,10 +18,10 @@
 #include <utility>
 #include <vector>
 
-#include "launcher/read_spec.hpp"
 #include "launcher/transaction.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/launcher/spec_of.hpp"
 #include "topology/read_host.hpp"
 
 namespace {
@@ -31,15 +31,6 @@ using fakes::When;
 using topology::CpuSet;
 using topology::mib;
 namespace fs = std::filesystem;
-
-Spec spec_of(const std::string& toml) {
-  const auto document = TomlDocument::parse(toml, "spec.toml");
-  REQUIRE(document);
-  Problems problems;
-  Spec spec = read_document(*document, problems);
-  for (const Problem& problem : problems) FAIL(problem.key << ": " << problem.what);
-  return spec;
-}
 
 // Every kind of step: a pool, an image, a kernel, a tap with vhost, sockets, /dev/kvm, PCI functions.
 Spec rich(const std::string& name) {

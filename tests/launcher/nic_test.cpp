@@ -8,8 +8,8 @@
 #include <string>
 
 #include "launcher/plan.hpp"
-#include "launcher/read_spec.hpp"
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/launcher/spec_of.hpp"
 #include "topology/read_host.hpp"
 
 namespace {
@@ -26,12 +26,7 @@ struct Case {
   Facts facts;
 
   explicit Case(const std::string& tables) {
-    const auto document = TomlDocument::parse(
-        "name = \"db\"\n[cpu]\ncount = 4\n[memory]\nsize = \"1G\"\npage = \"4K\"\n" + tables, "spec.toml");
-    REQUIRE(document);
-    Problems problems;
-    spec = read_document(*document, problems);
-    for (const Problem& problem : problems) FAIL(problem.key << ": " << problem.what);
+    spec = spec_of("name = \"db\"\n[cpu]\ncount = 4\n[memory]\nsize = \"1G\"\npage = \"4K\"\n" + tables);
     host = topology::read_host_argument((fs::path(VMRUN_TESTS) / "hosts" / "rocky-2s.json").string()).value();
     qemu = features_from_json(fakes::read_file(fs::path(VMRUN_TESTS) / "qemu" / "10.0.json")).value();
     facts = assumed_facts(spec, host);

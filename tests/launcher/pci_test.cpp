@@ -11,10 +11,10 @@
 
 #include "launcher/devices/usb.hpp"
 #include "launcher/plan.hpp"
-#include "launcher/read_spec.hpp"
 #include "launcher/vf_mac.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/launcher/spec_of.hpp"
 #include "tests/topology/scratch.hpp"
 #include "topology/read_host.hpp"
 
@@ -48,11 +48,7 @@ class Machine {
   }
   Pci::Facts look(const std::string& keys) const { return look_at(read(keys), topology::Sysfs(scratch.root())); }
   static Pci read(const std::string& keys) {
-    const auto document = TomlDocument::parse("name = \"a\"\n[memory]\nsize = \"1G\"\n[[pci]]\n" + keys, "spec.toml");
-    Problems problems;
-    const Spec spec = read_document(*document, problems);
-    for (const Problem& problem : problems) FAIL(problem.key << ": " << problem.what);
-    return std::get<Pci>(spec.devices.back());
+    return std::get<Pci>(spec_of("name = \"a\"\n[memory]\nsize = \"1G\"\n[[pci]]\n" + keys).devices.back());
   }
   static std::string real(const std::string& address) {
     return "/sys/devices/pci0000:80/" + (address == "0000:81:00.0" ? "0000:80:01.0/" + address : address);
@@ -94,13 +90,7 @@ struct Case {
   topology::Reservations taken = {};
 
   explicit Case(const std::string& toml, const std::string& version = "10.0")
-      : spec([&] {
-          const auto document = TomlDocument::parse("name = \"db\"\n" + toml, "spec.toml");
-          Problems problems;
-          Spec read = read_document(*document, problems);
-          for (const Problem& problem : problems) FAIL(problem.key << ": " << problem.what);
-          return read;
-        }()),
+      : spec(spec_of("name = \"db\"\n" + toml)),
         host(topology::read_host_argument((fs::path(VMRUN_TESTS) / "hosts/xeon-2s-144.json").string()).value()),
         facts(assumed_facts(spec, host)),
         qemu(features_from_json(fakes::read_file(fs::path(VMRUN_TESTS) / "qemu" / (version + ".json"))).value()) {}

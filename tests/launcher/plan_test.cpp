@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "launcher/plan_json.hpp"
-#include "launcher/read_spec.hpp"
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/launcher/spec_of.hpp"
 #include "topology/read_host.hpp"
 
 namespace {
@@ -29,15 +29,6 @@ topology::HostTopology machine(const std::string& name) {
 
 QemuFeatures qemu(const std::string& version) {
   return features_from_json(fakes::read_file(fs::path(VMRUN_TESTS) / "qemu" / (version + ".json"))).value();
-}
-
-Spec spec_of(const std::string& toml) {
-  const auto document = TomlDocument::parse(toml, "spec.toml");
-  REQUIRE(document);
-  Problems problems;
-  Spec spec = read_document(*document, problems);
-  for (const Problem& problem : problems) FAIL(problem.key << ": " << problem.what);
-  return spec;
 }
 
 // One plan to be varied: what a test changes is what it is about.
