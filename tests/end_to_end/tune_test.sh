@@ -1,52 +1,15 @@
 #!/bin/bash
-# `vmrun host tune` and `revert` on this machine: together they change nothing. Compared is every small file of /sys, /proc/sys,
-# /proc/irq and the groups' limits, less those that change by themselves (seen in snapshots with nothing in between, or counters
-# by name; hot_add is left out: reading it makes a device); also after a SIGKILL of tune at random instants. ROUNDS (100): how many.
+# `vmrun host tune` and `revert` on this machine: together they change nothing (tests/snapshot.sh says what is compared); also after
+# a SIGKILL of tune at random instants. ROUNDS (100): how many.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
 rounds=${ROUNDS:-100}
 export VMRUN_ETC_DIR=$work/etc
 
-# --- the whole state: "PATH<tab>LINE", sorted ---
-
-counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|spurious|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes)|stats)$'
-counters+='|^/sys/kernel/slab/|/bdi/|^/sys/devices/virtual/zram-control|/stats/|/statistics/|/power/(runtime|wakeup)|/(full_scans|pages_(collapsed|shared|sharing|unshared|volatile|scanned|skipped))$|^/sys/kernel/mm/ksm/(stable|zero|ksm|general|advisor_max_cpu)'
-counters+='|^/sys/devices/virtual/(net|block/(zram|loop|dm-)|misc|tty|vc)/|^/proc/sys/(fs/(dentry-state|inode-|file-nr|quota|aio-nr)|kernel/(ns_last_pid|random|pty))'
-counters+='|^/sys/devices/pnp|^/sys/kernel/(security|rcu|irq/|mm/(lru_gen|damon|page_idle))|^/sys/fs/ext4/|/cpuidle/state[0-9]*/(usage|time|above|below|rejected|s2idle)|/inflight$'
-whole() {
-    {
-        find /sys /proc/sys /proc/irq -xdev -type f -readable -size -5k \
-            ! -name config ! -name 'resource[0-9]*' ! -name rom ! -name vpd ! -name hot_add -print0 2>/dev/null
-        find /sys/fs/cgroup -type f \( -name 'cpuset.*' -o -name 'cpu.*' -o -name '*.max' -o -name '*.weight' \) \
-            ! -name '*stat*' ! -name '*usage*' -print0 2>/dev/null
-    } | grep -zvE "$counters" | xargs -0 grep -aHZs '' | tr '\0' '\t' | LC_ALL=C sort || true
-}
-paths_that_differ() { LC_ALL=C comm -3 "$1" "$2" | sed 's/^\t//' | cut -f1 | LC_ALL=C sort -u; }
-: >"$work/volatile"
-learn() { # what changes now, though nobody does anything
-    local _
-    whole >"$work/quiet.0"
-    for _ in 1 2 3; do
-        sleep "${1:-1}"
-        whole >"$work/quiet.1"
-        paths_that_differ "$work/quiet.0" "$work/quiet.1" >>"$work/volatile"
-        mv "$work/quiet.1" "$work/quiet.0"
-    done
-    LC_ALL=C sort -u -o "$work/volatile" "$work/volatile"
-}
-differing() {
-    whole >"$work/now"
-    paths_that_differ "$work/base" "$work/now" | LC_ALL=C comm -23 - "$work/volatile"
-}
-# nothing_differs: what does is looked at once more, for others run on this machine as well
-nothing_differs() {
-    [ -n "$(differing)" ] || return 0
-    learn 0.5
-    [ -n "$(differing)" ] || return 0
-    return 1
-}
-shown() { differing | while read -r path; do echo "$path: '$(grep -aF "$path	" "$work/base" | cut -f2 | head -3)' -> '$(head -c 200 "$path" 2>/dev/null)'"; done; }
+snapshots=$work
+# shellcheck source=tests/snapshot.sh
+. "$(dirname "$0")/../snapshot.sh"
 identical() { if nothing_differs; then passed "$1"; else failed "$1" "$(shown)"; fi; }
 
 # --- settings that a profile has something to say to; as they were at the end ---
@@ -150,8 +113,7 @@ if [ "$code" = 0 ] && [[ $cpu =~ ^[0-9]+$ ]]; then
     run_code "$vmrun" host revert
     is "revert" "$code" 0
     # where an interrupt is, within its mask, is the kernel's to say; a silent one is brought back only when it fires
-    differing | grep effective_affinity >>"$work/volatile" || true
-    LC_ALL=C sort -u -o "$work/volatile" "$work/volatile"
+    { differing | grep effective_affinity || true; } | forget
     echo "note: on another CPU than before: $(grep -c effective_affinity_list "$work/volatile" || true) interrupts"
     identical "as before, the masks of interrupts too"
     mv "$work/base.all" "$work/base"

@@ -1,6 +1,7 @@
 #!/bin/bash
-# `vmrun host tune` and `revert` change nothing together: every small file of /sys, /proc/sys, /proc/irq and the groups' limits is
-# compared, less those that change by themselves; also after a SIGKILL of tune. With a VM named, interrupts leave its CPUs.
+# `vmrun host tune` and `revert` change nothing together (tests/snapshot.sh says what is compared); also after a SIGKILL of tune. With
+# a VM named, interrupts leave its CPUs.
+# files: echo tests/snapshot.sh
 # lab: --nodes 2 --kernel 6.12 --timeout 600
 # lab: --all --nodes 2 --kernel 6.1 --timeout 600
 # fault: kept nothing is put back after a tune
@@ -12,34 +13,15 @@ set -u
 . ./lib.sh
 begin
 
-# whole: "PATH<tab>LINE". Counters are left out by name; hot_add too, for reading it makes a device.
-counters='/(uevent|stat|debug_stat|numastat|vmstat|meminfo|uevent_seqnum|spurious|[a-z_]*_(count|bytes|pages|time|time_ms|stats|kbytes))$'
-counters+='|^/sys/kernel/slab/|/bdi/|/stats/|/statistics/|/power/(runtime|wakeup)|/(full_scans|pages_(collapsed|shared|sharing|unshared|volatile|scanned|skipped))$|^/sys/kernel/mm/ksm/(stable|zero|ksm|general)'
-counters+='|^/sys/devices/virtual/(net|block/(zram|loop|dm-)|misc|tty|vc)/|^/proc/sys/(fs/(dentry-state|inode-|file-nr|quota|aio-nr)|kernel/(ns_last_pid|random|pty))'
-counters+='|^/sys/devices/pnp|^/sys/kernel/(security|rcu|irq/|mm/(lru_gen|damon|page_idle))|^/sys/fs/ext4/|/cpuidle/state[0-9]*/(usage|time|above|below|rejected|s2idle)|/inflight$'
-whole() {
-    {
-        find /sys /proc/sys /proc/irq -xdev -type f -readable -size -5k ! -name config ! -name 'resource[0-9]*' ! -name rom ! -name vpd \
-            ! -name hot_add -print0
-        find /sys/fs/cgroup -type f \( -name 'cpuset.*' -o -name 'cpu.*' -o -name '*.max' -o -name '*.weight' \) ! -name '*stat*' -print0
-    } 2>/dev/null | grep -zvE "$counters" | xargs -0 grep -aHZs '' | tr '\0' '\t' | LC_ALL=C sort
-}
-paths() { LC_ALL=C comm -3 "$1" "$2" | sed 's/^\t//' | cut -f1 | LC_ALL=C sort -u; }
-learn() {
-    local _
-    whole >quiet.0
-    for _ in 1 2; do
-        sleep 1
-        whole >quiet.1
-        paths quiet.0 quiet.1 >>volatile
-        mv quiet.1 quiet.0
-    done
-    LC_ALL=C sort -u -o volatile volatile
-}
-differing() { whole >now && paths base now | LC_ALL=C comm -23 - volatile; }
+# shellcheck source=tests/snapshot.sh
+. ./snapshot.sh
 identical() {
-    [ -z "$(differing)" ] || learn # once more: what then changes does so by itself
-    equal "$1: what differs" "" "$(differing | while read -r path; do echo "$path: $(head -c 60 "$path" 2>/dev/null)"; done)"
+    if nothing_differs; then
+        ok "$1: nothing differs"
+    else
+        not_ok "$1: what differs"
+        shown | sed 's/^/    /'
+    fi
 }
 back() { fault kept || vmrun host revert >/dev/null 2>&1; }
 at_end+=("vmrun host revert >/dev/null 2>&1")
@@ -51,7 +33,6 @@ echo 1 >/proc/sys/vm/zone_reclaim_mode
 echo 1 >/proc/sys/kernel/numa_balancing 2>/dev/null
 echo 0 >/sys/module/kvm/parameters/halt_poll_ns
 sleep 1
-: >volatile
 learn
 whole >base
 fact "files compared" "$(cut -f1 base | uniq | wc -l), $(wc -l <volatile) change by themselves"
@@ -99,8 +80,7 @@ equal "interrupts that may go there" "" "$wrong"
 check "some were moved" jq -e '[.changes[] | select(.setting == "stray-irqs")] | length > 0' tuned.json
 back
 # where an interrupt is, within its mask, is the kernel's to say; a silent one is brought back only when it fires
-differing | grep effective_affinity >>volatile
-LC_ALL=C sort -u -o volatile volatile
+differing | grep effective_affinity | forget
 fact "interrupts on another CPU than before" "$(grep -c effective_affinity_list volatile)"
 identical "after revert, masks of interrupts too"
 kill_vm a
