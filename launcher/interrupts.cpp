@@ -12,6 +12,7 @@ namespace launcher {
 namespace {
 
 using namespace std::chrono_literals;
+
 topology::CpuSet actual_cpus(const topology::Sysfs& sysfs, unsigned number) {
   for (const char* file : {"effective_affinity_list", "smp_affinity_list"}) {
     const auto text = sysfs.read(fmt::format("/proc/irq/{}/{}", number, file));

@@ -158,8 +158,13 @@ void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
 bool pin_recovery_thread(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
                          std::vector<ThreadRecord>& records) {
   if (!plan.pinned || plan.placement.emulator.empty() || plan.accel != "kvm") return true;
-  std::vector<Thread> threads = threads_of(qemu, records, true);
-  std::erase_if(threads, [](const Thread& thread) { return !is_recovery(thread); });
+  const auto look = [&](bool for_kernel_threads) {
+    std::vector<Thread> threads = threads_of(qemu, records, for_kernel_threads);
+    std::erase_if(threads, [](const Thread& thread) { return !is_recovery(thread); });
+    return threads;
+  };
+  std::vector<Thread> threads = look(false);
+  if (threads.empty()) threads = look(true);  // all of /proc
   pin_new_threads(threads, plan, host, records);
   return !threads.empty();
 }

@@ -55,12 +55,25 @@ for node in /sys/devices/system/node/node[0-9]*; do
 done
 fact "CPUs that stay the host's" "${keepers:-none}"
 
-check "a mere plan" vmrun plan a.toml
-as_before "the machine after it"
+plan=$(vmrun plan --json a.toml) || die "no plan"
+mapfile -t planned < <(jq -r '.placement.vcpus | sort_by(.vcpu)[].cpu' <<<"$plan")
+as_before "the machine after a mere plan"
 
+# Of nodes that are alike the one with more free memory is taken; that it is the same one a moment later, all others have clearly less.
+fill() {
+    local node
+    for node in /sys/devices/system/node/node[0-9]*; do
+        node=${node##*node}
+        [ "$node" != "$1" ] || continue
+        mkdir -p "/mnt/filler$node"
+        mount -t tmpfs -o "size=64m,mpol=bind:$node" filler "/mnt/filler$node"
+        fallocate -l 64M "/mnt/filler$node/file"
+    done
+}
+fill "$(node_of_cpu "${planned[0]}")"
+at_end+=('umount /mnt/filler* 2>/dev/null')
 up a
-# The plan that it runs by: of nodes that are alike the one with more free memory is taken, and that may be another a moment later.
-mapfile -t planned < <(jq -r '.placement.vcpus | sort_by(.vcpu)[].cpu' /run/vmrun/a/plan.json)
+check "what was filled is free again" umount /mnt/filler*
 pid=${qemu[a]}
 mapfile -t tids < <(vcpus a)
 equal "vCPU threads" 4 "${#tids[@]}"
