@@ -30,7 +30,7 @@ constexpr std::uint64_t largest_memory = std::uint64_t{1} << 56;  // bytes of a 
 constexpr std::size_t most_nodes = 1024;                          // the kernel's MAX_NUMNODES
 constexpr std::size_t most_devices = 65536;
 
-std::string quoted(std::string_view text) { return json::serialize(json::string(text)); }
+std::string in_quotes(std::string_view text) { return json::serialize(json::string(text)); }
 
 // ---- writing
 
@@ -67,9 +67,10 @@ std::string devices_text(const HostTopology& host) {
   std::string text;
   for (const PciDevice& d : host.devices) {
     std::string names;
-    for (const auto& name : d.os_devices) names += (names.empty() ? "" : ", ") + quoted(name);
+    for (const auto& name : d.os_devices) names += (names.empty() ? "" : ", ") + in_quotes(name);
     text += fmt::format("{}\n    {{\"address\": {}, \"name\": {}, \"class\": {}, \"node\": {}, \"os_devices\": [{}]}}",
-                        text.empty() ? "" : ",", quoted(d.address), quoted(d.name), quoted(d.class_id), d.node, names);
+                        text.empty() ? "" : ",", in_quotes(d.address), in_quotes(d.name), in_quotes(d.class_id), d.node,
+                        names);
   }
   return text;
 }
@@ -247,7 +248,7 @@ std::string to_json(const HostTopology& host) {
       "{{\"version\": 1,\n  \"cpu\": {{\"vendor\": {}, \"model\": {}}},\n  \"base_page\": {},\n  \"isolated\": "
       "\"{}\",\n"
       "  \"cores\": [{}],\n  \"nodes\": [{}],\n  \"devices\": [{}]}}",
-      quoted(host.cpu_vendor), quoted(host.cpu_model), host.base_page.count, host.isolated.to_string(),
+      in_quotes(host.cpu_vendor), in_quotes(host.cpu_model), host.base_page.count, host.isolated.to_string(),
       cores_text(host), nodes_text(host), devices_text(host));
 }
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/host.hpp"
+#include "launcher/host/host.hpp"
 
 namespace fakes {
 

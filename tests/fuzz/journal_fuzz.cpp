@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "launcher/run_dir.hpp"
+#include "launcher/steps/run_dir.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   for (const auto& undo : launcher::parse_journal({reinterpret_cast<const char*>(data), size})) {
