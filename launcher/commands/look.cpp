@@ -11,9 +11,9 @@
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/life/thread_report.hpp"
-#include "launcher/steps/json.hpp"
 #include "launcher/steps/transaction.hpp"
 #include "launcher/text/printable.hpp"
+#include "topology/placement_json.hpp"
 
 namespace launcher::commands {
 

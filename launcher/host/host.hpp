@@ -25,6 +25,7 @@ class Host {
   virtual std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) = 0;
   virtual void compact_memory(unsigned node) = 0;
 
+  virtual bool has_interface(const std::string& name) = 0;
   // Taps. Fds come back open and close-on-exec, one per queue. make_tap: it must not exist yet.
   virtual std::vector<int> make_tap(const std::string& name, std::size_t queues) = 0;
   virtual std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) = 0;
@@ -73,6 +74,7 @@ class Host {
 
   // Groups of tasks (cgroup, resctrl). may_exist: it is shared. remove_group: gone already is fine; shared: so is "still in
   // use". write_control returns what the file then reads.
+  virtual bool has_group(const std::string& path) = 0;
   virtual void make_group(const std::string& path, bool may_exist) = 0;
   virtual void remove_group(const std::string& path, bool shared) = 0;
   virtual std::string write_control(const std::string& path, const std::string& text) = 0;
@@ -95,6 +97,7 @@ class LinuxHost final : public Host {
   std::uint64_t pool_total(unsigned node, topology::Bytes page) override;
   std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) override;
   void compact_memory(unsigned node) override;
+  bool has_interface(const std::string& name) override;
   std::vector<int> make_tap(const std::string& name, std::size_t queues) override;
   std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
   void set_mtu(const std::string& interface, unsigned mtu) override;
@@ -131,6 +134,7 @@ class LinuxHost final : public Host {
                   const std::function<void(const ProcessId&)>& written_down) override;
   void end_process(const ProcessId& process) override;
   int wait_for(const ProcessId& child, const std::function<void()>& meanwhile) override;
+  bool has_group(const std::string& path) override;
   void make_group(const std::string& path, bool may_exist) override;
   void remove_group(const std::string& path, bool shared) override;
   std::string write_control(const std::string& path, const std::string& text) override;

@@ -134,6 +134,8 @@ ProcessId LinuxHost::spawn(const ChildSpec& child, const FdLayout& fds,
 
 void LinuxHost::end_process(const ProcessId& process) { launcher::end_process(process); }
 
+bool LinuxHost::has_group(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
 void LinuxHost::make_group(const std::string& path, bool may_exist) {
   if (mkdir(path.c_str(), 0755) == 0 || (may_exist && errno == EEXIST)) return;
   refuse("make " + path);

@@ -210,6 +210,8 @@ void police(const std::string& interface, std::uint64_t bytes) {
 
 }  // namespace
 
+bool LinuxHost::has_interface(const std::string& name) { return topology::Sysfs{}.exists("/sys/class/net/" + name); }
+
 std::vector<int> LinuxHost::make_tap(const std::string& name, std::size_t queues) {
   const int multi = queues > 1 ? IFF_MULTI_QUEUE : 0;
   std::vector<int> fds = open_queues(name, queues, multi | IFF_TUN_EXCL, multi);

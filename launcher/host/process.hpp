@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <boost/describe/class.hpp>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -23,6 +24,7 @@ struct ProcessId {
   std::uint64_t start = 0;
   friend bool operator==(const ProcessId&, const ProcessId&) = default;
 };
+BOOST_DESCRIBE_STRUCT(ProcessId, (), (pid, start))
 
 std::optional<ProcessId> process_id(pid_t pid);  // nullopt: no such process (or only a zombie)
 bool is_alive(const ProcessId& process);         // a zombie is not alive
@@ -46,6 +48,9 @@ struct ChildSpec {
   bool dies_with_parent = true;
   friend bool operator==(const ChildSpec&, const ChildSpec&) = default;
 };
+BOOST_DESCRIBE_STRUCT(ChildSpec, (),
+                      (argv, uid, affinity, policy, memory_nodes, memlock, group, cgroup, cache_group, own_core_cookie,
+                       private_dev, private_nodes, dies_with_parent))
 
 // child fd -> our fd. 0, 1, 2 may be among them, and are inherited if not; whatever else is not listed is closed in the child.
 using FdLayout = std::map<int, int>;

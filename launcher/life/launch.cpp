@@ -54,14 +54,6 @@ std::uint64_t touched_bytes(pid_t pid, const MemoryOf& memory_of) {
   return bytes;
 }
 
-// Done under the lock: what another VM's end may take away or trim at the same time.
-bool shared_with_others(const Step& step) {
-  return std::holds_alternative<RaisePool>(step) || std::holds_alternative<MakeGroup>(step) ||
-         std::holds_alternative<WriteControl>(step) || std::holds_alternative<CreateVfs>(step) ||
-         std::holds_alternative<SetValue>(step) || std::holds_alternative<ChangeMask>(step) ||
-         std::holds_alternative<MakePartition>(step) || std::holds_alternative<TakeCpus>(step);
-}
-
 class Launch {
  public:
   Launch(const Spec& spec, World& world, const Teller& teller) : spec_(spec), world_(world), teller_(teller) {}
@@ -109,7 +101,6 @@ class Launch {
   void claim() {
     topology::HostTopology host = world_.read_host();
     subtract_pending(host, world_.base);
-    facts_.raised = all_raises(world_.base);
     facts_.makers_of_vfs = makers_of_vfs(world_.base);
     if (const auto taken = VmDir::find(world_.base, spec_.name)) {
       throw ProblemsFound({{"name", fmt::format("a VM '{}' runs already on this host", spec_.name),
@@ -132,7 +123,7 @@ class Launch {
   void reserve() {
     dir_->write_plan(to_json(*plan_));
     for (const PlannedStep& planned : plan_->steps) {
-      if (!shared_with_others(planned.step)) continue;
+      if (!is_locked(planned.step)) continue;
       check_cancelled();
       progress(describe(planned.step));
       transaction_->perform(planned.step);
@@ -144,7 +135,7 @@ class Launch {
 
   void prepare_and_start() {
     for (const PlannedStep& planned : plan_->steps) {
-      if (shared_with_others(planned.step)) continue;
+      if (is_locked(planned.step)) continue;
       check_cancelled();
       if (std::holds_alternative<StartQemu>(planned.step)) timings_.mark("open devices");
       transaction_->perform(planned.step);
@@ -326,7 +317,6 @@ std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledge
   topology::Reservations taken;
   if (ledger == Ledger::read) {
     subtract_pending(host, world.base);
-    facts.raised = all_raises(world.base);
     facts.makers_of_vfs = makers_of_vfs(world.base);
     taken = read_reservations(world.base);
     std::erase_if(taken.vms, [&](const topology::Reservation& other) { return other.owner == spec.name; });

@@ -12,7 +12,8 @@
 #include "launcher/host/host.hpp"
 #include "launcher/life/pin.hpp"
 #include "launcher/plan/plan.hpp"
-#include "launcher/steps/run_dir.hpp"
+#include "launcher/steps/ledger.hpp"
+#include "launcher/steps/vm_dir.hpp"
 #include "qmp/client.hpp"
 
 namespace launcher::inline life {

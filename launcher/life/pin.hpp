@@ -8,7 +8,7 @@
 
 #include "launcher/host/host.hpp"
 #include "launcher/plan/plan.hpp"
-#include "launcher/steps/run_dir.hpp"
+#include "launcher/steps/vm_dir.hpp"
 #include "qmp/client.hpp"
 #include "topology/page_location.hpp"
 

@@ -8,8 +8,9 @@
 
 #include "launcher/life/pin.hpp"
 #include "launcher/plan/json.hpp"
-#include "launcher/steps/json.hpp"
+#include "launcher/steps/step.hpp"
 #include "topology/page_location.hpp"
+#include "topology/placement_json.hpp"
 #include "topology/sysfs.hpp"
 
 namespace launcher::inline life {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "launcher/life/interrupts.hpp"
-#include "launcher/steps/run_dir.hpp"
+#include "launcher/steps/vm_dir.hpp"
 
 namespace launcher::inline life {
 

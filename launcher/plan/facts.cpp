@@ -11,7 +11,8 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "launcher/steps/run_dir.hpp"
+#include "launcher/steps/ledger.hpp"
+#include "launcher/steps/run_base.hpp"
 #include "topology/sysfs.hpp"
 #include "topology/words.hpp"
 
@@ -66,7 +67,6 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   facts.uid = geteuid();
   facts.root = facts.uid == 0;
   facts.run_base = run_base();
-  facts.raised = all_raises(facts.run_base);
   facts.makers_of_vfs = makers_of_vfs(facts.run_base);
   if (config.user) {
     const passwd* user = getpwnam(config.user->c_str());

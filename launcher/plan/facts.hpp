@@ -29,15 +29,14 @@ struct Facts {
   bool kvm_open_to_all = false;  // mode lets any uid open it
   CpuFacts cpu;
   HostTuningFacts tuning;
-  std::optional<unsigned> kvm_group;        // whose members may open it, where it is not root's
-  std::optional<std::uint64_t> memlock;     // our RLIMIT_MEMLOCK; nullopt: unlimited
-  std::vector<DeviceFacts> devices;         // beside Spec::devices
-  std::vector<topology::PageClaim> raised;  // by other VMs' journals: what a pool's size owes to them
-  std::set<std::string> makers_of_vfs;      // physical functions whose virtual ones other VMs' journals will remove
-  std::optional<unsigned> user_uid;         // of host.toml's user
-  std::string user_problem;                 // when there is no such user
-  std::string state_base;                   // "/var/lib/vmrun": what VMs keep between runs
-  std::string transparent_pages;            // the host's word on them: "always" | "madvise" | "never"; "": has none
+  std::optional<unsigned> kvm_group;     // whose members may open it, where it is not root's
+  std::optional<std::uint64_t> memlock;  // our RLIMIT_MEMLOCK; nullopt: unlimited
+  std::vector<DeviceFacts> devices;      // beside Spec::devices
+  std::set<std::string> makers_of_vfs;   // physical functions whose virtual ones other VMs' journals will remove
+  std::optional<unsigned> user_uid;      // of host.toml's user
+  std::string user_problem;              // when there is no such user
+  std::string state_base;                // "/var/lib/vmrun": what VMs keep between runs
+  std::string transparent_pages;         // the host's word on them: "always" | "madvise" | "never"; "": has none
   std::expected<Firmware, std::string> uefi = std::unexpected("");  // where boot.firmware = "uefi"
   bool kernel_readable = true, initrd_readable = true, firmware_readable = true;
 };

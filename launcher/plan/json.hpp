@@ -2,7 +2,8 @@
 #pragma once
 
 #include "launcher/plan/plan.hpp"
-#include "launcher/steps/json.hpp"
+#include "launcher/steps/step.hpp"
+#include "topology/placement_json.hpp"
 
 namespace launcher::inline plan {
 

@@ -255,13 +255,8 @@ void add_end(Draft& draft) {
 void add_steps(Draft& draft) {
   for (const topology::PageNeed& need : draft.plan.placement.pages) {
     if (need.deficit == 0 || need.page == draft.host.base_page) continue;
-    const topology::HugePagePool* pool = draft.host.pool(need.node, need.page);
-    std::uint64_t floor = pool != nullptr ? pool->total : 0;
-    for (const topology::PageClaim& raise : draft.facts.raised) {
-      if (raise.node == need.node && raise.page == need.page) floor -= std::min(floor, raise.pages);
-    }
     draft.plan.steps.push_back(
-        {RaisePool{need.node, need.page, need.deficit, floor},
+        {RaisePool{need.node, need.page, need.deficit},
          fmt::format("{} pages needed, {} free in the pool", need.pages, need.pages - need.deficit),
          "spec memory.size"});
   }

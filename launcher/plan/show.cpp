@@ -105,7 +105,7 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const PlannedStep& planned = plan.steps[i];
     std::string undo;
-    for (const Step& step : inverse_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(step));
+    for (const Undo& one : undo_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(one));
     out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)),
                        undo.empty() ? end_of(planned.step, plan) : undo);
     if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);
@@ -147,7 +147,7 @@ boost::json::value plan_json(const LaunchPlan& plan) {
   boost::json::array steps;
   for (const PlannedStep& planned : plan.steps) {
     boost::json::array undo;
-    for (const Step& step : inverse_of(planned.step)) undo.push_back(to_json(step));
+    for (const Undo& one : undo_of(planned.step)) undo.push_back(to_json(one));
     steps.push_back({{"step", to_json(planned.step)},
                      {"undo", undo},
                      {"text", describe(planned.step)},

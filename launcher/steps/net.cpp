@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <stdexcept>
 
 #include "launcher/host/host.hpp"
-#include "launcher/steps/step.hpp"
+#include "launcher/steps/context.hpp"
 
 namespace launcher::inline steps {
 
@@ -21,76 +22,85 @@ std::string rate_text(std::uint64_t bits) {
   return fmt::format("{} {}bit/s", bits, unit);
 }
 
+// What bears the name is somebody else's: this VM has none yet.
+void need_no_interface(const std::string& name, Host& host) {
+  if (host.has_interface(name))
+    throw std::runtime_error(fmt::format("an interface {} is there already, and is not this VM's", name));
+}
+
 void hand_over(const std::vector<int>& numbers, const std::vector<int>& opened, Opened& all) {
   for (std::size_t i = 0; i < numbers.size(); ++i) all.fds[numbers[i]] = opened.at(i);
 }
 
 }  // namespace
 
-std::string describe(const MakeTap& step) {
-  std::string text = fmt::format("make tap {} with {}", step.name, queues(step.fds.size()));
-  if (step.mtu) text += fmt::format(", MTU {}", *step.mtu);
-  if (!step.bridge.empty()) text += fmt::format(", on bridge {}", step.bridge);
+std::string MakeTap::describe() const {
+  std::string text = fmt::format("make tap {} with {}", name, queues(fds.size()));
+  if (mtu) text += fmt::format(", MTU {}", *mtu);
+  if (!bridge.empty()) text += fmt::format(", on bridge {}", bridge);
   return text;
 }
 
-std::string describe(const OpenTap& step) {
-  return fmt::format("open tap {} with {}", step.name, queues(step.fds.size()));
-}
+std::string OpenTap::describe() const { return fmt::format("open tap {} with {}", name, queues(fds.size())); }
 
-std::string describe(const DropTap& step) { return fmt::format("let tap {} go with its last fd", step.name); }
+std::string DropTap::describe() const { return fmt::format("let tap {} go with its last fd", name); }
 
-std::string describe(const MakeMacvtap& step) {
-  std::string text = fmt::format("make macvtap {} over {}, mode {}, {}, address {}", step.name, step.over, step.mode,
-                                 queues(step.fds.size()), step.mac);
-  if (step.mtu) text += fmt::format(", MTU {}", *step.mtu);
+std::string MakeMacvtap::describe() const {
+  std::string text =
+      fmt::format("make macvtap {} over {}, mode {}, {}, address {}", name, over, mode, queues(fds.size()), mac);
+  if (mtu) text += fmt::format(", MTU {}", *mtu);
   return text;
 }
 
-std::string describe(const DropMacvtap& step) { return fmt::format("remove macvtap {}", step.name); }
+std::string DropMacvtap::describe() const { return fmt::format("remove macvtap {}", name); }
 
-std::string describe(const LimitRate& step) {
-  std::string text = fmt::format("limit {}:", step.interface);
-  if (step.receive != 0) text += fmt::format(" the guest receives at most {}", rate_text(step.receive));
-  if (step.send != 0)
-    text += fmt::format("{} sends at most {}", step.receive != 0 ? "," : " the guest", rate_text(step.send));
+std::string LimitRate::describe() const {
+  std::string text = fmt::format("limit {}:", interface);
+  if (receive != 0) text += fmt::format(" the guest receives at most {}", rate_text(receive));
+  if (send != 0) text += fmt::format("{} sends at most {}", receive != 0 ? "," : " the guest", rate_text(send));
   return text;
 }
 
-std::string describe(const OpenVhost& step) {
-  return fmt::format("open /dev/vhost-net {}",
-                     step.fds.size() == 1 ? "once" : fmt::format("{} times", step.fds.size()));
+std::string OpenVhost::describe() const {
+  return fmt::format("open /dev/vhost-net {}", fds.size() == 1 ? "once" : fmt::format("{} times", fds.size()));
 }
 
-void perform(const MakeTap& step, PerformContext& context) {
-  hand_over(step.fds, context.host.make_tap(step.name, step.fds.size()), context.opened);
-  if (step.mtu) context.host.set_mtu(step.name, *step.mtu);
-  if (!step.bridge.empty()) context.host.join_bridge(step.name, step.bridge);
-  context.host.set_up(step.name);
+DropTap MakeTap::precheck(PerformContext& context) const {
+  need_no_interface(name, context.host);
+  return undo();
 }
 
-void perform(const OpenTap& step, PerformContext& context) {
-  hand_over(step.fds, context.host.open_tap(step.name, step.fds.size(), step.multi_queue), context.opened);
+void MakeTap::perform(PerformContext& context) const {
+  hand_over(fds, context.host.make_tap(name, fds.size()), context.opened);
+  if (mtu) context.host.set_mtu(name, *mtu);
+  if (!bridge.empty()) context.host.join_bridge(name, bridge);
+  context.host.set_up(name);
 }
 
-void perform(const DropTap& step, PerformContext& context) { context.host.drop_tap(step.name); }
-
-void perform(const MakeMacvtap& step, PerformContext& context) {
-  hand_over(step.fds, context.host.make_macvtap(step.name, step.over, step.mode, step.mac, step.fds.size()),
-            context.opened);
-  if (step.mtu) context.host.set_mtu(step.name, *step.mtu);
-  context.host.set_up(step.name);
+void OpenTap::perform(PerformContext& context) const {
+  hand_over(fds, context.host.open_tap(name, fds.size(), multi_queue), context.opened);
 }
 
-void perform(const DropMacvtap& step, PerformContext& context) { context.host.drop_macvtap(step.name, step.mac); }
+void DropTap::perform(UndoContext& context) const { context.host.drop_tap(name); }
+
+DropMacvtap MakeMacvtap::precheck(PerformContext& context) const {
+  need_no_interface(name, context.host);
+  return undo();
+}
+
+void MakeMacvtap::perform(PerformContext& context) const {
+  hand_over(fds, context.host.make_macvtap(name, over, mode, mac, fds.size()), context.opened);
+  if (mtu) context.host.set_mtu(name, *mtu);
+  context.host.set_up(name);
+}
+
+void DropMacvtap::perform(UndoContext& context) const { context.host.drop_macvtap(name, mac); }
 
 // What goes out through a tap is what the guest receives.
-void perform(const LimitRate& step, PerformContext& context) {
-  context.host.limit_rate(step.interface, step.receive, step.send);
-}
+void LimitRate::perform(PerformContext& context) const { context.host.limit_rate(interface, receive, send); }
 
-void perform(const OpenVhost& step, PerformContext& context) {
-  for (const int fd : step.fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
+void OpenVhost::perform(PerformContext& context) const {
+  for (const int fd : fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
 }
 
 }  // namespace launcher::inline steps

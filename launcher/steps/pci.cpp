@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "launcher/host/host.hpp"
-#include "launcher/steps/step.hpp"
+#include "launcher/steps/context.hpp"
 
 namespace launcher::inline steps {
 
@@ -18,110 +18,126 @@ std::string driver_name(const std::string& driver) { return driver.empty() ? "no
 
 }  // namespace
 
-std::string describe(const LoadModule& step) { return fmt::format("load kernel module {}", step.name); }
+std::string LoadModule::describe() const { return fmt::format("load kernel module {}", name); }
 
-std::string describe(const CreateVfs& step) {
-  return fmt::format("have {} virtual functions of {}, number {} at {}", step.count, step.physical, step.vf,
-                     step.address);
+std::string CreateVfs::describe() const {
+  return fmt::format("have {} virtual functions of {}, number {} at {}", count, physical, vf, address);
 }
 
-std::string describe(const RemoveVfs& step) {
-  return fmt::format("remove the virtual functions of {} when no VM uses them", step.physical);
+std::string RemoveVfs::describe() const {
+  return fmt::format("remove the virtual functions of {} when no VM uses them", physical);
 }
 
-std::string describe(const SetVfMac& step) {
-  return fmt::format("give virtual function {} of {} MAC address {}", step.vf, step.interface, step.mac);
+std::string SetVfMac::describe() const {
+  return fmt::format("give virtual function {} of {} MAC address {}", vf, interface, mac);
 }
 
-std::string describe(const BindVfio& step) {
-  return fmt::format("take {} from {} and bind it to vfio-pci", step.address,
-                     step.driver ? driver_name(*step.driver) : "its driver");
+std::string GiveVfMacBack::describe() const {
+  return fmt::format("give virtual function {} of {} MAC address {}", vf, interface, mac);
 }
 
-std::string describe(const GiveBack& step) {
-  return fmt::format("give {} back to {}", step.address, step.driver ? driver_name(*step.driver) : "its driver");
+std::string BindVfio::describe() const {
+  return fmt::format("take {} from {} and bind it to vfio-pci", address, driver ? driver_name(*driver) : "its driver");
 }
 
-std::string describe(const OpenVfio& step) {
-  return step.fd ? fmt::format("open {}'s own vfio device", step.address)
-                 : fmt::format("let QEMU open {}'s IOMMU group", step.address);
+std::string GiveBack::describe() const {
+  return fmt::format("give {} back to {}", address, driver ? driver_name(*driver) : "its driver");
 }
 
-std::string describe(const TakeUsb& step) {
-  return fmt::format("open the USB device at port {} ({})", step.port, step.node);
+std::string OpenVfio::describe() const {
+  return fd ? fmt::format("open {}'s own vfio device", address)
+            : fmt::format("let QEMU open {}'s IOMMU group", address);
 }
 
-std::string describe(const GiveBackUsb& step) {
-  return fmt::format("give the USB device at port {} back to its drivers", step.port);
+std::string TakeUsb::describe() const { return fmt::format("open the USB device at port {} ({})", port, node); }
+
+std::string GiveBackUsb::describe() const {
+  return fmt::format("give the USB device at port {} back to its drivers", port);
 }
 
-void perform(const LoadModule& step, PerformContext& context) { context.host.load_module(step.name); }
+void LoadModule::perform(PerformContext& context) const { context.host.load_module(name); }
 
-void perform(const CreateVfs& step, PerformContext& context) {
-  std::vector<std::string> there = context.host.vfs_of(step.physical);
+// Those that are there already are somebody else's, unless another VM made them and shares them.
+std::optional<RemoveVfs> CreateVfs::precheck(PerformContext& context) const {
+  const bool ours = context.host.vfs_of(physical).empty() || (context.others_have && context.others_have(Undo{undo()}));
+  return ours ? std::optional(undo()) : std::nullopt;
+}
+
+void CreateVfs::perform(PerformContext& context) const {
+  std::vector<std::string> there = context.host.vfs_of(physical);
   if (there.empty()) {
-    context.host.set_vfs(step.physical, step.count);
-    there = context.host.vfs_of(step.physical);
+    context.host.set_vfs(physical, count);
+    there = context.host.vfs_of(physical);
   }
-  if (step.vf >= there.size())
+  if (vf >= there.size())
     throw std::runtime_error(
-        fmt::format("{} has {} virtual functions, number {} was wanted", step.physical, there.size(), step.vf));
-  if (there[step.vf] != step.address)
-    throw std::runtime_error(fmt::format("virtual function {} of {} is at {}, planned was {}", step.vf, step.physical,
-                                         there[step.vf], step.address));
+        fmt::format("{} has {} virtual functions, number {} was wanted", physical, there.size(), vf));
+  if (there[vf] != address)
+    throw std::runtime_error(
+        fmt::format("virtual function {} of {} is at {}, planned was {}", vf, physical, there[vf], address));
 }
 
-void perform(const RemoveVfs& step, PerformContext& context) {
-  if (context.others_use_vfs(step.physical)) return;  // the last of them removes them
-  const std::vector<std::string> there = context.host.vfs_of(step.physical);
-  if (there.size() != step.count) return;  // not made, gone already, or somebody else's by now
+void RemoveVfs::perform(UndoContext& context) const {
+  if (context.others_have(Undo{*this})) return;  // the last of them removes them
+  const std::vector<std::string> there = context.host.vfs_of(physical);
+  if (there.size() != count) return;  // not made, gone already, or somebody else's by now
   for (const std::string& one : there)
     if (context.host.driver_of(one) == vfio)
       throw std::runtime_error(fmt::format("{} is still bound to vfio-pci: another program has it", one));
-  context.host.set_vfs(step.physical, 0);
+  context.host.set_vfs(physical, 0);
 }
 
-void perform(const SetVfMac& step, PerformContext& context) {
-  context.host.set_vf_mac(step.interface, step.vf, step.mac);
+void SetVfMac::perform(PerformContext& context) const { context.host.set_vf_mac(interface, vf, mac); }
+
+std::optional<GiveVfMacBack> SetVfMac::undo() const {
+  if (found.empty()) return std::nullopt;
+  return GiveVfMacBack{interface, vf, found};
 }
 
-void perform(const BindVfio& step, PerformContext& context) {
-  Host& host = context.host;
-  const std::string now = host.driver_of(step.address);
-  if (step.driver && now != *step.driver)
+void GiveVfMacBack::perform(UndoContext& context) const { context.host.set_vf_mac(interface, vf, mac); }
+
+GiveBack BindVfio::precheck(PerformContext& context) const {
+  const std::string now = context.host.driver_of(address);
+  if (driver && now != *driver)
     throw std::runtime_error(fmt::format("it changed since it was looked at: {} was bound, now {} is",
-                                         driver_name(*step.driver), driver_name(now)));
+                                         driver_name(*driver), driver_name(now)));
+  return undo();
+}
+
+void BindVfio::perform(PerformContext& context) const {
+  Host& host = context.host;
+  const std::string now = host.driver_of(address);
   if (now == vfio) return;
-  host.set_driver_override(step.address, vfio);
-  if (!now.empty()) host.unbind_driver(step.address);
-  host.probe_driver(step.address);
-  if (const std::string after = host.driver_of(step.address); after != vfio)
+  host.set_driver_override(address, vfio);
+  if (!now.empty()) host.unbind_driver(address);
+  host.probe_driver(address);
+  if (const std::string after = host.driver_of(address); after != vfio)
     throw std::runtime_error(fmt::format("the kernel bound {} instead", driver_name(after)));
 }
 
-void perform(const GiveBack& step, PerformContext& context) {
+void GiveBack::perform(UndoContext& context) const {
   Host& host = context.host;
-  if (!host.has_function(step.address)) return;  // a virtual function that has gone
-  const std::string now = host.driver_of(step.address);
-  host.set_driver_override(step.address, step.driver_override);
-  if (step.driver == now) return;
-  if (now == vfio) host.unbind_driver(step.address);
-  if (step.driver == "") return;
-  if (now.empty() || now == vfio) host.probe_driver(step.address);
-  const std::string after = host.driver_of(step.address);
-  if (step.driver && after != *step.driver) throw std::runtime_error(fmt::format("{} has it now", driver_name(after)));
+  if (!host.has_function(address)) return;  // a virtual function that has gone
+  const std::string now = host.driver_of(address);
+  host.set_driver_override(address, driver_override);
+  if (driver == now) return;
+  if (now == vfio) host.unbind_driver(address);
+  if (driver == "") return;
+  if (now.empty() || now == vfio) host.probe_driver(address);
+  const std::string after = host.driver_of(address);
+  if (driver && after != *driver) throw std::runtime_error(fmt::format("{} has it now", driver_name(after)));
 }
 
-void perform(const TakeUsb& step, PerformContext& context) {
-  context.opened.fds[step.fd] = context.host.open_file(step.node, true, false);
+void TakeUsb::perform(PerformContext& context) const {
+  context.opened.fds[fd] = context.host.open_file(node, true, false);
 }
 
-void perform(const GiveBackUsb& step, PerformContext& context) { context.host.probe_usb(step.port); }
+void GiveBackUsb::perform(UndoContext& context) const { context.host.probe_usb(port); }
 
-void perform(const OpenVfio& step, PerformContext& context) {
-  const std::string node = context.host.vfio_node(step.address, !step.fd);
-  if (step.fd)
-    context.opened.fds[*step.fd] = context.host.open_file(node, true, false);
+void OpenVfio::perform(PerformContext& context) const {
+  const std::string node = context.host.vfio_node(address, !fd);
+  if (fd)
+    context.opened.fds[*fd] = context.host.open_file(node, true, false);
   else
     context.opened.device_nodes.insert(node);
 }

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "launcher/host/host.hpp"
-#include "launcher/steps/step.hpp"
+#include "launcher/steps/context.hpp"
 
 namespace launcher::inline steps {
 
@@ -65,87 +65,86 @@ void tell_progress(const MakeImage& image, int fd, const PerformContext& context
 
 }  // namespace
 
-std::string describe(const MakeImage& step) {
-  if (step.name.empty()) return fmt::format("make an overlay without a name in {}", step.directory);
-  return fmt::format("make {} ({}, {}, preallocation {})", path_of(step), step.format, to_string(step.size),
-                     step.preallocation);
+std::string MakeImage::describe() const {
+  if (name.empty()) return fmt::format("make an overlay without a name in {}", directory);
+  return fmt::format("make {} ({}, {}, preallocation {})", path_of(*this), format, to_string(size), preallocation);
 }
 
-std::string describe(const Pair&) { return "make a pair of connected sockets"; }
+std::string Pair::describe() const { return "make a pair of connected sockets"; }
 
-std::string describe(const StartHelper& step) {
-  std::string text = "start " + step.role;
-  if (!step.child.affinity.empty()) text += fmt::format(" on CPUs {}", step.child.affinity.to_string());
+std::string StartHelper::describe() const {
+  std::string text = "start " + role;
+  if (!child.affinity.empty()) text += fmt::format(" on CPUs {}", child.affinity.to_string());
   return text;
 }
 
-std::string describe(const StartQemu& step) {
+std::string StartQemu::describe() const {
   std::string text = "start QEMU paused";
-  if (step.child.uid) text += fmt::format(" as uid {}", *step.child.uid);
-  if (!step.child.affinity.empty()) text += fmt::format(" on CPUs {}", step.child.affinity.to_string());
-  if (!step.child.private_nodes.empty())
-    text += fmt::format(", with {} of its own", fmt::join(step.child.private_nodes, " and "));
+  if (child.uid) text += fmt::format(" as uid {}", *child.uid);
+  if (!child.affinity.empty()) text += fmt::format(" on CPUs {}", child.affinity.to_string());
+  if (!child.private_nodes.empty())
+    text += fmt::format(", with {} of its own", fmt::join(child.private_nodes, " and "));
   return text;
 }
 
-std::string describe(const EndProcess& step) {
-  return step.process.pid == 0 ? std::string("end QEMU") : fmt::format("end process {}", step.process.pid);
+std::string EndProcess::describe() const {
+  return process.pid == 0 ? std::string("end QEMU") : fmt::format("end process {}", process.pid);
 }
 
-void perform(const MakeImage& step, PerformContext& context) {
-  const int fd = context.host.make_unnamed(step.directory);
-  context.opened.unnamed.push_back({fd, step.name.empty() ? "" : path_of(step)});
+void MakeImage::perform(PerformContext& context) const {
+  const int unnamed = context.host.make_unnamed(directory);
+  context.opened.unnamed.push_back({unnamed, name.empty() ? "" : path_of(*this)});
   constexpr int childs = 3;
   ChildSpec child;
-  child.argv = {step.qemu_img,
+  child.argv = {qemu_img,
                 "create",
                 "-q",
                 "-f",
-                step.format,
+                format,
                 "-o",
-                "preallocation=" + step.preallocation,
+                "preallocation=" + preallocation,
                 fmt::format("/dev/fd/{}", childs),
-                std::to_string(step.size.count)};
-  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+                std::to_string(size.count)};
+  const int copy = fcntl(unnamed, F_DUPFD_CLOEXEC, 0);
   if (copy < 0) throw std::system_error(errno, std::generic_category(), "dup");
-  const ProcessId process = start(child, {{childs, copy}}, step.log, context);
-  const int code = context.host.wait_for(process, [&] { tell_progress(step, fd, context); });
+  const ProcessId process = start(child, {{childs, copy}}, log, context);
+  const int code = context.host.wait_for(process, [&] { tell_progress(*this, unnamed, context); });
   if (context.progress) context.progress("");
   if (code != 0) {
-    std::ifstream words(step.log, std::ios::binary);
-    throw std::runtime_error(fmt::format("{} ended with {}: {}", step.qemu_img, code,
-                                         std::string{std::istreambuf_iterator<char>(words), {}}));
+    std::ifstream words(log, std::ios::binary);
+    throw std::runtime_error(
+        fmt::format("{} ended with {}: {}", qemu_img, code, std::string{std::istreambuf_iterator<char>(words), {}}));
   }
-  context.opened.fds[step.fd] = context.host.open_file(fmt::format("/proc/self/fd/{}", fd), true, step.direct);
+  context.opened.fds[fd] = context.host.open_file(fmt::format("/proc/self/fd/{}", unnamed), true, direct);
 }
 
-void perform(const Pair& step, PerformContext& context) {
+void Pair::perform(PerformContext& context) const {
   const std::array<int, 2> ends = socket_pair();
-  context.opened.fds[step.fd] = ends[0];
-  context.opened.fds[step.other] = ends[1];
+  context.opened.fds[fd] = ends[0];
+  context.opened.fds[other] = ends[1];
 }
 
-void perform(const StartHelper& step, PerformContext& context) {
-  FdLayout fds;
-  for (const auto& [number, planned] : step.fds) {
+void StartHelper::perform(PerformContext& context) const {
+  FdLayout its;
+  for (const auto& [number, planned] : fds) {
     const auto opened = context.opened.fds.extract(planned);
-    fds[number] = opened.mapped();
+    its[number] = opened.mapped();
   }
-  context.opened.helpers.push_back({step.role, start(step.child, std::move(fds), step.log, context)});
+  context.opened.helpers.push_back({role, start(child, std::move(its), log, context)});
 }
 
-void perform(const StartQemu& step, PerformContext& context) {
+void StartQemu::perform(PerformContext& context) const {
   const std::array<int, 2> monitor = socket_pair();
   context.opened.monitor = monitor[0];
   FdLayout fds = std::exchange(context.opened.fds, {});
-  fds[step.monitor_fd] = monitor[1];
-  ChildSpec child = step.child;
-  if (!child.private_dev.empty())
-    child.private_nodes.insert(child.private_nodes.end(), context.opened.device_nodes.begin(),
-                               context.opened.device_nodes.end());
-  context.opened.qemu = start(child, std::move(fds), step.log, context);
+  fds[monitor_fd] = monitor[1];
+  ChildSpec qemu = child;
+  if (!qemu.private_dev.empty())
+    qemu.private_nodes.insert(qemu.private_nodes.end(), context.opened.device_nodes.begin(),
+                              context.opened.device_nodes.end());
+  context.opened.qemu = start(qemu, std::move(fds), log, context);
 }
 
-void perform(const EndProcess& step, PerformContext& context) { context.host.end_process(step.process); }
+void EndProcess::perform(UndoContext& context) const { context.host.end_process(process); }
 
 }  // namespace launcher::inline steps

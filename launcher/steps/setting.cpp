@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "launcher/host/host.hpp"
-#include "launcher/steps/step.hpp"
+#include "launcher/steps/context.hpp"
 
 namespace launcher::inline steps {
 
@@ -42,6 +42,20 @@ void write_unless_gone(const std::string& path, const std::string& text, Host& h
   } catch (const std::system_error& error) {
     if (!is_gone(error.code())) throw;
   }
+}
+
+// The words of a control's text, and whether one of them is `wanted`.
+bool has_word(const std::string& text, const std::string& wanted) {
+  std::string word;
+  for (const char c : text + "\n") {
+    if (c != ' ' && c != '\t' && c != '\n' && c != ';' && c != ':') {
+      word += c;
+      continue;
+    }
+    if (word == wanted) return true;
+    word.clear();
+  }
+  return false;
 }
 
 std::string quoted(const std::optional<std::string>& text) { return text ? "'" + value_of(*text) + "'" : "nothing"; }
@@ -89,80 +103,106 @@ ChangeMask mask_change(std::string path, const CpuSet& now, const CpuSet& away, 
   return change;
 }
 
-std::string describe(const SetValue& step) {
-  return fmt::format("set {} from '{}' to '{}'", step.path, step.before, step.value);
-}
+std::string SetValue::describe() const { return fmt::format("set {} from '{}' to '{}'", path, before, value); }
 
-std::string describe(const PutBack& step) {
-  return fmt::format("put {} back to '{}' if it still is '{}'", step.path, step.before, step.ours);
-}
-
-std::string describe(const KeepBeside& step) {
-  return fmt::format("keep {} at '{}' while {} is '{}'", step.path, step.value, step.beside, step.reads);
-}
-
-std::string describe(const ChangeMask& step) {
-  std::string text;
-  if (!step.remove.empty()) text += fmt::format("take CPUs {} out of {}", step.remove.to_string(), step.path);
-  if (!step.add.empty())
-    text += fmt::format("{}put CPUs {} into {}", text.empty() ? "" : ", ", step.add.to_string(),
-                        text.empty() ? step.path : "it");
-  return text;
-}
-
-void perform(const SetValue& step, PerformContext& context) {
-  if (const auto now = context.host.read_value(step.path); !now || !same_value(step.path, *now, step.before))
-    throw std::runtime_error(
-        fmt::format("it changed since it was looked at: it read '{}', now {}", step.before, quoted(now)));
-  context.host.write_value(step.path, step.value);
-  if (const auto now = context.host.read_value(step.path); !now || !same_value(step.path, *now, step.value))
-    throw std::runtime_error(fmt::format("it reads {} after '{}' was written", quoted(now), step.value));
-}
-
-void perform(const PutBack& step, PerformContext& context) {
-  const auto now = context.host.read_value(step.path);
-  if (now && same_value(step.path, *now, step.ours)) write_unless_gone(step.path, step.before, context.host);
-}
-
-void perform(const KeepBeside& step, PerformContext& context) {
-  if (!step.undo) return;
-  const auto now = context.host.read_value(step.path), beside = context.host.read_value(step.beside);
-  if (!now || !beside || !same_value(step.beside, *beside, step.reads) || same_value(step.path, *now, step.value))
-    return;
-  write_unless_gone(step.path, step.value, context.host);
+std::string PutBack::describe() const {
+  return fmt::format("put {} back to '{}' if it still is '{}'", path, before, ours);
 }
 
 namespace {
 
+std::string keep_text(const std::string& path, const std::string& value, const std::string& beside,
+                      const std::string& reads) {
+  return fmt::format("keep {} at '{}' while {} is '{}'", path, value, beside, reads);
+}
+
+std::string mask_words(const std::string& path, const CpuSet& remove, const CpuSet& add) {
+  std::string text;
+  if (!remove.empty()) text += fmt::format("take CPUs {} out of {}", remove.to_string(), path);
+  if (!add.empty())
+    text += fmt::format("{}put CPUs {} into {}", text.empty() ? "" : ", ", add.to_string(), text.empty() ? path : "it");
+  return text;
+}
+
+// before: what has to be done first, with the mask as it will be. passed_over: where an interrupt that cannot be moved is told.
+template <class Before>
+void change_mask(const std::string& path, const CpuSet& remove, const CpuSet& add, Host& host,
+                 std::vector<std::string>& passed_over, const Before& before) {
+  const auto text = host.read_value(path);
+  if (!text) return;  // gone, as its device is
+  const CpuSet now = mask_of(path, *text), wanted = (now - remove) | add;
+  if (wanted == now) return;
+  if (wanted.empty()) throw std::runtime_error("no CPU would be left in it");
+  try {
+    before();
+    host.write_value(path, mask_text(path, wanted));
+  } catch (const std::system_error& error) {
+    if (is_gone(error.code())) return;
+    if (!is_refused_interrupt(path, error.code())) throw;
+    passed_over.push_back(fmt::format("{} stays '{}': {}", path, *text, error.code().message()));
+  }
+}
+
 // An interrupt stays where it is as long as the mask has that CPU, and many move only when they next fire: so the mask is the
 // one CPU alone until it is there. One that is silent is not waited for.
-void bring_back(const ChangeMask& step, Host& host) {
-  const std::string effective = step.path.substr(0, step.path.rfind('/')) + "/effective_affinity_list";
+void bring_back(const std::string& path, unsigned cpu, Host& host) {
+  const std::string effective = path.substr(0, path.rfind('/')) + "/effective_affinity_list";
   const auto is_there = [&] {
     const auto now = host.read_value(effective);
-    return !now || value_of(*now) == std::to_string(*step.back_on);
+    return !now || value_of(*now) == std::to_string(cpu);
   };
   if (is_there()) return;
-  host.write_value(step.path, mask_text(step.path, {*step.back_on}));
+  host.write_value(path, mask_text(path, {cpu}));
   for (int looks = 0; looks < 20 && !is_there(); ++looks) std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
 }  // namespace
 
-void perform(const ChangeMask& step, PerformContext& context) {
-  const auto text = context.host.read_value(step.path);
-  if (!text) return;  // gone, as its device is
-  const CpuSet now = mask_of(step.path, *text), wanted = (now - step.remove) | step.add;
-  if (wanted == now) return;
-  if (wanted.empty()) throw std::runtime_error("no CPU would be left in it");
-  try {
-    if (step.undo && step.back_on && step.add.contains(*step.back_on)) bring_back(step, context.host);
-    context.host.write_value(step.path, mask_text(step.path, wanted));
-  } catch (const std::system_error& error) {
-    if (is_gone(error.code())) return;
-    if (!is_refused_interrupt(step.path, error.code())) throw;
-    context.opened.passed_over.push_back(fmt::format("{} stays '{}': {}", step.path, *text, error.code().message()));
-  }
+std::string KeepBeside::describe() const { return keep_text(path, value, beside, reads); }
+std::string KeepBack::describe() const { return keep_text(path, value, beside, reads); }
+std::string ChangeMask::describe() const { return mask_words(path, remove, add); }
+std::string MaskBack::describe() const { return mask_words(path, remove, add); }
+
+std::string WriteControl::describe() const { return fmt::format("write {} to {}", text, path); }
+void WriteControl::perform(PerformContext& context) const {
+  if (const std::string now = context.host.write_control(path, text); !has_word(now, expect))
+    throw std::runtime_error(fmt::format("{} reads '{}' after '{}' was written", path, now, text));
+}
+
+PutBack SetValue::precheck(PerformContext& context) const {
+  if (const auto now = context.host.read_value(path); !now || !same_value(path, *now, before))
+    throw std::runtime_error(
+        fmt::format("it changed since it was looked at: it read '{}', now {}", before, quoted(now)));
+  return undo();
+}
+
+void SetValue::perform(PerformContext& context) const {
+  context.host.write_value(path, value);
+  if (const auto now = context.host.read_value(path); !now || !same_value(path, *now, value))
+    throw std::runtime_error(fmt::format("it reads {} after '{}' was written", quoted(now), value));
+}
+
+void PutBack::perform(UndoContext& context) const {
+  const auto now = context.host.read_value(path);
+  if (now && same_value(path, *now, ours)) write_unless_gone(path, before, context.host);
+}
+
+void KeepBeside::perform(PerformContext&) const {}
+
+void KeepBack::perform(UndoContext& context) const {
+  const auto now = context.host.read_value(path), other = context.host.read_value(beside);
+  if (!now || !other || !same_value(beside, *other, reads) || same_value(path, *now, value)) return;
+  write_unless_gone(path, value, context.host);
+}
+
+void ChangeMask::perform(PerformContext& context) const {
+  change_mask(path, remove, add, context.host, context.opened.passed_over, [] {});
+}
+
+void MaskBack::perform(UndoContext& context) const {
+  change_mask(path, remove, add, context.host, context.passed_over, [&] {
+    if (back_on && add.contains(*back_on)) bring_back(path, *back_on, context.host);
+  });
 }
 
 }  // namespace launcher::inline steps

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <stdexcept>
+
+#include "launcher/steps/ledger.hpp"
 
 namespace launcher::inline steps {
 
@@ -10,35 +13,47 @@ Transaction::Transaction(Host& host, const VmDir& dir, std::optional<unsigned> u
     : host_(host), dir_(dir), uid_(uid) {}
 
 void Transaction::perform(const Step& step) {
-  const std::function<void(const Step&)> journal = [&](const Step& undo) { dir_.journal_undo(next_++, undo); };
-  for (const Step& undo : inverse_of(step)) journal(undo);
-  const OtherRaises no_undo_here = [](unsigned, topology::Bytes) { return std::uint64_t{0}; };
-  PerformContext context{host_, opened_, no_undo_here, journal, uid_, progress_, {}};
+  std::vector<std::size_t> begun;
+  const auto journal = [&](const Undo& undo) {
+    dir_.journal().begin(next_, undo);
+    begun.push_back(next_++);
+  };
+  PerformContext context{
+      .host = host_,
+      .opened = opened_,
+      .journal = journal,
+      .others_have =
+          [this](const Undo& undo) { return steps::others_have(dir_.path().parent_path(), dir_.name(), undo); },
+      .uid = uid_,
+      .progress = progress_};
   try {
-    launcher::perform(step, context);
+    for (const Undo& undo : precheck(step, context)) journal(undo);
+    steps::perform(step, context);
   } catch (const std::exception& error) {
     std::throw_with_nested(std::runtime_error("could not " + describe(step)));
   }
+  for (const std::size_t number : begun) dir_.journal().done(number);
 }
 
 std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesystem::path& base) {
+  if (std::vector<std::string> bad = dir.unreadable(); !bad.empty()) {
+    for (std::string& what : bad)
+      what += "; it is kept with all that the VM had, and nothing was undone: see to it with the vmrun that wrote it";
+    return bad;
+  }
   std::vector<std::string> left;
-  const std::vector<VmDir::Undo> pending = dir.pending();
-  const OtherRaises others = [&](unsigned node, topology::Bytes page) {
-    return raises_of_others(base, dir.name(), node, page);
-  };
-  const std::function<bool(const std::string&)> others_use_vfs = [&](const std::string& physical) {
-    return makers_of_vfs(base, dir.name()).contains(physical);
-  };
-  const std::function<void(const Step&)> nothing_new = [](const Step&) {};
-  for (auto undo = pending.rbegin(); undo != pending.rend(); ++undo) {
-    Opened none;
-    PerformContext context{host, none, others, nothing_new, std::nullopt, {}, others_use_vfs};
+  const std::vector<Owed> owed = dir.journal().read().owed;
+  for (auto one = owed.rbegin(); one != owed.rend(); ++one) {
+    UndoContext context{.host = host,
+                        .done = one->done,
+                        .begun = one->begun,
+                        .begin = [&](std::uint64_t from) { dir.journal().undoing(one->number, from); },
+                        .others_have = [&](const Undo& undo) { return steps::others_have(base, dir.name(), undo); }};
     try {
-      launcher::perform(undo->step, context);
-      dir.journal_undone(undo->number);
+      steps::perform(one->undo, context);
+      dir.journal().undone(one->number);
     } catch (const std::exception& error) {
-      left.push_back(fmt::format("could not {}: {}", describe(undo->step), error.what()));
+      left.push_back(fmt::format("could not {}: {}", describe(one->undo), error.what()));
     }
   }
   if (left.empty()) dir.remove();
@@ -50,7 +65,7 @@ Recovered recover_dead(Host& host, const std::filesystem::path& base) {
   for (const VmDir& dir : VmDir::all(base)) {
     if (dir.owner_alive()) continue;
     const std::vector<std::string> left = unwind(host, dir, base);
-    result.names.push_back(dir.name());
+    if (left.empty() || dir.unreadable().empty()) result.names.push_back(dir.name());
     for (const std::string& what : left) result.left.push_back(dir.name() + ": " + what);
   }
   return result;

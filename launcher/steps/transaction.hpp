@@ -1,5 +1,5 @@
 // Performs steps with a write-ahead journal; unwinding a failed launch, cleaning up after the guest and recovering after a
-// crash are the same few lines. The rule: an undo is in the journal before its step is done.
+// crash are the same few lines. The rule: precheck, journal, act, mark. A step that refused owes nothing.
 #pragma once
 
 #include <functional>
@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "launcher/host/host.hpp"
-#include "launcher/steps/run_dir.hpp"
+#include "launcher/steps/context.hpp"
 #include "launcher/steps/step.hpp"
+#include "launcher/steps/vm_dir.hpp"
 
 namespace launcher::inline steps {
 
@@ -29,8 +30,8 @@ class Transaction {
   std::function<void(const std::string&)> progress_;
 };
 
-// Under the lock: does every pending undo, last first, and removes the claim if all went well. Returns what could not
-// be undone, one sentence each; then the claim stays for a later `vmrun recover`.
+// Under the lock: does every undo that is owed, last first, and removes the claim if all went well. Returns what could not
+// be undone, one sentence each; then the claim stays for a later `vmrun recover`. Where something cannot be read, nothing is undone.
 std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesystem::path& base);
 
 // Under the lock: unwinds every VM whose owner is dead. What was done, for the user.

@@ -214,9 +214,9 @@ Reverted revert_tuning(Host& host, const std::filesystem::path& base) {
   Reverted reverted;
   const auto dir = VmDir::of_host(base, false);
   if (!dir) return reverted;
-  const std::vector<VmDir::Undo> pending = dir->pending();
-  for (const VmDir::Undo& undo : pending) {
-    const auto* back = std::get_if<PutBack>(&undo.step);
+  const std::vector<Owed> pending = dir->journal().read().owed;
+  for (const Owed& owed : pending) {
+    const auto* back = std::get_if<PutBack>(&owed.undo);
     const auto now = back != nullptr ? host.read_value(back->path) : std::nullopt;
     if (now && !same_value(back->path, *now, back->ours) && !same_value(back->path, *now, back->before))
       reverted.not_ours.push_back(

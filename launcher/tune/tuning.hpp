@@ -10,8 +10,8 @@
 
 #include "launcher/checks/audit.hpp"
 #include "launcher/host/host.hpp"
-#include "launcher/steps/run_dir.hpp"
 #include "launcher/steps/step.hpp"
+#include "launcher/steps/vm_dir.hpp"
 
 namespace launcher::inline tune {
 

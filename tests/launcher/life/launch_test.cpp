@@ -417,7 +417,7 @@ TEST_CASE("stopped dead within this process: nothing is undone on the way out") 
   CHECK_THROWS_AS(lab.start(rich("db")), fakes::StopDead);
   const auto left = VmDir::find(lab.base, "db");
   REQUIRE(left);
-  CHECK(!left->pending().empty());
+  CHECK(!left->journal().read().owed.empty());
   CHECK(lab.snapshot() != before);
   lab.host.heal();
   CHECK(recover_dead(lab.host, lab.base).names.empty());  // its owner, this process, lives
@@ -457,7 +457,7 @@ TEST_CASE("what cannot be undone after a failure is told, kept in the journal an
   }
   const auto left = VmDir::find(lab.base, "db");
   REQUIRE(left);
-  CHECK(left->pending().size() == 1);
+  CHECK(left->journal().read().owed.size() == 1);
   lab.host.heal();
   fakes::write_file(left->path() / "owner", R"({"pid":1,"start":1})");
   CHECK(recover_dead(lab.host, lab.base).left.empty());

@@ -12,6 +12,7 @@
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 #include "tests/launcher/plan/spec_of.hpp"
+#include "tests/launcher/steps/doing.hpp"
 #include "topology/read_host.hpp"
 
 namespace {
@@ -67,19 +68,7 @@ std::vector<std::string> texts_of(const LaunchPlan& plan) {
 
 using Texts = std::vector<std::string>;
 
-struct Kernel {
-  fakes::TempDir dir;
-  fakes::FakeHost host{dir.path()};
-  Opened opened;
-  void run(const Step& step) {
-    PerformContext context{
-        host, opened, [](unsigned, topology::Bytes) { return std::uint64_t{0}; }, [](const Step&) {}, {}};
-    perform(step, context);
-  }
-  void undo(const Step& step) {
-    for (const Step& one : inverse_of(step)) run(one);
-  }
-};
+using Kernel = Doing;
 
 }  // namespace
 

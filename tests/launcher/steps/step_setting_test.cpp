@@ -11,6 +11,7 @@
 #include "launcher/steps/step.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/launcher/steps/doing.hpp"
 
 namespace {
 
@@ -20,20 +21,12 @@ using topology::CpuSet;
 const std::string swappiness = "/proc/sys/vm/swappiness", scheduler = "/sys/block/sda/queue/scheduler",
                   irq = "/proc/irq/24/smp_affinity_list", workqueues = "/sys/devices/virtual/workqueue/cpumask";
 
-struct Kernel {
-  fakes::TempDir dir;
-  fakes::FakeHost host{dir.path()};
-  Opened opened;
+struct Kernel : Doing {
   Kernel() {
     host.add_value(swappiness, "60");
     host.add_value(scheduler, "none [mq-deadline] bfq");
     host.add_value(irq, "0-3");
     host.add_value(workqueues, "ff");
-  }
-  void run(const Step& step) {
-    PerformContext context{
-        host, opened, [](unsigned, topology::Bytes) { return std::uint64_t{0}; }, [](const Step&) {}, {}};
-    perform(step, context);
   }
   std::string error_of(const Step& step) {
     try {
@@ -42,9 +35,6 @@ struct Kernel {
       return error.what();
     }
     return "";
-  }
-  void undo(const Step& step) {
-    for (const Step& one : inverse_of(step)) run(one);
   }
   std::string value(const std::string& path) const { return host.value(path).value_or("gone"); }
 };

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/steps/ledger.hpp"
 #include "launcher/tune/persist.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"

@@ -1,5 +1,5 @@
 // The run directory: claims, the lock, the ledger; and whatever somebody or a crash left in it.
-#include "launcher/steps/run_dir.hpp"
+#include "launcher/steps/vm_dir.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "launcher/steps/ledger.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
 namespace {
@@ -188,6 +189,46 @@ TEST_CASE("the directory's owner mark goes last, so that a crash in between leav
   dir.remove();  // gone already: fine
 }
 
+TEST_CASE("the run directory has to be ours, and nobody else's to write to") {
+  const fakes::TempDir base;
+  const mode_t before = umask(0);
+  const Lock lock(base / "run");
+  umask(before);
+  struct stat info {};
+  REQUIRE(stat((base / "run").c_str(), &info) == 0);
+  CHECK((info.st_mode & 07777) == 0755);  // whatever the umask
+  {
+    const mode_t narrow = umask(077);
+    const Lock other(base / "run2");
+    umask(narrow);
+    REQUIRE(stat((base / "run2").c_str(), &info) == 0);
+    CHECK((info.st_mode & 07777) == 0755);
+  }
+  fs::create_directories(base / "open");
+  fs::permissions(base / "open", fs::perms::all);
+  CHECK_THROWS_WITH(Lock(base / "open"), doctest::Contains("cannot be believed"));
+  fs::create_directory_symlink(base / "run", base / "link");
+  CHECK_THROWS_WITH(Lock(base / "link"), doctest::Contains("is no directory of ours"));
+  if (geteuid() == 0) {
+    fs::create_directories(base / "theirs");
+    REQUIRE(chown((base / "theirs").c_str(), 4711, 4711) == 0);
+    CHECK_THROWS_WITH(Lock(base / "theirs"), doctest::Contains("is owned by uid 4711"));
+  }
+}
+
+TEST_CASE("records are regular files: nothing waits for a FIFO, and no link is followed") {
+  const fakes::TempDir base;
+  const VmDir dir = VmDir::claim(base.path(), "db").value();
+  fakes::write_file(base / "elsewhere", plan_text);
+  fs::create_symlink(base / "elsewhere", dir.path() / "plan.json");
+  CHECK(dir.reservation().cpus.empty());
+  CHECK(!dir.unreadable().empty());
+  fs::remove(dir.path() / "plan.json");
+  REQUIRE(mkfifo((dir.path() / "plan.json").c_str(), 0600) == 0);
+  CHECK(dir.reservation().cpus.empty());
+  CHECK_THROWS(read_reservations(base.path()));
+}
+
 TEST_CASE("the ledger is what the directories say") {
   const fakes::TempDir base;
   CHECK(read_reservations(base.path()).vms.empty());
@@ -227,21 +268,19 @@ TEST_CASE("pages that a starting VM has claimed and not touched are not free for
   CHECK(host.pool(1, mib(2))->free == 0);
 }
 
-TEST_CASE("what pools owe to VMs is read from their journals") {
+TEST_CASE("what several VMs have to undo is found in the others' journals") {
   const fakes::TempDir base;
   const VmDir db = VmDir::claim(base.path(), "db").value();
   const VmDir web = VmDir::claim(base.path(), "web").value();
-  db.journal_undo(0, TrimPool{1, mib(2), 412, 100});
-  db.journal_undo(1, TrimPool{0, gib(1), 3, 0});
-  db.journal_undo(2, DropTap{"x"});
-  web.journal_undo(0, TrimPool{1, mib(2), 512, 100});
-  CHECK(raises_of_others(base.path(), "db", 1, mib(2)) == 512);
-  CHECK(raises_of_others(base.path(), "web", 1, mib(2)) == 412);
-  CHECK(raises_of_others(base.path(), "third", 1, mib(2)) == 924);
-  CHECK(raises_of_others(base.path(), "third", 1, gib(1)) == 0);
-  CHECK(all_raises(base.path()).size() == 3);
-  web.journal_undone(0);
-  CHECK(raises_of_others(base.path(), "third", 1, mib(2)) == 412);
+  const Undo vfs = RemoveVfs{"0000:81:00.0", 4};
+  db.journal().begin(0, vfs);
+  CHECK(makers_of_vfs(base.path()) == std::set<std::string>{"0000:81:00.0"});
+  CHECK(others_have(base.path(), "web", vfs));
+  CHECK(!others_have(base.path(), "db", vfs));
+  web.journal().begin(0, vfs);
+  CHECK(others_have(base.path(), "db", vfs));
+  db.journal().undone(0);
+  CHECK(!others_have(base.path(), "web", vfs));
 }
 
 TEST_CASE("a record that cannot be written is an error, not silence") {
@@ -249,5 +288,5 @@ TEST_CASE("a record that cannot be written is an error, not silence") {
   const VmDir dir = VmDir::claim(base.path(), "db").value();
   fs::remove_all(dir.path());
   CHECK_THROWS(dir.write_plan("{}"));
-  CHECK_THROWS(dir.journal_undo(0, DropTap{"x"}));
+  CHECK_THROWS(dir.journal().begin(0, DropTap{"x"}));
 }
