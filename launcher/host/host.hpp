@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
 #include "topology/bytes.hpp"
 #include "topology/cpu_set.hpp"
@@ -27,16 +28,16 @@ class Host {
 
   virtual bool has_interface(const std::string& name) = 0;
   // Taps. Fds come back open and close-on-exec, one per queue. make_tap: it must not exist yet.
-  virtual std::vector<int> make_tap(const std::string& name, std::size_t queues) = 0;
-  virtual std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) = 0;
+  virtual std::vector<Fd> make_tap(const std::string& name, std::size_t queues) = 0;
+  virtual std::vector<Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) = 0;
   virtual void set_mtu(const std::string& interface, unsigned mtu) = 0;
   virtual void join_bridge(const std::string& interface, const std::string& bridge) = 0;
   virtual void set_up(const std::string& interface) = 0;
   virtual void drop_tap(const std::string& name) = 0;  // gone already: fine
 
   // A macvtap on the interface `over`. Fds as above; it stays until it is dropped. Only one that has this MAC is ours.
-  virtual std::vector<int> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
-                                        const std::string& mac, std::size_t queues) = 0;
+  virtual std::vector<Fd> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                                       const std::string& mac, std::size_t queues) = 0;
   virtual void drop_macvtap(const std::string& name, const std::string& mac) = 0;  // gone already: fine
   // What goes out through the interface, and what comes in, in bits a second; 0: as much as will.
   virtual void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) = 0;
@@ -53,15 +54,15 @@ class Host {
   virtual std::string vfio_node(const std::string& address, bool of_group) = 0;  // "/dev/vfio/12"
   virtual void probe_usb(const std::string& port) = 0;  // drivers for what has none; unplugged: fine
 
-  virtual int open_file(const std::string& path, bool writable, bool direct) = 0;
-  virtual int make_unnamed(const std::string& directory) = 0;   // a new file that goes with its last fd (O_TMPFILE)
+  virtual Fd open_file(const std::string& path, bool writable, bool direct) = 0;
+  virtual Fd make_unnamed(const std::string& directory) = 0;    // a new file that goes with its last fd (O_TMPFILE)
   virtual void name_file(int fd, const std::string& path) = 0;  // gives such a file a name, which nothing may have
-  virtual int readable_copy(
-      int fd, std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
-  virtual int listen(const std::string& path, std::optional<unsigned> owner) = 0;  // owner: nullopt: ours
-  virtual int hold_path(const std::string& path) = 0;  // O_PATH: neither read nor written through it
-  virtual int make_directory(const std::string& path, std::optional<unsigned> owner) = 0;  // and hold it
-  virtual int append_to(const std::string& path) = 0;                                      // made where it is not there
+  virtual Fd readable_copy(Fd fd,
+                           std::optional<unsigned> uid) = 0;  // fd itself if uid may open it again, else a sealed memfd
+  virtual Fd listen(const std::string& path, std::optional<unsigned> owner) = 0;  // owner: nullopt: ours
+  virtual Fd hold_path(const std::string& path) = 0;  // O_PATH: neither read nor written through it
+  virtual Fd make_directory(const std::string& path, std::optional<unsigned> owner) = 0;  // and hold it
+  virtual Fd append_to(const std::string& path) = 0;                                      // made where it is not there
   virtual void keep_directory(const std::string& path,
                               std::optional<unsigned> owner) = 0;  // 0700, with what is in it; nullopt: ours, 0711
   virtual void copy_once(const std::string& from, const std::string& to) = 0;       // `to` is there: fine, as it is
@@ -98,14 +99,14 @@ class LinuxHost final : public Host {
   std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) override;
   void compact_memory(unsigned node) override;
   bool has_interface(const std::string& name) override;
-  std::vector<int> make_tap(const std::string& name, std::size_t queues) override;
-  std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
+  std::vector<Fd> make_tap(const std::string& name, std::size_t queues) override;
+  std::vector<Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
   void set_mtu(const std::string& interface, unsigned mtu) override;
   void join_bridge(const std::string& interface, const std::string& bridge) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
-  std::vector<int> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
-                                const std::string& mac, std::size_t queues) override;
+  std::vector<Fd> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                               const std::string& mac, std::size_t queues) override;
   void drop_macvtap(const std::string& name, const std::string& mac) override;
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   void load_module(const std::string& name) override;
@@ -119,17 +120,17 @@ class LinuxHost final : public Host {
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
   std::string vfio_node(const std::string& address, bool of_group) override;
   void probe_usb(const std::string& port) override;
-  int open_file(const std::string& path, bool writable, bool direct) override;
-  int make_unnamed(const std::string& directory) override;
+  Fd open_file(const std::string& path, bool writable, bool direct) override;
+  Fd make_unnamed(const std::string& directory) override;
   void name_file(int fd, const std::string& path) override;
-  int readable_copy(int fd, std::optional<unsigned> uid) override;
-  int append_to(const std::string& path) override;
+  Fd readable_copy(Fd fd, std::optional<unsigned> uid) override;
+  Fd append_to(const std::string& path) override;
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
   void copy_once(const std::string& from, const std::string& to) override;
   void give_file(const std::string& path, unsigned uid, unsigned gid) override;
-  int listen(const std::string& path, std::optional<unsigned> owner) override;
-  int hold_path(const std::string& path) override;
-  int make_directory(const std::string& path, std::optional<unsigned> owner) override;
+  Fd listen(const std::string& path, std::optional<unsigned> owner) override;
+  Fd hold_path(const std::string& path) override;
+  Fd make_directory(const std::string& path, std::optional<unsigned> owner) override;
   ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                   const std::function<void(const ProcessId&)>& written_down) override;
   void end_process(const ProcessId& process) override;

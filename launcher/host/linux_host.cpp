@@ -25,10 +25,6 @@ namespace launcher::inline host {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& what, int error = errno) {
-  throw std::system_error(error, std::generic_category(), what);
-}
-
 std::string pool_path(unsigned node, topology::Bytes page) {
   return "/sys/devices/system/node/node" + std::to_string(node) + "/hugepages/hugepages-" +
          std::to_string(page.count / 1024) + "kB/nr_hugepages";
@@ -54,17 +50,16 @@ void LinuxHost::compact_memory(unsigned node) {
   (void)topology::Sysfs{}.write("/sys/devices/system/node/node" + std::to_string(node) + "/compact", "1");
 }
 
-int LinuxHost::open_file(const std::string& path, bool writable, bool direct) {
-  const int fd = open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC);
-  if (fd < 0) refuse("open " + path);
-  return fd;
+Fd LinuxHost::open_file(const std::string& path, bool writable, bool direct) {
+  return opened_or_refuse(open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC),
+                          "open " + path);
 }
 
-int LinuxHost::make_unnamed(const std::string& directory) {
-  const int fd = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (fd < 0 && errno == EOPNOTSUPP)
+Fd LinuxHost::make_unnamed(const std::string& directory) {
+  Fd fd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!fd && errno == EOPNOTSUPP)
     throw std::runtime_error("the file system of " + directory + " has no files without a name (O_TMPFILE)");
-  if (fd < 0) refuse("make a file in " + directory);
+  if (!fd) refuse("make a file in " + directory);
   return fd;
 }
 
@@ -73,55 +68,43 @@ void LinuxHost::name_file(int fd, const std::string& path) {
   if (linkat(AT_FDCWD, here.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) < 0) refuse("name " + path);
 }
 
-int LinuxHost::readable_copy(int fd, std::optional<unsigned> uid) {
+Fd LinuxHost::readable_copy(Fd fd, std::optional<unsigned> uid) {
   struct stat info {};
-  if (fstat(fd, &info) < 0) refuse("fstat");
+  if (fstat(fd.get(), &info) < 0) refuse("fstat");
   const bool readable = !uid || (info.st_uid == *uid ? info.st_mode & S_IRUSR : info.st_mode & S_IROTH) != 0;
   if (readable) return fd;
-  const int copy = memfd_create("vmrun-copy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (copy < 0) refuse("memfd");
+  Fd copy = opened_or_refuse(memfd_create("vmrun-copy", MFD_CLOEXEC | MFD_ALLOW_SEALING), "memfd");
   for (off_t left = info.st_size; left > 0;) {
-    const ssize_t sent = sendfile(copy, fd, nullptr, static_cast<std::size_t>(left));
+    const ssize_t sent = sendfile(copy.get(), fd.get(), nullptr, static_cast<std::size_t>(left));
     if (sent <= 0) refuse("copy for QEMU");
     left -= sent;
   }
-  if (fchmod(copy, 0444) < 0) refuse("mode of a copy for QEMU");
-  fcntl(copy, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
-  close(fd);
+  if (fchmod(copy.get(), 0444) < 0) refuse("mode of a copy for QEMU");
+  fcntl(copy.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
   return copy;
 }
 
-int LinuxHost::listen(const std::string& path, std::optional<unsigned> owner) {
+Fd LinuxHost::listen(const std::string& path, std::optional<unsigned> owner) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) throw std::invalid_argument("socket path too long: " + path);
   std::memcpy(address.sun_path, path.data(), path.size());
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) refuse("socket");
+  Fd fd = opened_or_refuse(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
   const mode_t before = umask(0177);  // the owner's alone
-  const int bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int bound = bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   const int error = errno;
   umask(before);
-  if (bound < 0 || ::listen(fd, 8) < 0) {
-    const int why = bound < 0 ? error : errno;
-    close(fd);
-    refuse("listen on " + path, why);
-  }
-  if (owner && chown(path.c_str(), *owner, *owner) < 0) {
-    const int why = errno;
-    close(fd);
-    refuse("give away " + path, why);
-  }
+  if (bound < 0) refuse("listen on " + path, error);
+  if (::listen(fd.get(), 8) < 0) refuse("listen on " + path);
+  if (owner && chown(path.c_str(), *owner, *owner) < 0) refuse("give away " + path);
   return fd;
 }
 
-int LinuxHost::hold_path(const std::string& path) {
-  const int fd = open(path.c_str(), O_PATH | O_CLOEXEC);
-  if (fd < 0) refuse("find " + path);
-  return fd;
+Fd LinuxHost::hold_path(const std::string& path) {
+  return opened_or_refuse(open(path.c_str(), O_PATH | O_CLOEXEC), "find " + path);
 }
 
-int LinuxHost::make_directory(const std::string& path, std::optional<unsigned> owner) {
+Fd LinuxHost::make_directory(const std::string& path, std::optional<unsigned> owner) {
   if (mkdir(path.c_str(), 0700) < 0) refuse("make directory " + path);
   if (owner && chown(path.c_str(), *owner, *owner) < 0) refuse("give away " + path);
   return hold_path(path);
@@ -177,15 +160,9 @@ std::uint64_t LinuxHost::core_cookie(pid_t thread) {
 
 int LinuxHost::wait_for(const ProcessId& child, const std::function<void()>& meanwhile) {
   constexpr int between_looks = 200;  // ms
-  const int pidfd = open_pidfd(child);
-  pollfd ending{pidfd, POLLIN, 0};
-  try {
-    while (pidfd >= 0 && poll(&ending, 1, between_looks) == 0) meanwhile();
-  } catch (...) {
-    close(pidfd);
-    throw;
-  }
-  if (pidfd >= 0) close(pidfd);
+  const Fd pidfd(open_pidfd(child));
+  pollfd ending{pidfd.get(), POLLIN, 0};
+  while (pidfd && poll(&ending, 1, between_looks) == 0) meanwhile();
   return reap(child.pid);
 }
 

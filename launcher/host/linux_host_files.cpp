@@ -14,18 +14,9 @@ namespace launcher::inline host {
 
 namespace fs = std::filesystem;
 
-namespace {
-
-[[noreturn]] void refuse(const std::string& what, int error = errno) {
-  throw std::system_error(error, std::generic_category(), what);
-}
-
-}  // namespace
-
-int LinuxHost::append_to(const std::string& path) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-  if (fd < 0) refuse("open " + path + " for appending");
-  return fd;
+Fd LinuxHost::append_to(const std::string& path) {
+  return opened_or_refuse(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640),
+                          "open " + path + " for appending");
 }
 
 void LinuxHost::keep_directory(const std::string& path, std::optional<unsigned> owner) {
@@ -47,13 +38,10 @@ void LinuxHost::copy_once(const std::string& from, const std::string& to) {
 }
 
 void LinuxHost::give_file(const std::string& path, unsigned uid, unsigned gid) {
-  const int fd = open(path.c_str(), O_PATH | O_CLOEXEC);  // whatever it is: a file, or a device
-  if (fd < 0 && errno == ENOENT) return;
-  if (fd < 0) refuse("open " + path);
-  const int given = fchownat(fd, "", uid, gid, AT_EMPTY_PATH);
-  const int error = errno;
-  close(fd);
-  if (given < 0) refuse("give away " + path, error);
+  const Fd fd(open(path.c_str(), O_PATH | O_CLOEXEC));  // whatever it is: a file, or a device
+  if (!fd && errno == ENOENT) return;
+  if (!fd) refuse("open " + path);
+  if (fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) < 0) refuse("give away " + path);
 }
 
 }  // namespace launcher::inline host

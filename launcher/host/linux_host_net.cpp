@@ -31,22 +31,13 @@ namespace launcher::inline host {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& what, int error = errno) {
-  throw std::system_error(error, std::generic_category(), what);
-}
-
+// For the ioctls of interfaces.
 class Socket {
  public:
-  Socket() : fd_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    if (fd_ < 0) refuse("socket");
-  }
-  ~Socket() { close(fd_); }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  int fd() const { return fd_; }
+  int fd() const { return fd_.get(); }
 
  private:
-  int fd_;
+  Fd fd_ = opened_or_refuse(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket");
 };
 
 ifreq request_for(const std::string& interface) {
@@ -59,27 +50,17 @@ ifreq request_for(const std::string& interface) {
 }
 
 // A queue of a tap, or of a macvtap, which has a device node of its own.
-int open_queue(const std::string& name, int flags, const std::string& device = "/dev/net/tun") {
-  const int fd = open(device.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) refuse("open " + device);
+Fd open_queue(const std::string& name, int flags, const std::string& device = "/dev/net/tun") {
+  Fd fd = opened_or_refuse(open(device.c_str(), O_RDWR | O_CLOEXEC), "open " + device);
   ifreq request = request_for(name);
   request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags);
-  if (ioctl(fd, TUNSETIFF, &request) < 0) {
-    const int error = errno;
-    close(fd);
-    refuse("tap " + name, error);
-  }
+  if (ioctl(fd.get(), TUNSETIFF, &request) < 0) refuse("tap " + name);
   return fd;
 }
 
-std::vector<int> open_queues(const std::string& name, std::size_t queues, int first_flags, int flags) {
-  std::vector<int> fds;
-  try {
-    for (std::size_t i = 0; i < queues; ++i) fds.push_back(open_queue(name, i == 0 ? first_flags : flags));
-  } catch (...) {
-    for (int fd : fds) close(fd);
-    throw;
-  }
+std::vector<Fd> open_queues(const std::string& name, std::size_t queues, int first_flags, int flags) {
+  std::vector<Fd> fds;
+  for (std::size_t i = 0; i < queues; ++i) fds.push_back(open_queue(name, i == 0 ? first_flags : flags));
   return fds;
 }
 
@@ -212,19 +193,14 @@ void police(const std::string& interface, std::uint64_t bytes) {
 
 bool LinuxHost::has_interface(const std::string& name) { return topology::Sysfs{}.exists("/sys/class/net/" + name); }
 
-std::vector<int> LinuxHost::make_tap(const std::string& name, std::size_t queues) {
+std::vector<Fd> LinuxHost::make_tap(const std::string& name, std::size_t queues) {
   const int multi = queues > 1 ? IFF_MULTI_QUEUE : 0;
-  std::vector<int> fds = open_queues(name, queues, multi | IFF_TUN_EXCL, multi);
-  try {
-    make_address_high(name);
-  } catch (...) {
-    for (int fd : fds) close(fd);
-    throw;
-  }
+  std::vector<Fd> fds = open_queues(name, queues, multi | IFF_TUN_EXCL, multi);
+  make_address_high(name);
   return fds;
 }
 
-std::vector<int> LinuxHost::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {
+std::vector<Fd> LinuxHost::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {
   const int multi = multi_queue ? IFF_MULTI_QUEUE : 0;
   return open_queues(name, queues, multi, multi);
 }
@@ -266,8 +242,8 @@ void LinuxHost::drop_tap(const std::string& name) {
   throw std::runtime_error("tap " + name + " is still there: some process holds it open");
 }
 
-std::vector<int> LinuxHost::make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
-                                         const std::string& mac, std::size_t queues) {
+std::vector<Fd> LinuxHost::make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                                        const std::string& mac, std::size_t queues) {
   NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, ifinfomsg{});
   request_for(name);  // is it a name?
   message.add(IFLA_IFNAME, name);
@@ -278,7 +254,7 @@ std::vector<int> LinuxHost::make_macvtap(const std::string& name, const std::str
     message.nest(IFLA_INFO_DATA, [&] { message.add_value(IFLA_MACVLAN_MODE, macvlan_mode(mode)); });
   });
   send_to_kernel(std::move(message), "macvtap " + name + " over " + over);
-  std::vector<int> fds;
+  std::vector<Fd> fds;
   try {
     const std::string device = "/dev/tap" + std::to_string(index_of(name));
     // where udev makes the node it takes a moment; devtmpfs has it at once
@@ -288,7 +264,7 @@ std::vector<int> LinuxHost::make_macvtap(const std::string& name, const std::str
     for (std::size_t i = 0; i < queues; ++i) fds.push_back(open_queue(name, multi, device));
     if (mode == "passthru") set_address(name, mac);  // it was given that of the interface below, which follows
   } catch (...) {
-    for (int fd : fds) close(fd);
+    fds.clear();
     delete_link(name);
     throw;
   }

@@ -24,6 +24,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "launcher/host/fd.hpp"
 #include "topology/page_location.hpp"
 #include "topology/sysfs.hpp"
 
@@ -173,36 +174,25 @@ class Child {
 };
 
 struct Pipe {
-  std::array<int, 2> ends{-1, -1};
+  std::array<Fd, 2> ends;
   Pipe() {
-    if (pipe2(ends.data(), O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe");
+    std::array<int, 2> opened{};
+    if (pipe2(opened.data(), O_CLOEXEC) < 0) refuse("pipe");
+    ends = {Fd(opened[0]), Fd(opened[1])};
   }
-  ~Pipe() {
-    close_end(0);
-    close_end(1);
-  }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  void close_end(std::size_t end) {
-    if (ends[end] >= 0) close(ends[end]);
-    ends[end] = -1;
-  }
+  void close_end(std::size_t end) { ends[end].reset(); }
 };
 
 // fork(), in a cgroup from the first instruction on: a process moved later takes 40 times as long (cgroup_threadgroup_rwsem).
 pid_t fork_into(const std::string& cgroup) {
   if (cgroup.empty()) return fork();
-  const int fd = open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "open " + cgroup);
+  const Fd fd = opened_or_refuse(open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                                 "open " + cgroup);  // closed in the child, too
   clone_args args{};
   args.flags = CLONE_INTO_CGROUP;
   args.exit_signal = SIGCHLD;
-  args.cgroup = static_cast<std::uint64_t>(fd);
-  const auto pid = static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof args));
-  const int error = errno;
-  close(fd);  // the child's copy too
-  errno = error;
-  return pid;
+  args.cgroup = static_cast<std::uint64_t>(fd.get());
+  return static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof args));
 }
 
 void check_cgroup(pid_t pid, const std::string& cgroup) {
@@ -274,8 +264,8 @@ ProcessId spawn(const ChildSpec& spec, const FdLayout& fds, const std::function<
     go.close_end(1);
     report.close_end(0);
     char byte = 0;
-    if (read_all(go.ends[0], &byte, 1) != 1) _exit(127);  // the parent died before it wrote us down
-    Child(report.ends[1], parent).run(spec, fds);
+    if (read_all(go.ends[0].get(), &byte, 1) != 1) _exit(127);  // the parent died before it wrote us down
+    Child(report.ends[1].get(), parent).run(spec, fds);
   }
   go.close_end(0);
   report.close_end(1);
@@ -284,9 +274,10 @@ ProcessId spawn(const ChildSpec& spec, const FdLayout& fds, const std::function<
     if (!id) throw std::runtime_error("the child ended before it was started");
     written_down(*id);
     check_cgroup(pid, spec.cgroup);
-    if (write(go.ends[1], "g", 1) != 1) throw std::system_error(errno, std::generic_category(), "start the child");
+    if (write(go.ends[1].get(), "g", 1) != 1)
+      throw std::system_error(errno, std::generic_category(), "start the child");
     ChildFailure failure;
-    if (read_all(report.ends[0], &failure, sizeof failure) == static_cast<ssize_t>(sizeof failure)) {
+    if (read_all(report.ends[0].get(), &failure, sizeof failure) == static_cast<ssize_t>(sizeof failure)) {
       throw std::system_error(failure.error, std::generic_category(),
                               "cannot start " + spec.argv.at(0) + " (" + failure.stage.data() + ")");
     }
@@ -300,26 +291,22 @@ ProcessId spawn(const ChildSpec& spec, const FdLayout& fds, const std::function<
 }
 
 int open_pidfd(const ProcessId& process) {
-  const int fd = static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0));
-  if (fd < 0) return -1;
-  if (is_alive(process)) return fd;  // checked after the open: the pidfd cannot be another process's
-  close(fd);
-  return -1;
+  Fd fd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
+  return fd && is_alive(process) ? fd.release() : -1;  // checked after the open: the pidfd cannot be another process's
 }
 
 void end_process(const ProcessId& process) {
-  const int fd = static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0));
-  if (fd >= 0) {
+  const Fd fd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
+  if (fd) {
     // A zombie counts here: while other threads of it still end, its taps and pages are not free yet. The pidfd is ready
     // only when all of them have gone.
     const std::optional<Stat> stat = read_stat(process.pid);
     if (stat && stat->start == process.start) {
-      syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0);
-      pollfd waiting{fd, POLLIN, 0};
+      syscall(SYS_pidfd_send_signal, fd.get(), SIGKILL, nullptr, 0);
+      pollfd waiting{fd.get(), POLLIN, 0};
       while (poll(&waiting, 1, -1) < 0 && errno == EINTR) {
       }
     }
-    close(fd);
   }
   waitpid(process.pid, nullptr, WNOHANG);  // ECHILD when it is not ours
 }

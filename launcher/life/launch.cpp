@@ -176,7 +176,7 @@ class Launch {
   }
 
   qmp::Client shake_hands() {
-    qmp::Client monitor(std::exchange(transaction_->opened().monitor, -1));
+    qmp::Client monitor(transaction_->opened().monitor.release());
     const std::uint64_t whole = planned_bytes(*plan_);
     monitor.on_idle([&] {
       check_cancelled();
@@ -210,7 +210,7 @@ class Launch {
     try {
       for (const Unnamed& file : transaction_->opened().unnamed) {
         if (file.path.empty()) continue;
-        world_.host.name_file(file.fd, file.path);
+        world_.host.name_file(file.fd.get(), file.path);
         named.push_back(file.path);
       }
     } catch (...) {

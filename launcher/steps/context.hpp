@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
 #include "launcher/steps/undo.hpp"
 
@@ -19,7 +21,7 @@ namespace launcher::inline steps {
 
 // A file that has no name yet, and the path it shall have once the guest runs.
 struct Unnamed {
-  int fd = -1;
+  Fd fd;
   std::string path;
 };
 
@@ -30,14 +32,10 @@ struct Helper {
 };
 BOOST_DESCRIBE_STRUCT(Helper, (), (role, process))
 
-// What performing steps leaves in our hands; closes what nobody took.
+// What performing steps leaves in our hands.
 struct Opened {
-  Opened() = default;
-  Opened(const Opened&) = delete;
-  Opened& operator=(const Opened&) = delete;
-  ~Opened();
-  FdLayout fds;      // child fd -> ours
-  int monitor = -1;  // our end of the private QMP socketpair; whoever takes it sets it to -1
+  std::map<int, Fd> fds;  // child fd -> ours
+  Fd monitor;             // our end of the private QMP socketpair
   std::optional<ProcessId> qemu;
   std::vector<Helper> helpers;
   std::vector<Unnamed> unnamed;

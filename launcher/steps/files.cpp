@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "launcher/host/host.hpp"
 #include "launcher/steps/context.hpp"
 
@@ -11,8 +13,9 @@ std::string OpenFile::describe() const {
   return fmt::format("open {} {}", path, writable ? "for reading and writing" : "read-only");
 }
 void OpenFile::perform(PerformContext& context) const {
-  int& ours = context.opened.fds[fd] = context.host.open_file(path, writable, direct);
-  if (reopened) ours = context.host.readable_copy(ours, context.uid);
+  Fd ours = context.host.open_file(path, writable, direct);
+  if (reopened) ours = context.host.readable_copy(std::move(ours), context.uid);
+  context.opened.fds[fd] = std::move(ours);
 }
 
 std::string Listen::describe() const { return fmt::format("listen on {}", path); }

@@ -13,6 +13,7 @@
 #include <map>
 #include <system_error>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/steps/records.hpp"
 
 namespace launcher::inline steps {
@@ -105,18 +106,16 @@ Owed* Journal::find(std::size_t number) const {
 
 // One line in one write. What a crash, or a full disk, left of a line goes first: joined to it, this one could not be read.
 void Journal::append(const std::string& line) const {
-  const int fd = open(file_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "open " + file_.string());
-  off_t size = lseek(fd, 0, SEEK_END);
-  for (char last = 0; size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';) --size;
-  if (ftruncate(fd, size) < 0) size = -1;
-  const ssize_t written = size < 0 ? -1 : write(fd, line.data(), line.size());
+  const Fd fd = opened_or_refuse(open(file_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644),
+                                 "open " + file_.string());
+  off_t size = lseek(fd.get(), 0, SEEK_END);
+  for (char last = 0; size > 0 && pread(fd.get(), &last, 1, size - 1) == 1 && last != '\n';) --size;
+  if (ftruncate(fd.get(), size) < 0) refuse("write " + file_.string());
+  const ssize_t written = write(fd.get(), line.data(), line.size());
+  if (written == static_cast<ssize_t>(line.size())) return;
   const int error = written < 0 ? errno : ENOSPC;
-  const bool whole = written == static_cast<ssize_t>(line.size());
-  if (!whole && written > 0) [[maybe_unused]]
-    const int cut = ftruncate(fd, size);
-  close(fd);
-  if (!whole) throw std::system_error(error, std::generic_category(), "write " + file_.string());
+  [[maybe_unused]] const int cut = ftruncate(fd.get(), size);
+  refuse("write " + file_.string(), error);
 }
 
 void Journal::begin(std::size_t number, const Undo& undo) const {

@@ -28,8 +28,8 @@ void need_no_interface(const std::string& name, Host& host) {
     throw std::runtime_error(fmt::format("an interface {} is there already, and is not this VM's", name));
 }
 
-void hand_over(const std::vector<int>& numbers, const std::vector<int>& opened, Opened& all) {
-  for (std::size_t i = 0; i < numbers.size(); ++i) all.fds[numbers[i]] = opened.at(i);
+void hand_over(const std::vector<int>& numbers, std::vector<Fd> opened, Opened& all) {
+  for (std::size_t i = 0; i < numbers.size(); ++i) all.fds[numbers[i]] = std::move(opened.at(i));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -23,34 +24,20 @@ namespace launcher::inline steps {
 
 namespace {
 
-std::array<int, 2> socket_pair() {
+std::array<Fd, 2> socket_pair() {
   std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    throw std::system_error(errno, std::generic_category(), "socketpair");
-  return ends;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0) refuse("socketpair");
+  return {Fd(ends[0]), Fd(ends[1])};
 }
 
-// A child with nothing on stdin and its words in a log. `fds` are closed here afterwards: it has its own copies.
-ProcessId start(const ChildSpec& child, FdLayout fds, const std::string& log_file, PerformContext& context) {
-  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  const FdLayout given = fds;
-  fds[0] = null;
-  fds[1] = fds[2] = log;
-  const auto close_ours = [&] {
-    for (int fd : {null, log}) close(fd);
-    for (const auto& [number, fd] : given) close(fd);
-  };
-  try {
-    if (null < 0 || log < 0) throw std::system_error(errno, std::generic_category(), "open " + log_file);
-    const ProcessId process =
-        context.host.spawn(child, fds, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
-    close_ours();
-    return process;
-  } catch (...) {
-    close_ours();
-    throw;
-  }
+// A child with nothing on stdin and its words in a log. It has its own copies of `fds`.
+ProcessId start(const ChildSpec& child, std::map<int, Fd> fds, const std::string& log_file, PerformContext& context) {
+  const Fd null = opened_or_refuse(open("/dev/null", O_RDONLY | O_CLOEXEC), "open /dev/null");
+  const Fd log =
+      opened_or_refuse(open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644), "open " + log_file);
+  FdLayout layout{{0, null.get()}, {1, log.get()}, {2, log.get()}};
+  for (const auto& [number, fd] : fds) layout[number] = fd.get();
+  return context.host.spawn(child, layout, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
 }
 
 std::string path_of(const MakeImage& image) { return (std::filesystem::path(image.directory) / image.name).string(); }
@@ -92,8 +79,8 @@ std::string EndProcess::describe() const {
 }
 
 void MakeImage::perform(PerformContext& context) const {
-  const int unnamed = context.host.make_unnamed(directory);
-  context.opened.unnamed.push_back({unnamed, name.empty() ? "" : path_of(*this)});
+  context.opened.unnamed.push_back({context.host.make_unnamed(directory), name.empty() ? "" : path_of(*this)});
+  const int unnamed = context.opened.unnamed.back().fd.get();
   constexpr int childs = 3;
   ChildSpec child;
   child.argv = {qemu_img,
@@ -105,9 +92,9 @@ void MakeImage::perform(PerformContext& context) const {
                 "preallocation=" + preallocation,
                 fmt::format("/dev/fd/{}", childs),
                 std::to_string(size.count)};
-  const int copy = fcntl(unnamed, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) throw std::system_error(errno, std::generic_category(), "dup");
-  const ProcessId process = start(child, {{childs, copy}}, log, context);
+  std::map<int, Fd> its;
+  its[childs] = opened_or_refuse(fcntl(unnamed, F_DUPFD_CLOEXEC, 0), "dup");
+  const ProcessId process = start(child, std::move(its), log, context);
   const int code = context.host.wait_for(process, [&] { tell_progress(*this, unnamed, context); });
   if (context.progress) context.progress("");
   if (code != 0) {
@@ -119,25 +106,22 @@ void MakeImage::perform(PerformContext& context) const {
 }
 
 void Pair::perform(PerformContext& context) const {
-  const std::array<int, 2> ends = socket_pair();
-  context.opened.fds[fd] = ends[0];
-  context.opened.fds[other] = ends[1];
+  std::array<Fd, 2> ends = socket_pair();
+  context.opened.fds[fd] = std::move(ends[0]);
+  context.opened.fds[other] = std::move(ends[1]);
 }
 
 void StartHelper::perform(PerformContext& context) const {
-  FdLayout its;
-  for (const auto& [number, planned] : fds) {
-    const auto opened = context.opened.fds.extract(planned);
-    its[number] = opened.mapped();
-  }
+  std::map<int, Fd> its;
+  for (const auto& [number, planned] : fds) its[number] = std::move(context.opened.fds.extract(planned).mapped());
   context.opened.helpers.push_back({role, start(child, std::move(its), log, context)});
 }
 
 void StartQemu::perform(PerformContext& context) const {
-  const std::array<int, 2> monitor = socket_pair();
-  context.opened.monitor = monitor[0];
-  FdLayout fds = std::exchange(context.opened.fds, {});
-  fds[monitor_fd] = monitor[1];
+  std::array<Fd, 2> monitor = socket_pair();
+  context.opened.monitor = std::move(monitor[0]);
+  std::map<int, Fd> fds = std::exchange(context.opened.fds, {});
+  fds[monitor_fd] = std::move(monitor[1]);
   ChildSpec qemu = child;
   if (!qemu.private_dev.empty())
     qemu.private_nodes.insert(qemu.private_nodes.end(), context.opened.device_nodes.begin(),

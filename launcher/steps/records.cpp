@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/steps/journal.hpp"
 
 namespace launcher::inline steps::records {
@@ -22,22 +23,21 @@ constexpr off_t longest = 64 << 20;  // a plan of 4096 vCPUs is about 2 MiB
 
 // A regular file only, never waited for: what lies there may be another user's FIFO.
 std::expected<std::string, int> whole(const std::filesystem::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return std::unexpected(errno);
+  const Fd fd(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd) return std::unexpected(errno);
   struct stat info {};
-  int error = fstat(fd, &info) < 0 ? errno : !S_ISREG(info.st_mode) ? EINVAL : info.st_size > longest ? EFBIG : 0;
+  int error = fstat(fd.get(), &info) < 0 ? errno : !S_ISREG(info.st_mode) ? EINVAL : info.st_size > longest ? EFBIG : 0;
   std::string text;
   text.resize(error == 0 ? static_cast<std::size_t>(info.st_size) + 1 : 0);
   std::size_t got = 0;
   while (error == 0) {
     if (got == text.size()) text.resize(text.size() * 2);
-    const ssize_t some = ::read(fd, text.data() + got, text.size() - got);
+    const ssize_t some = ::read(fd.get(), text.data() + got, text.size() - got);
     if (some < 0 && errno != EINTR) error = errno;
     if (some == 0) break;
     if (some > 0) got += static_cast<std::size_t>(some);
     if (static_cast<off_t>(got) > longest) error = EFBIG;
   }
-  close(fd);
   if (error != 0) return std::unexpected(error);
   text.resize(got);
   return text;
@@ -52,13 +52,10 @@ std::optional<std::string> slurp(const std::filesystem::path& path) {
 
 void replace(const std::filesystem::path& path, std::string_view text) {
   const std::filesystem::path next = path.string() + ".new";
-  const int fd = open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "open " + next.string());
-  const ssize_t written = ::write(fd, text.data(), text.size());
-  const int error = written < 0 ? errno : ENOSPC;
-  close(fd);
-  if (written != static_cast<ssize_t>(text.size()))
-    throw std::system_error(error, std::generic_category(), "write " + next.string());
+  const Fd fd = opened_or_refuse(open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644),
+                                 "open " + next.string());
+  const ssize_t written = ::write(fd.get(), text.data(), text.size());
+  if (written != static_cast<ssize_t>(text.size())) refuse("write " + next.string(), written < 0 ? errno : ENOSPC);
   std::filesystem::rename(next, path);
 }
 

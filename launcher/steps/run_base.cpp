@@ -30,12 +30,11 @@ void need_own_directory(const fs::path& path) {
   if (path.has_parent_path()) fs::create_directories(path.parent_path());
   const bool made = mkdir(path.c_str(), 0755) == 0;
   if (!made && errno != EEXIST) throw std::system_error(errno, std::generic_category(), "make " + path.string());
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  const Fd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat info {};
-  if (fd < 0 || fstat(fd, &info) < 0)
+  if (!fd || fstat(fd.get(), &info) < 0)
     throw std::runtime_error(path.string() + " is no directory of ours: remove it, or set VMRUN_RUN_DIR");
-  if (made && info.st_uid == geteuid()) fchmod(fd, 0755);
-  close(fd);
+  if (made && info.st_uid == geteuid()) fchmod(fd.get(), 0755);
   if (info.st_uid != geteuid() || (!made && (info.st_mode & (S_IWGRP | S_IWOTH)) != 0))
     throw std::runtime_error(
         fmt::format("{} is owned by uid {} with mode {:o}; wanted a directory that only uid {} may write to: what "
@@ -47,27 +46,14 @@ void need_own_directory(const fs::path& path) {
 Lock::Lock(const fs::path& base, const std::function<void()>& waiting) {
   need_own_directory(base);
   const fs::path path = base / ".lock";
-  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "open " + path.string());
+  fd_ = opened_or_refuse(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), "open " + path.string());
   constexpr auto between_looks = std::chrono::milliseconds(100);
-  for (unsigned looks = 1; flock(fd_, waiting ? LOCK_EX | LOCK_NB : LOCK_EX) < 0; ++looks) {
+  for (unsigned looks = 1; flock(fd_.get(), waiting ? LOCK_EX | LOCK_NB : LOCK_EX) < 0; ++looks) {
     if (errno == EINTR) continue;
-    const int error = errno;
-    try {
-      if (error != EWOULDBLOCK) throw std::system_error(error, std::generic_category(), "lock " + path.string());
-      if (looks % 10 == 0) waiting();
-    } catch (...) {
-      close(fd_);
-      throw;
-    }
+    if (errno != EWOULDBLOCK) refuse("lock " + path.string());
+    if (looks % 10 == 0) waiting();
     std::this_thread::sleep_for(between_looks);
   }
 }
-
-Lock::~Lock() {
-  if (fd_ >= 0) close(fd_);
-}
-
-Lock::Lock(Lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
 
 }  // namespace launcher::inline steps

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <functional>
 
+#include "launcher/host/fd.hpp"
+
 namespace launcher::inline steps {
 
 // $VMRUN_RUN_DIR, else /run/vmrun for root, else $XDG_RUNTIME_DIR/vmrun, else /tmp/vmrun-UID.
@@ -18,12 +20,9 @@ void need_own_directory(const std::filesystem::path& path);
 class Lock {
  public:
   explicit Lock(const std::filesystem::path& base, const std::function<void()>& waiting = {});
-  ~Lock();
-  Lock(Lock&& other) noexcept;
-  Lock& operator=(Lock&&) = delete;
 
  private:
-  int fd_ = -1;
+  Fd fd_;
 };
 
 }  // namespace launcher::inline steps

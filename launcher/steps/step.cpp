@@ -2,7 +2,6 @@
 #include "launcher/steps/step.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <boost/json/object.hpp>
 #include <optional>
@@ -53,12 +52,6 @@ std::expected<Variant, std::string> kind_from_json(const boost::json::value& jso
 }
 
 }  // namespace
-
-Opened::~Opened() {
-  for (const auto& [number, fd] : fds) close(fd);
-  if (monitor >= 0) close(monitor);
-  for (const Unnamed& file : unnamed) close(file.fd);
-}
 
 std::string describe(const Step& step) {
   return std::visit([](const auto& one) { return one.describe(); }, step);

@@ -24,10 +24,10 @@ namespace {
 
 std::system_error refusal(int error, const std::string& what) { return {error, std::generic_category(), what}; }
 
-int empty_file() {
+launcher::Fd empty_file() {
   const int fd = memfd_create("fake", MFD_CLOEXEC);
   if (fd < 0) throw refusal(errno, "memfd");
-  return fd;
+  return launcher::Fd(fd);
 }
 
 }  // namespace
@@ -214,24 +214,24 @@ bool FakeHost::has_interface(const std::string& name) {
   return there;
 }
 
-std::vector<int> FakeHost::make_tap(const std::string& name, std::size_t queues) {
+std::vector<launcher::Fd> FakeHost::make_tap(const std::string& name, std::size_t queues) {
   Verb verb(*this, fmt::format("make_tap {} {}", name, queues));
   if (name.empty() || name.size() > 15) throw std::invalid_argument("'" + name + "' is no interface name");
   if (tap_exists(name) || persistent_taps_.contains(name)) throw refusal(EBUSY, "tap " + name);
-  std::vector<int> fds;
+  std::vector<launcher::Fd> fds;
   for (std::size_t i = 0; i < queues; ++i) {
-    fds.push_back(open((dir_ / "taps" / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (fds.back() < 0 || flock(fds.back(), LOCK_SH | LOCK_NB) < 0) throw refusal(errno, "fake tap " + name);
+    fds.emplace_back(open((dir_ / "taps" / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fds.back() || flock(fds.back().get(), LOCK_SH | LOCK_NB) < 0) throw refusal(errno, "fake tap " + name);
   }
   verb.done();
   return fds;
 }
 
-std::vector<int> FakeHost::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {
+std::vector<launcher::Fd> FakeHost::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {
   Verb verb(*this, fmt::format("open_tap {} {}", name, queues));
   if (!persistent_taps_.contains(name)) throw refusal(ENODEV, "tap " + name);
   if (queues > 1 && !multi_queue) throw refusal(EINVAL, "tap " + name);
-  std::vector<int> fds;
+  std::vector<launcher::Fd> fds;
   for (std::size_t i = 0; i < queues; ++i) fds.push_back(empty_file());
   verb.done();
   return fds;
@@ -267,12 +267,12 @@ void FakeHost::drop_tap(const std::string& name) {
 }
 
 // A macvtap is a file with its address in it: it stays, whoever holds its fds.
-std::vector<int> FakeHost::make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
-                                        const std::string& mac, std::size_t queues) {
+std::vector<launcher::Fd> FakeHost::make_macvtap(const std::string& name, const std::string& over,
+                                                 const std::string& mode, const std::string& mac, std::size_t queues) {
   Verb verb(*this, fmt::format("make_macvtap {} {} {} {} {}", name, over, mode, mac, queues));
   if (fs::exists(dir_ / "macvtaps" / name)) throw refusal(EEXIST, "macvtap " + name);
   std::ofstream(dir_ / "macvtaps" / name) << mac;
-  std::vector<int> fds;
+  std::vector<launcher::Fd> fds;
   for (std::size_t i = 0; i < queues; ++i) fds.push_back(empty_file());
   verb.done();
   return fds;
@@ -373,17 +373,17 @@ void FakeHost::probe_usb(const std::string& port) {
   verb.done();
 }
 
-int FakeHost::open_file(const std::string& path, bool writable, bool direct) {
+launcher::Fd FakeHost::open_file(const std::string& path, bool writable, bool direct) {
   Verb verb(*this, fmt::format("open_file {}{}", path, writable ? " rw" : ""));
-  const int fd =
+  launcher::Fd fd =
       files_.contains(path) || path.starts_with("/dev/") ? empty_file() : real_.open_file(path, writable, direct);
   verb.done();
   return fd;
 }
 
-int FakeHost::make_unnamed(const std::string& directory) {
+launcher::Fd FakeHost::make_unnamed(const std::string& directory) {
   Verb verb(*this, "make_unnamed " + directory);
-  const int fd = real_.make_unnamed(directory);
+  launcher::Fd fd = real_.make_unnamed(directory);
   verb.done();
   return fd;
 }
@@ -394,15 +394,15 @@ void FakeHost::name_file(int fd, const std::string& path) {
   verb.done();
 }
 
-int FakeHost::readable_copy(int fd, std::optional<unsigned> uid) {
+launcher::Fd FakeHost::readable_copy(launcher::Fd fd, std::optional<unsigned> uid) {
   Verb verb(*this, fmt::format("readable_copy for {}", uid ? std::to_string(*uid) : "us"));
   verb.done();
   return fd;
 }
 
-int FakeHost::append_to(const std::string& path) {
+launcher::Fd FakeHost::append_to(const std::string& path) {
   Verb verb(*this, "append_to " + path);
-  const int fd = empty_file();
+  launcher::Fd fd = empty_file();
   verb.done();
   return fd;
 }
@@ -423,23 +423,23 @@ void FakeHost::give_file(const std::string& path, unsigned uid, unsigned) {
   verb.done();
 }
 
-int FakeHost::listen(const std::string& path, std::optional<unsigned>) {
+launcher::Fd FakeHost::listen(const std::string& path, std::optional<unsigned>) {
   Verb verb(*this, "listen " + path);
-  const int fd = real_.listen(path, std::nullopt);
+  launcher::Fd fd = real_.listen(path, std::nullopt);
   verb.done();
   return fd;
 }
 
-int FakeHost::hold_path(const std::string& path) {
+launcher::Fd FakeHost::hold_path(const std::string& path) {
   Verb verb(*this, "hold_path " + path);
-  const int fd = files_.contains(path) ? empty_file() : real_.hold_path(path);
+  launcher::Fd fd = files_.contains(path) ? empty_file() : real_.hold_path(path);
   verb.done();
   return fd;
 }
 
-int FakeHost::make_directory(const std::string& path, std::optional<unsigned>) {
+launcher::Fd FakeHost::make_directory(const std::string& path, std::optional<unsigned>) {
   Verb verb(*this, "make_directory " + path);
-  const int fd = real_.make_directory(path, std::nullopt);
+  launcher::Fd fd = real_.make_directory(path, std::nullopt);
   verb.done();
   return fd;
 }

@@ -80,14 +80,14 @@ class FakeHost final : public launcher::Host {
   std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) override;
   void compact_memory(unsigned node) override;
   bool has_interface(const std::string& name) override;
-  std::vector<int> make_tap(const std::string& name, std::size_t queues) override;
-  std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
+  std::vector<launcher::Fd> make_tap(const std::string& name, std::size_t queues) override;
+  std::vector<launcher::Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
   void set_mtu(const std::string& interface, unsigned mtu) override;
   void join_bridge(const std::string& interface, const std::string& bridge) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
-  std::vector<int> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
-                                const std::string& mac, std::size_t queues) override;
+  std::vector<launcher::Fd> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                                         const std::string& mac, std::size_t queues) override;
   void drop_macvtap(const std::string& name, const std::string& mac) override;
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   void load_module(const std::string& name) override;
@@ -101,17 +101,17 @@ class FakeHost final : public launcher::Host {
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
   std::string vfio_node(const std::string& address, bool of_group) override;
   void probe_usb(const std::string& port) override;
-  int open_file(const std::string& path, bool writable, bool direct) override;
-  int make_unnamed(const std::string& directory) override;
+  launcher::Fd open_file(const std::string& path, bool writable, bool direct) override;
+  launcher::Fd make_unnamed(const std::string& directory) override;
   void name_file(int fd, const std::string& path) override;
-  int readable_copy(int fd, std::optional<unsigned> uid) override;
-  int append_to(const std::string& path) override;
+  launcher::Fd readable_copy(launcher::Fd fd, std::optional<unsigned> uid) override;
+  launcher::Fd append_to(const std::string& path) override;
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
   void copy_once(const std::string& from, const std::string& to) override;
   void give_file(const std::string& path, unsigned uid, unsigned gid) override;
-  int listen(const std::string& path, std::optional<unsigned> owner) override;
-  int hold_path(const std::string& path) override;
-  int make_directory(const std::string& path, std::optional<unsigned> owner) override;
+  launcher::Fd listen(const std::string& path, std::optional<unsigned> owner) override;
+  launcher::Fd hold_path(const std::string& path) override;
+  launcher::Fd make_directory(const std::string& path, std::optional<unsigned> owner) override;
   launcher::ProcessId spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
                             const std::function<void(const launcher::ProcessId&)>& written_down) override;
   void end_process(const launcher::ProcessId& process) override;

@@ -65,9 +65,8 @@ TEST_CASE("a log is appended to") {
   const fakes::TempDir dir;
   launcher::LinuxHost host;
   for (const char* text : {"one\n", "two\n"}) {
-    const int fd = host.append_to(dir / "log");
-    CHECK(write(fd, text, 4) == 4);
-    close(fd);
+    const launcher::Fd fd = host.append_to(dir / "log");
+    CHECK(write(fd.get(), text, 4) == 4);
   }
   CHECK(fakes::read_file(dir / "log") == "one\ntwo\n");
 }

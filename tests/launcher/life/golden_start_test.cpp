@@ -136,10 +136,12 @@ std::optional<std::string> stand_in(const std::string& option, const std::string
 
 class Stage {
  public:
-  ~Stage() {
-    for (const auto& [number, fd] : fds) close(fd);
+  FdLayout layout() const {
+    FdLayout layout;
+    for (const auto& [number, fd] : fds) layout[number] = fd.get();
+    return layout;
   }
-  FdLayout fds;
+  std::map<int, Fd> fds;
   fakes::TempDir dir;
 
   void open_all(const LaunchPlan& plan) {
@@ -175,13 +177,13 @@ class Stage {
   void open_pair(const Pair& pair) {
     int ends[2];
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    fds[pair.fd] = ends[0];
-    fds[pair.other] = ends[1];
+    fds[pair.fd] = Fd(ends[0]);
+    fds[pair.other] = Fd(ends[1]);
   }
   void open_tap(const std::vector<int>& numbers) {
     if (geteuid() != 0) return;
-    const std::vector<int> opened = host_.make_tap(fmt::format("vg{}.{}", getpid(), taps_++), numbers.size());
-    for (std::size_t i = 0; i < numbers.size(); ++i) fds[numbers[i]] = opened[i];
+    std::vector<Fd> opened = host_.make_tap(fmt::format("vg{}.{}", getpid(), taps_++), numbers.size());
+    for (std::size_t i = 0; i < numbers.size(); ++i) fds[numbers[i]] = std::move(opened[i]);
   }
 
   LinuxHost host_;
@@ -206,7 +208,7 @@ std::string start(const LaunchPlan& plan) {
   REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor) == 0);
   const std::string log = (stage.dir.path() / "log").string();
   const int words = open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  FdLayout fds = stage.fds;
+  FdLayout fds = stage.layout();
   fds[plan.start().monitor_fd] = monitor[1];
   fds[1] = fds[2] = words;
   const ProcessId qemu = spawn(child, fds, [](const ProcessId&) {});

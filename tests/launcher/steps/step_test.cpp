@@ -247,11 +247,10 @@ TEST_CASE("a tap is made, set up, and gone with its last fd") {
   CHECK(bench.host.log() == std::vector<std::string>{"has_interface v.0", "make_tap v.0 2", "set_mtu v.0 9000",
                                                      "join_bridge v.0 br0", "set_up v.0"});
   REQUIRE(bench.opened.fds.size() == 2);
-  CHECK(bench.opened.fds.at(10) != bench.opened.fds.at(11));
+  CHECK(bench.opened.fds.at(10).get() != bench.opened.fds.at(11).get());
   CHECK(bench.host.tap_exists("v.0"));
   CHECK_THROWS_WITH_AS(bench.run(Undo{DropTap{"v.0"}}), "tap v.0 is still there: some process holds it open",
                        std::runtime_error);
-  for (const auto& [number, fd] : bench.opened.fds) close(fd);
   bench.opened.fds.clear();
   bench.run(Undo{DropTap{"v.0"}});
   CHECK(!bench.host.tap_exists("v.0"));
@@ -313,10 +312,11 @@ TEST_CASE("a new image has no name, and is opened for QEMU; one that cannot be m
   REQUIRE(bench.journal.size() == 1);  // ending qemu-img
   REQUIRE(bench.opened.unnamed.size() == 1);
   CHECK(bench.opened.unnamed[0].path == (bench.dir / "new.raw"));
-  CHECK(lseek(bench.opened.fds.at(20), 0, SEEK_END) == (1 << 20) + 5);
-  bench.host.name_file(bench.opened.unnamed[0].fd, bench.opened.unnamed[0].path);
+  CHECK(lseek(bench.opened.fds.at(20).get(), 0, SEEK_END) == (1 << 20) + 5);
+  bench.host.name_file(bench.opened.unnamed[0].fd.get(), bench.opened.unnamed[0].path);
   CHECK(std::filesystem::file_size(bench.dir / "new.raw") == (1u << 20) + 5);
-  CHECK_THROWS_AS(bench.host.name_file(bench.opened.unnamed[0].fd, bench.opened.unnamed[0].path), std::system_error);
+  CHECK_THROWS_AS(bench.host.name_file(bench.opened.unnamed[0].fd.get(), bench.opened.unnamed[0].path),
+                  std::system_error);
   image.qemu_img = write_program("echo no room; exit 3");
   image.fd = 21;
   image.log = bench.dir / "log2";
@@ -328,7 +328,7 @@ TEST_CASE("QEMU's pid is journalled before it runs; its fds are no longer ours a
   Bench bench;
   bench.host.add_file("/image");
   bench.perform(OpenFile{"/image", true, false, 20});
-  const int ours = bench.opened.fds.at(20);
+  const int ours = bench.opened.fds.at(20).get();
   StartQemu start;
   start.child.argv = {"/bin/sh", "-c",
                       "[ -e /proc/self/fd/20 ] && [ -e /proc/self/fd/30 ] && echo up && exec sleep 60"};
@@ -339,7 +339,7 @@ TEST_CASE("QEMU's pid is journalled before it runs; its fds are no longer ours a
   CHECK(bench.journal == std::vector<Undo>{EndProcess{*bench.opened.qemu}});
   CHECK(bench.opened.fds.empty());
   CHECK(fcntl(ours, F_GETFD) < 0);
-  CHECK(bench.opened.monitor >= 0);
+  CHECK(static_cast<bool>(bench.opened.monitor));
   for (int i = 0; i < 200 && fakes::read_file(start.log).empty(); ++i) usleep(10'000);
   CHECK(fakes::read_file(start.log) == "up\n");
   bench.run(Undo{EndProcess{*bench.opened.qemu}});

@@ -90,7 +90,7 @@ TEST_CASE("a helper gets its files, QEMU does not, and it is ended with the VM")
     CHECK(!transaction.opened().fds.contains(11));
     REQUIRE(transaction.opened().helpers.size() == 1);
     CHECK(transaction.opened().helpers[0].role == "echo");
-    const int ours = transaction.opened().fds.at(10);
+    const int ours = transaction.opened().fds.at(10).get();
     REQUIRE(write(ours, "hello", 5) == 5);
     char word[6] = {};
     REQUIRE(read(ours, word, 5) == 5);  // the other end is open in the helper alone
@@ -132,7 +132,6 @@ TEST_CASE("what cannot be undone is told, the rest is undone, and the claim stay
   make_owner_dead(dir);
   Recovered recovered = recover_dead(place.host, place.base);
   CHECK(recovered.left.size() == 1);
-  close(transaction.opened().fds.at(11));
   transaction.opened().fds.clear();
   recovered = recover_dead(place.host, place.base);
   CHECK(recovered.names == std::vector<std::string>{"db"});
