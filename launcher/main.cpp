@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -36,15 +35,15 @@ std::string help_of(const Command& command) {
 
 int dispatch(std::vector<std::string> args) {
   if (args.empty()) {
-    std::fputs(overview().c_str(), stderr);
+    complain(overview());
     return commands::problems;
   }
   if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
-    commands::print(overview());
+    print(overview());
     return commands::done;
   }
   if (args[0] == "--version") {
-    commands::print(fmt::format("vmrun {}\n", VMRUN_VERSION));
+    print(fmt::format("vmrun {}\n", VMRUN_VERSION));
     return commands::done;
   }
   const auto& table = commands::command_table();
@@ -62,7 +61,7 @@ int dispatch(std::vector<std::string> args) {
                                  close.empty() ? "" : "; did you mean '" + close + "'?"));
   }
   if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    commands::print(help_of(*command));
+    print(help_of(*command));
     return commands::done;
   }
   return command->run(Options::parse(command->options, command->words, args));
@@ -74,10 +73,10 @@ int main(int argc, char** argv) {
   try {
     return dispatch({argv + 1, argv + argc});
   } catch (const UsageError& error) {
-    commands::say(error.what());
+    say(error.what());
     return commands::problems;
   } catch (const std::exception& error) {
-    commands::say(whole_story(error));
+    say(whole_story(error));
     return commands::failed;
   }
 }

@@ -9,6 +9,7 @@
 #include "launcher/facts/host_config.hpp"
 #include "launcher/life/launch.hpp"
 #include "launcher/spec/read_spec.hpp"
+#include "launcher/text/out.hpp"
 #include "launcher/text/printable.hpp"
 
 namespace launcher::commands {
@@ -70,9 +71,6 @@ VmDir named_vm(const Options& options);
 ::qmp::Command command_of(const std::string& text);  // a name, or {"execute": ..., "arguments": ...}
 void report(const Options& options, const VmDir& dir, const std::string& what);
 
-// Text for a person on stdout; with --json the value instead.
-void print(const std::string& text);
-void print_json(const boost::json::value& value);
-void say(const std::string& text);  // to stderr, "vmrun: ..."
+void print_json(const boost::json::value& value);  // what --json prints instead of text
 
 }  // namespace launcher::commands

@@ -70,7 +70,7 @@ int host(const Options& options) {
 }
 
 int schema(const Options&) {
-  print(json_schema() + "\n");
+  print_json_text(json_schema());
   return done;
 }
 

@@ -129,7 +129,10 @@ int host_check(const Options& options) {
     audit.others = read_reservations(run_base()).cpus();
   }
   const std::vector<Finding> findings = run_checks(audit);
-  print(options.flag("json") ? findings_json(findings) + "\n" : findings_text(findings, options.flag("verbose")));
+  if (options.flag("json"))
+    print_json_text(findings_json(findings));
+  else
+    print(findings_text(findings, options.flag("verbose")));
   const bool any = std::any_of(findings.begin(), findings.end(),
                                [](const Finding& finding) { return finding.level == Level::problem; });
   return any ? failed : done;

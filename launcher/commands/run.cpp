@@ -28,9 +28,7 @@ Teller make_teller() {
   teller.check_cancelled = [] {
     if (Signals::pending() != 0) throw Cancelled();
   };
-  if (isatty(STDERR_FILENO) != 0) {
-    teller.progress = [](const std::string& text) { std::fprintf(stderr, "\r\033[K%s", text.c_str()); };
-  }
+  if (isatty(STDERR_FILENO) != 0) teller.progress = progress;
   return teller;
 }
 
@@ -43,10 +41,10 @@ boost::json::array timings_json(const Timings& timings) {
 void show_timings(const Timings& timings) {
   std::chrono::microseconds sum{0};
   for (const auto& [stage, time] : timings.stages()) {
-    std::fprintf(stderr, "  %-24s %9.2f ms\n", stage.c_str(), static_cast<double>(time.count()) / 1000);
+    complain(fmt::format("  {:<24} {:9.2f} ms\n", stage, static_cast<double>(time.count()) / 1000));
     sum += time;
   }
-  std::fprintf(stderr, "  %-24s %9.2f ms\n", "in all", static_cast<double>(sum.count()) / 1000);
+  complain(fmt::format("  {:<24} {:9.2f} ms\n", "in all", static_cast<double>(sum.count()) / 1000));
 }
 
 // What is said when the guest begins to run: where everything is, as the kernel reports it.

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <boost/json/object.hpp>
-#include <cstdio>
 #include <thread>
 
 #include "launcher/commands/commands.hpp"
@@ -25,14 +24,13 @@ bool await(std::uint64_t wanted, const std::function<std::uint64_t()>& now, ::qm
   const bool watched = isatty(STDERR_FILENO) != 0;
   bool there = false;
   for (std::uint64_t has = now(); !(there = has == wanted) && Clock::now() < end; has = now()) {
-    if (watched)
-      std::fprintf(stderr, "\r\033[K%s of %s", to_string(Bytes{has}).c_str(), to_string(Bytes{wanted}).c_str());
+    if (watched) progress(fmt::format("{} of {}", to_string(Bytes{has}), to_string(Bytes{wanted})));
     // an event of it cuts the wait short
     client.wait_events(std::chrono::milliseconds(200), [](const ::qmp::Event& event) {
       return event.name == "MEMORY_DEVICE_SIZE_CHANGE" || event.name == "BALLOON_CHANGE";
     });
   }
-  if (watched) std::fputs("\r\033[K", stderr);
+  if (watched) progress("");
   return there;
 }
 

@@ -5,7 +5,6 @@
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <cstdio>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/life/terminal.hpp"
@@ -14,25 +13,13 @@
 
 namespace launcher::commands {
 
-void print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
-void print_json(const boost::json::value& value) { print(boost::json::serialize(value) + "\n"); }
-
-void say(const std::string& text) {
-  const std::string line = "vmrun: " + text + "\n";
-  std::fwrite(line.data(), 1, line.size(), stderr);
-}
+void print_json(const boost::json::value& value) { print_json_text(boost::json::serialize(value)); }
 
 void print_problems(const Problems& problems, const TomlDocument* document, bool json) {
-  if (json) {
-    print(problems_to_json(problems, document) + "\n");
-    return;
-  }
-  const std::string text = render(problems, document, colour_wanted(STDERR_FILENO));
-  std::fwrite(text.data(), 1, text.size(), stderr);
+  if (json)
+    print_json_text(problems_to_json(problems, document));
+  else
+    complain(problems, document, colour_wanted(STDERR_FILENO));
 }
 
 std::optional<SpecFile> read_spec_or_print(const Options& options) {

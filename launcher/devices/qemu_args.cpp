@@ -1,9 +1,12 @@
 // Quoting for QEMU and for a shell, and the list itself.
 #include "launcher/devices/qemu_args.hpp"
 
+#include <fmt/format.h>
+
 #include <boost/json/serialize.hpp>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/text/printable.hpp"
 
 namespace launcher::inline devices {
 
@@ -53,15 +56,24 @@ std::vector<std::string> argv_of(const std::string& binary, const std::vector<Ar
 
 namespace {
 
+// What a terminal would obey stands as printf's octal: the line can be looked at, and still gives the same words.
 std::string sh_quote(const std::string& word) {
   const std::string plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%";
   if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
   std::string out = "'";
-  for (char c : word) {
-    if (c == '\'')
+  for (std::string_view rest = word; !rest.empty();) {
+    const CodePoint point = decode_utf8(rest);
+    const std::string_view bytes = rest.substr(0, point.bytes);
+    rest.remove_prefix(point.bytes);
+    if (bytes == "'") {
       out += "'\\''";
-    else
-      out += c;
+    } else if (bytes == "\n" || bytes == "\t" || (point.valid && !is_control(point.value))) {
+      out += bytes;
+    } else {
+      out += "'\"$(printf '";
+      for (const char byte : bytes) out += fmt::format("\\{:03o}", static_cast<unsigned char>(byte));
+      out += "')\"'";
+    }
   }
   return out + "'";
 }

@@ -26,7 +26,7 @@ std::string joined(const std::vector<unsigned>& numbers) { return fmt::format("{
 void show_head(Lines& out, const LaunchPlan& plan) {
   const topology::GuestTopology& guest = plan.placement.guest;
   out += fmt::format("VM {}  ({})\n", plan.name, plan.uuid);
-  out += fmt::format("  QEMU      {} {}, {}{}\n", plan.qemu, plan.qemu_version,
+  out += fmt::format("  QEMU      {} {}, {}{}\n", printable(plan.qemu), plan.qemu_version,
                      plan.accel == "kvm" ? "KVM" : "TCG (emulation)",
                      plan.uid ? fmt::format(", as uid {}", *plan.uid) : std::string());
   out += fmt::format("  vCPUs     {}: {} socket{} x {} die{} x {} core{} x {} thread{}\n", plan.placement.vcpus.size(),
@@ -108,7 +108,7 @@ void show_steps(Lines& out, const LaunchPlan& plan, bool explain) {
     for (const Undo& one : undo_of(planned.step)) undo += (undo.empty() ? "" : ", ") + printable(describe(one));
     out += fmt::format("  {:>2}. {}\n      undo: {}\n", i + 1, printable(describe(planned.step)),
                        undo.empty() ? end_of(planned.step, plan) : undo);
-    if (explain) out += fmt::format("      why:  {} [{}]\n", planned.why, planned.origin);
+    if (explain) out += fmt::format("      why:  {} [{}]\n", printable(planned.why), printable(planned.origin));
   }
 }
 
@@ -119,8 +119,8 @@ void show_args(Lines& out, const LaunchPlan& plan, bool explain) {
   }
   out += "\narguments\n";
   for (const Arg& arg : plan.args) {
-    out += fmt::format("  {}{}{}\n      {} [{}]\n", arg.option, arg.value.empty() ? "" : " ", arg.value, arg.why,
-                       arg.origin);
+    out += fmt::format("  {}{}{}\n      {} [{}]\n", printable(arg.option), arg.value.empty() ? "" : " ",
+                       printable(arg.value), printable(arg.why), printable(arg.origin));
   }
 }
 
@@ -132,7 +132,7 @@ std::string to_text(const LaunchPlan& plan, const topology::HostTopology& host, 
   show_seats(out, plan, host);
   show_memory(out, plan);
   if (!plan.notes.empty()) out += "\nnotes\n";
-  for (const std::string& note : plan.notes) out += "  - " + note + "\n";
+  for (const std::string& note : plan.notes) out += "  - " + printable(note) + "\n";
   show_steps(out, plan, explain);
   show_args(out, plan, explain);
   if (std::any_of(plan.args.begin(), plan.args.end(), [](const Arg& arg) { return arg.origin == "extra_args"; }))

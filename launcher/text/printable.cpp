@@ -18,13 +18,6 @@ bool is_in(char32_t value, const Range* begin, const Range* end) {
   return std::any_of(begin, end, [value](Range range) { return range.first <= value && value <= range.last; });
 }
 
-// What could move the cursor, change the terminal's state or reorder the line: C0, DEL, C1, line and bidi controls.
-bool is_control(char32_t value) {
-  constexpr Range controls[] = {{0, 0x1f},        {0x7f, 0x9f},     {0x61c, 0x61c},
-                                {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}};
-  return is_in(value, std::begin(controls), std::end(controls));
-}
-
 // Unicode 15: the common blocks of combining and of East Asian wide characters; a rare one shifts a caret by a column.
 bool is_combining(char32_t value) {
   constexpr Range combining[] = {{0x300, 0x36f},   {0x483, 0x489},   {0x591, 0x5bd},   {0x610, 0x61a},
@@ -41,6 +34,13 @@ bool is_wide(char32_t value) {
 }
 
 }  // namespace
+
+// C0, DEL, C1, line and bidi controls.
+bool is_control(char32_t value) {
+  constexpr Range controls[] = {{0, 0x1f},        {0x7f, 0x9f},     {0x61c, 0x61c},
+                                {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}};
+  return is_in(value, std::begin(controls), std::end(controls));
+}
 
 CodePoint decode_utf8(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };

@@ -14,9 +14,10 @@ struct CodePoint {
 };
 CodePoint decode_utf8(std::string_view text);  // the first one; precondition: not empty
 
+bool is_control(char32_t value);  // could move the cursor, change the terminal's state or reorder the line
 std::size_t count_code_points(std::string_view text);  // a broken byte counts as one
 std::size_t first_broken_utf8(std::string_view text);  // npos if there is none
-std::string printable(std::string_view text);          // declared in read_spec.hpp too
+std::string printable(std::string_view text);
 std::string printable(CodePoint point, std::string_view bytes);
 unsigned display_width(CodePoint point);  // of what printable() makes of it: 0, 1, 2, or an escape's length
 

@@ -80,7 +80,11 @@ std::string place(const Position& position, const TomlDocument& document, const 
   if (position.file.empty()) return {};
   if (position.line == 0) return fmt::format("  {}-->{} {}\n", style.arrow, style.off, printable(position.file));
   const std::string number = std::to_string(position.line), margin(number.size(), ' ');
-  const Quote quoted = quote(document.source_line(position), position.column, position.end_column);
+  const std::optional<std::string> line = document.source_line(position);
+  if (!line)
+    return fmt::format("  {}-->{} {}:{}:{}\n", style.arrow, style.off, printable(position.file), number,
+                       position.column);
+  const Quote quoted = quote(*line, position.column, position.end_column);
   return fmt::format("  {0}-->{1} {2}:{3}:{4}\n{0}{3} |{1} {5}\n{0}{6} |{1} {7}{8}{1}\n", style.arrow, style.off,
                      printable(position.file), number, position.column, quoted.line, margin, style.caret, quoted.marks);
 }

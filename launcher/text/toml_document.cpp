@@ -2,14 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
+#include <iterator>
 #include <set>
 #include <stdexcept>
 
 #include "launcher/text/printable.hpp"
+#include "launcher/text/toml_file.hpp"
 #include "launcher/text/toml_node.hpp"
 
 namespace launcher::inline text {
@@ -20,7 +18,7 @@ namespace {
 
 constexpr std::size_t deepest_include = 16;
 constexpr std::size_t most_files = 256;
-constexpr std::streamsize longest_file = (1 << 20) + 1;  // parse_toml() refuses more than 1 MiB
+constexpr std::size_t most_looks = 1024;  // at entries of include lists, of all files together
 constexpr std::string_view set_option = "--set ";
 
 using Kind = TomlNode::Kind;
@@ -35,43 +33,40 @@ fs::path absolute_path(const fs::path& path) {
 void merge(TomlNode& base, TomlNode&& over) {
   base.value_place = over.value_place;
   base.name_place = over.name_place;
+  std::vector<TomlNode> all;  // both are in order
+  all.reserve(base.children.size() + over.children.size());
+  auto mine = base.children.begin();
   for (TomlNode& child : over.children) {
-    TomlNode* mine = base.member(child.name);
-    if (!mine) {
-      base.children.push_back(std::move(child));
-    } else if (mine->kind == Kind::table && child.kind == Kind::table) {
-      merge(*mine, std::move(child));
-    } else if (mine->of_tables && child.of_tables) {
-      for (TomlNode& item : child.children) mine->children.push_back(std::move(item));
-      mine->value_place = child.value_place;
-      mine->name_place = child.name_place;
+    while (mine != base.children.end() && mine->name < child.name) all.push_back(std::move(*mine++));
+    if (mine == base.children.end() || mine->name != child.name) {
+      all.push_back(std::move(child));
+      continue;
+    }
+    TomlNode& both = all.emplace_back(std::move(*mine++));
+    if (both.kind == Kind::table && child.kind == Kind::table) {
+      merge(both, std::move(child));
+    } else if (both.of_tables && child.of_tables) {
+      for (TomlNode& item : child.children) both.children.push_back(std::move(item));
+      both.value_place = child.value_place;
+      both.name_place = child.name_place;
     } else {
-      *mine = std::move(child);
+      both = std::move(child);
     }
   }
+  std::move(mine, base.children.end(), std::back_inserter(all));
+  base.children = std::move(all);
 }
 
-std::expected<std::string, std::string> read_text(const fs::path& file) {
-  std::error_code error;
-  if (fs::is_directory(file, error)) return std::unexpected("it is a directory");
-  errno = 0;
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) return std::unexpected(std::strerror(errno ? errno : EIO));
-  std::string text;
-  std::array<char, 8192> chunk{};
-  while (text.size() < static_cast<std::size_t>(longest_file) && stream.good()) {
-    stream.read(chunk.data(),
-                std::min<std::streamsize>(chunk.size(), longest_file - static_cast<std::streamsize>(text.size())));
-    text.append(chunk.data(), static_cast<std::size_t>(stream.gcount()));
-  }
-  if (stream.bad()) return std::unexpected(std::strerror(errno ? errno : EIO));
-  return text;
+constexpr const char* include_help = "the path is relative to the directory of the file that includes it";
+
+std::string cannot_read(const std::string& file, const std::string& why) {
+  return fmt::format("cannot read {}: {}; wanted a TOML file", shown(file), why);
 }
 
 class Loader {
  public:
   void load_main(const fs::path& file);
-  void parse_main(std::string_view text, const std::string& file_name);
+  void parse_main(std::string_view text, const std::string& file_name, std::optional<uid_t> reader = {});
   // Last; all problems that were found.
   Problems finish(const std::vector<std::string>& overrides, const std::vector<Profile>& profiles);
 
@@ -79,10 +74,12 @@ class Loader {
 
  private:
   void fail(Problem problem, TomlPlace place) { impl->broken.emplace_back(std::move(problem), place); }
-  TomlNode read_source(std::string_view text, const std::string& name, const fs::path& file);
+  TomlNode read_source(const TomlFile& read, const std::string& name, const fs::path& file, bool shown_if_broken);
   void apply(const std::string& override_text);
   void apply_profile(const std::vector<Profile>& profiles);  // it fills what nobody else says
   void include(TomlNode& into, const TomlNode& entry, const std::string& key);
+  std::optional<fs::path> find_include(const TomlNode& entry, const std::string& key);
+  std::string named(const TomlNode& entry) const;  // as the user would name it
   void set(TomlNode value, const std::vector<TomlStep>& steps, unsigned source);
   void fill(TomlNode& into, const TomlNode& defaults, const std::string& key);
   TomlNode* step_into(TomlNode& parent, const TomlStep& step, bool to_list, const TomlPlace& place,
@@ -90,36 +87,47 @@ class Loader {
 
   std::vector<fs::path> open_;  // canonical: the main file and the includes that lead to the current one
   std::set<fs::path> seen_;
+  std::size_t looks_ = 0;
+  bool given_up_ = false;
 };
 
 void Loader::load_main(const fs::path& file) {
-  std::expected<std::string, std::string> text = read_text(file);
-  if (text) {
-    parse_main(*text, file.string());
+  std::expected<TomlFile, std::string> read = read_main_file(file);
+  if (read) {
+    parse_main(read->text, file.string(), read->reader);
     return;
   }
-  impl->sources.push_back({file.string(), "", absolute_path(file).parent_path(), {}});
-  fail({"", fmt::format("cannot read the file: {}; wanted a TOML file", text.error()),
+  impl->sources.push_back({file.string(), "", absolute_path(file).parent_path(), {}, {}});
+  fail({"", fmt::format("cannot read the file: {}; wanted a TOML file", read.error()),
         "check the path, and that you may read it"},
        {0, {}});
 }
 
-void Loader::parse_main(std::string_view text, const std::string& file_name) {
+void Loader::parse_main(std::string_view text, const std::string& file_name, std::optional<uid_t> reader) {
   const fs::path file = absolute_path(file_name);
   std::error_code ignored;
   const fs::path canonical = fs::weakly_canonical(file, ignored);
   seen_.insert(canonical);
   open_.push_back(canonical);
-  impl->root = read_source(text, file_name, file);
+  impl->root = read_source({std::string(text), reader}, file_name, file, true);
   open_.pop_back();
 }
 
 // The file with everything it includes.
-TomlNode Loader::read_source(std::string_view text, const std::string& name, const fs::path& file) {
+TomlNode Loader::read_source(const TomlFile& read, const std::string& name, const fs::path& file,
+                             bool shown_if_broken) {
   const unsigned source = static_cast<unsigned>(impl->sources.size());
+  std::string_view text = read.text;
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  impl->sources.push_back({name, "", file.parent_path(), split_lines(text)});
+  impl->sources.push_back({name, "", file.parent_path(), split_lines(text), read.reader});
   std::expected<TomlNode, TomlSyntaxError> own = parse_toml(text, source);
+  if (!own && !shown_if_broken) {
+    impl->sources.back().lines.clear();
+    fail({"", "this file is not TOML; wanted key = value, and headers such as [cpu]",
+          "what it has there is not shown, as it is included and not called *.toml"},
+         {source, own.error().span});
+    return {};
+  }
   if (!own) {
     fail(std::move(own.error().problem), {source, own.error().span});
     return {};
@@ -133,53 +141,66 @@ TomlNode Loader::read_source(std::string_view text, const std::string& name, con
          includes->value_place);
     return std::move(*own);
   }
+  if (includes->children.size() > most_files) {
+    fail({"include", fmt::format("{} files; wanted at most {}", includes->children.size(), most_files),
+          "include the common parts directly"},
+         includes->value_place);
+    return std::move(*own);
+  }
   TomlNode all;
-  for (std::size_t i = 0; i < includes->children.size(); ++i)
+  for (std::size_t i = 0; i < includes->children.size() && !given_up_; ++i)
     include(all, includes->children[i], fmt::format("include[{}]", i));
   merge(all, std::move(*own));
   return all;
 }
 
-void Loader::include(TomlNode& into, const TomlNode& entry, const std::string& key) {
-  if (entry.kind != Kind::text || entry.text.empty() || entry.text.find('\0') != entry.text.npos)
-    return fail(
-        {key, (entry.kind == Kind::text ? shown(entry.text) + " names no file" : found(entry)) + "; wanted a file name",
-         "for example include = [\"base.toml\"]"},
-        entry.value_place);
+// What an entry of a list names, unless it is read already or cannot be.
+std::optional<fs::path> Loader::find_include(const TomlNode& entry, const std::string& key) {
   const TomlSource& from = impl->sources[entry.value_place.source];
-  const std::string named = (fs::path(from.file).parent_path() / entry.text).lexically_normal().string();
-  std::error_code error;
-  const fs::path file = fs::canonical(from.directory / entry.text, error);
-  if (std::find(open_.begin(), open_.end(), file) != open_.end()) {
+  const auto refuse = [&](std::string what, std::string help) {
+    fail({key, std::move(what), std::move(help)}, entry.value_place);
+    return std::nullopt;
+  };
+  if (entry.kind != Kind::text || entry.text.empty() || entry.text.find('\0') != entry.text.npos)
+    return refuse(
+        (entry.kind == Kind::text ? shown(entry.text) + " names no file" : found(entry)) + "; wanted a file name",
+        "for example include = [\"base.toml\"]");
+  const std::expected<fs::path, std::string> file = canonical_for(from.directory / entry.text, from.reader);
+  const auto circle_start = file ? std::find(open_.begin(), open_.end(), *file) : open_.end();
+  if (circle_start != open_.end()) {
     std::string circle;
-    for (auto at = std::find(open_.begin(), open_.end(), file); at != open_.end(); ++at)
-      circle += at->filename().string() + " -> ";
-    return fail({key,
-                 fmt::format("the files include each other in a circle ({}{}); wanted an end", printable(circle),
-                             printable(file.filename().string())),
-                 "remove this include"},
-                entry.value_place);
+    for (auto at = circle_start; at != open_.end(); ++at) circle += at->filename().string() + " -> ";
+    return refuse(fmt::format("the files include each other in a circle ({}{}); wanted an end", printable(circle),
+                              printable(file->filename().string())),
+                  "remove this include");
   }
-  if (seen_.contains(file)) return;
-  if (open_.size() > deepest_include || seen_.size() >= most_files)
-    return fail({key,
-                 fmt::format("the includes go more than {} files deep, or are more than {}; wanted fewer",
-                             deepest_include, most_files),
-                 "include the common parts directly"},
-                entry.value_place);
-  const bool regular = !error && fs::is_regular_file(file, error);
-  std::expected<std::string, std::string> text = std::unexpected(error ? error.message() : "it is not a regular file");
-  if (regular) text = read_text(file);
-  if (!text)
-    return fail({key, fmt::format("cannot read {}: {}; wanted a TOML file", shown(named), text.error()),
-                 "the path is relative to the directory of the file that includes it"},
-                entry.value_place);
-  seen_.insert(file);
-  open_.push_back(file);
-  TomlNode included = read_source(*text, named, file);
+  if (file && seen_.contains(*file)) return std::nullopt;
+  given_up_ = seen_.size() >= most_files || ++looks_ > most_looks;
+  if (given_up_ || open_.size() > deepest_include)
+    return refuse(fmt::format("the includes go more than {} files deep, or are more than {}; wanted fewer",
+                              deepest_include, most_files),
+                  "include the common parts directly");
+  if (!file) return refuse(cannot_read(named(entry), file.error()), include_help);
+  return *file;
+}
+
+void Loader::include(TomlNode& into, const TomlNode& entry, const std::string& key) {
+  const std::optional<fs::path> file = find_include(entry, key);
+  if (!file) return;
+  const std::expected<TomlFile, std::string> read =
+      read_included_file(*file, impl->sources[entry.value_place.source].reader);
+  if (!read) return fail({key, cannot_read(named(entry), read.error()), include_help}, entry.value_place);
+  seen_.insert(*file);
+  open_.push_back(*file);
+  TomlNode included = read_source(*read, named(entry), *file, file->extension() == ".toml");
   open_.pop_back();
   std::erase_if(included.children, [](const TomlNode& child) { return child.name == "include"; });
   merge(into, std::move(included));
+}
+
+std::string Loader::named(const TomlNode& entry) const {
+  const TomlSource& from = impl->sources[entry.value_place.source];
+  return (fs::path(from.file).parent_path() / entry.text).lexically_normal().string();
 }
 
 void move_to(TomlNode& node, unsigned source, unsigned shift) {
@@ -214,7 +235,7 @@ void Loader::apply(const std::string& override_text) {
   const std::string origin = std::string(set_option) + override_text;
   std::error_code ignored;
   fs::path here = fs::current_path(ignored);
-  impl->sources.push_back({"", origin, here.empty() ? fs::path("/") : here, {origin}});
+  impl->sources.push_back({"", origin, here.empty() ? fs::path("/") : here, {origin}, {}});
   const unsigned start = static_cast<unsigned>(set_option.size()) + 1;
   const auto span = [&](std::size_t from, std::size_t to) {
     const auto column = [&](std::size_t at) {
@@ -274,6 +295,7 @@ TomlNode* Loader::step_into(TomlNode& parent, const TomlStep& step, bool to_list
   if (!of_list) made.name = step.name;
   made.of_tables = to_list;
   made.value_place = made.name_place = place;
+  if (!of_list) return &parent.add_member(std::move(made));
   parent.children.push_back(std::move(made));
   return &parent.children.back();
 }
@@ -305,7 +327,7 @@ void Loader::fill(TomlNode& into, const TomlNode& defaults, const std::string& k
       fill(*mine, one, full);
       continue;
     }
-    if (mine == nullptr) into.children.push_back(one);
+    if (mine == nullptr) into.add_member(one);
     if (one.kind != Kind::table) impl->from_profile.push_back({full, mine == nullptr});
     if (mine == nullptr && one.kind == Kind::table)
       for (const TomlNode& inner : one.children) impl->from_profile.push_back({full + "." + inner.name, true});
@@ -318,7 +340,7 @@ void Loader::apply_profile(const std::vector<Profile>& profiles) {
   const auto profile = std::ranges::find(profiles, named->text, &Profile::name);
   if (profile == profiles.end()) return;  // likewise
   const unsigned source = static_cast<unsigned>(impl->sources.size());
-  impl->sources.push_back({fmt::format("profile {}", profile->name), "", "/", split_lines(profile->text)});
+  impl->sources.push_back({fmt::format("profile {}", profile->name), "", "/", split_lines(profile->text), {}});
   const std::expected<TomlNode, TomlSyntaxError> parsed = parse_toml(profile->text, source);
   if (!parsed) throw std::logic_error(fmt::format("profile {} is no TOML", profile->name));
   TomlNode defaults = *parsed;

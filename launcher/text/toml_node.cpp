@@ -12,13 +12,28 @@
 
 namespace launcher::inline text {
 
+namespace {
+
+// Where the member of that name stands, or would.
+auto place_of(auto& children, std::string_view key) {
+  return std::lower_bound(children.begin(), children.end(), key,
+                          [](const TomlNode& child, std::string_view name) { return child.name < name; });
+}
+
+}  // namespace
+
 const TomlNode* TomlNode::member(std::string_view key) const {
-  const auto found =
-      std::find_if(children.begin(), children.end(), [key](const TomlNode& child) { return child.name == key; });
-  return kind == Kind::table && found != children.end() ? &*found : nullptr;
+  if (kind != Kind::table) return nullptr;
+  const auto at = place_of(children, key);
+  return at != children.end() && at->name == key ? &*at : nullptr;
 }
 
 TomlNode* TomlNode::member(std::string_view key) { return const_cast<TomlNode*>(std::as_const(*this).member(key)); }
+
+TomlNode& TomlNode::add_member(TomlNode child) {
+  const auto at = place_of(children, child.name);
+  return *children.insert(at, std::move(child));
+}
 
 namespace {
 

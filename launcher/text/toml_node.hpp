@@ -2,11 +2,14 @@
 // nobody but toml_*.cpp includes this.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <expected>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,11 +39,12 @@ struct TomlNode {
   std::int64_t number = 0;         // integer
   bool flag = false;               // boolean
   bool of_tables = false;          // list: written as [[name]]
-  std::vector<TomlNode> children;  // list: its items; table: its members, in no particular order
+  std::vector<TomlNode> children;  // list: its items; table: its members, by name
   TomlPlace value_place, name_place;
 
   const TomlNode* member(std::string_view key) const;
   TomlNode* member(std::string_view key);
+  TomlNode& add_member(TomlNode child);  // precondition: there is none of its name
 };
 
 // A text that gave values: a file, or one --set.
@@ -48,7 +52,8 @@ struct TomlSource {
   std::string file;                 // as it was named; "" for a --set
   std::string origin;               // "--set cpu.count=4"; "" for a file
   std::filesystem::path directory;  // absolute; relative paths start here
-  std::vector<std::string> lines;
+  std::vector<std::string> lines;   // none where they are not to be shown
+  std::optional<uid_t> reader;      // for whom it was read, where not for ourselves
 };
 
 struct TomlDocument::Impl {
@@ -87,6 +92,14 @@ std::string found(const TomlNode& node);
 std::string shown(std::string_view text);            // "text", made printable, long ones shortened
 std::string listed(std::vector<std::string> parts);  // "a, b or c"
 
+// What all readers of one document share.
+struct UnknownKeys {
+  static constexpr std::size_t most_told = 100;  // each costs a look at all keys there are, and nobody reads more
+  std::size_t told = 0, untold = 0;
+  std::string first_untold;
+  std::set<std::string, std::less<>> meant;  // the keys that were likely meant: "missing" is then said already
+};
+
 struct TableReader::Impl {
   const TomlDocument* document;
   Problems* problems;
@@ -97,8 +110,10 @@ struct TableReader::Impl {
   std::vector<std::string> asked;     // every key read, in order
   std::map<std::string, std::vector<std::string>, std::less<>> more_choices;  // from is_text()
   std::map<std::string, std::string, std::less<>> in_brackets;                // sub-tables: "cpu" -> "[cpu]"
+  std::shared_ptr<UnknownKeys> unknown = std::make_shared<UnknownKeys>();
 
   static TableReader make(Impl impl) { return TableReader(std::make_unique<Impl>(std::move(impl))); }
+  TableReader inner(const TomlNode* table, const std::string& name, const std::string& name_in_pattern) const;
   static std::string join(const std::string& path, std::string_view key);
   const TomlNode* get(std::string_view key) const { return node ? node->member(key) : nullptr; }
   void add(std::string_view key, std::string what, std::string help) {

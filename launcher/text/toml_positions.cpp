@@ -68,11 +68,12 @@ Position TomlDocument::position_of(const Problem& problem) const {
   return node ? to_position(*impl_, node->name_place) : position_of(std::string_view(problem.key));
 }
 
-std::string TomlDocument::source_line(const Position& position) const {
+std::optional<std::string> TomlDocument::source_line(const Position& position) const {
   if (position.rank >= impl_->sources.size()) return {};
   const TomlSource& source = impl_->sources[position.rank];
   if (!position.origin.empty()) return source.origin;
-  return position.line > 0 && position.line <= source.lines.size() ? source.lines[position.line - 1] : std::string();
+  if (position.line == 0 || position.line > source.lines.size()) return {};
+  return source.lines[position.line - 1];
 }
 
 std::filesystem::path TomlDocument::directory_of(std::string_view key) const {

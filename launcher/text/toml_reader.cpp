@@ -77,6 +77,13 @@ TableReader::TableReader(const TomlDocument& document, Problems& problems, std::
     : impl_(
           std::make_unique<Impl>(Impl{&document, &problems, keys, known, &document.impl().root, "", "", {}, {}, {}})) {}
 
+TableReader TableReader::Impl::inner(const TomlNode* table, const std::string& name,
+                                     const std::string& name_in_pattern) const {
+  Impl one{document, problems, keys, known, table, join(path, name), join(pattern, name_in_pattern), {}, {}, {}};
+  one.unknown = unknown;
+  return make(std::move(one));
+}
+
 std::string TableReader::text(std::string_view key, std::string fallback) {
   const TomlNode* node = impl_->note(key, {.type = "string"});
   if (!node) return fallback;
@@ -366,16 +373,7 @@ void TableReader::table(std::string_view key, const std::function<void(TableRead
                     : fmt::format("start a line with [{}] and put its keys below", key));
     return;
   }
-  TableReader inner = Impl::make({impl_->document,
-                                  impl_->problems,
-                                  impl_->keys,
-                                  impl_->known,
-                                  node,
-                                  Impl::join(impl_->path, key),
-                                  Impl::join(impl_->pattern, key),
-                                  {},
-                                  {},
-                                  {}});
+  TableReader inner = impl_->inner(node, std::string(key), std::string(key));
   read(inner);
   inner.finish();
 }
@@ -383,16 +381,7 @@ void TableReader::table(std::string_view key, const std::function<void(TableRead
 void TableReader::tables(std::string_view key, const std::function<void(TableReader&)>& read) {
   const TomlNode* node = impl_->note(key, {.type = "tables"});
   const auto read_one = [&](const TomlNode* item, const std::string& name) {
-    TableReader inner = Impl::make({impl_->document,
-                                    impl_->problems,
-                                    impl_->keys,
-                                    impl_->known,
-                                    item,
-                                    Impl::join(impl_->path, name),
-                                    Impl::join(impl_->pattern, fmt::format("{}[]", key)),
-                                    {},
-                                    {},
-                                    {}});
+    TableReader inner = impl_->inner(item, name, fmt::format("{}[]", key));
     read(inner);
     inner.finish();
   };

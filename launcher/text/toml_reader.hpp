@@ -55,6 +55,7 @@ class TomlDocument {
   // Includes: `include = ["base.toml"]`, relative to the including file. A later one wins over an earlier one, the
   // including file over all of them. Tables are merged key by key, scalars and plain arrays are replaced; of arrays of
   // tables ([[disk]]) the included ones come first. A file reached twice counts once, where it was first reached.
+  // Root includes for a spec of somebody else only what that one may read.
   // Errors: unreadable file, TOML syntax (one problem per file), include cycles or more than 16 deep, bad --set.
   // overrides: "cpu.count=4", "disk.0.path='/x'"; the value is TOML, or a bare string when it is no TOML. An index one
   // past the end appends.
@@ -71,7 +72,8 @@ class TomlDocument {
 
   Position position_of(std::string_view key) const;    // of the key's value; the nearest parent's if absent
   Position position_of(const Problem& problem) const;  // also of what is wrong with the text itself or with a --set
-  std::string source_line(const Position& position) const;  // "" if there is none
+  // Nothing if there is none, or it is not to be shown: of an include that is not TOML, unless its name says that it should be.
+  std::optional<std::string> source_line(const Position& position) const;
   // Where the key's relative paths start: the directory of the file that gave it; for a --set the current one.
   std::filesystem::path directory_of(std::string_view key) const;
   std::string file() const;           // the main file, as it was named

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <tuple>
 
 #include "launcher/text/printable.hpp"
 #include "launcher/text/problem.hpp"
@@ -72,13 +73,7 @@ void TableReader::Impl::report_unknown(const TomlNode& member) {
     help = fmt::format("did you mean {}?", in_brackets.contains(near) ? as_written(near) : "\"" + near + "\"");
     meant.push_back(join(path, near));
   }
-  // What is "missing" only because its name is misspelled or misplaced need not be said twice.
-  std::erase_if(*problems, [&](const Problem& problem) {
-    return problem.what.starts_with("is missing;") &&
-           std::any_of(meant.begin(), meant.end(), [&](const std::string& key) {
-             return problem.key == key || problem.key.starts_with(key + ".");
-           });
-  });
+  unknown->meant.insert(meant.begin(), meant.end());
   const std::string table = pattern.empty() ? "" : home_of({.path = pattern + "."});
   const bool is_table = member.kind == Kind::table || member.of_tables;
   const std::string name = is_table && pattern.empty()
@@ -91,11 +86,50 @@ void TableReader::Impl::report_unknown(const TomlNode& member) {
       {join(path, as_step(member.name)), fmt::format("{}; wanted {}", what, listed(wanted)), help, true});
 }
 
+namespace {
+
+// What is "missing" only because its name is misspelled or misplaced need not be said twice.
+void drop_missing(Problems& problems, const UnknownKeys& unknown) {
+  std::erase_if(problems, [&](const Problem& problem) {
+    if (!problem.what.starts_with("is missing;")) return false;
+    std::string_view key = problem.key;
+    while (!unknown.meant.contains(key)) {
+      const std::size_t dot = key.rfind('.');
+      if (dot == key.npos) return false;
+      key = key.substr(0, dot);
+    }
+    return true;
+  });
+}
+
+}  // namespace
+
 void TableReader::finish() {
   if (!impl_->node || impl_->keys) return;
+  UnknownKeys& unknown = *impl_->unknown;
+  std::vector<const TomlNode*> members;
   for (const TomlNode& member : impl_->node->children)
     if (std::find(impl_->asked.begin(), impl_->asked.end(), member.name) == impl_->asked.end())
-      impl_->report_unknown(member);
+      members.push_back(&member);
+  const auto place = [](const TomlNode* node) {
+    return std::tuple(node->name_place.source, node->name_place.span.line, node->name_place.span.column);
+  };
+  std::ranges::sort(members, {}, place);
+  for (const TomlNode* member : members) {
+    if (unknown.told < UnknownKeys::most_told) {
+      ++unknown.told;
+      impl_->report_unknown(*member);
+    } else if (unknown.untold++ == 0) {
+      unknown.first_untold = Impl::join(impl_->path, as_step(member->name));
+    }
+  }
+  if (!impl_->path.empty()) return;
+  drop_missing(*impl_->problems, unknown);
+  if (unknown.untold > 0)
+    impl_->problems->push_back(
+        {unknown.first_untold,
+         fmt::format("{} more keys are not known; wanted those that the others name", unknown.untold),
+         "is this the right file?", true});
 }
 
 }  // namespace launcher::inline text

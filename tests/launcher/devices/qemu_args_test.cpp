@@ -140,6 +140,14 @@ TEST_CASE("the line for a shell gives the same words back") {
   }
 }
 
+TEST_CASE("the line for a shell has nothing in it that a terminal obeys") {
+  const std::vector<std::string> argv = {"/q", "a\033]0;x\007'b", "\xff\u009b\u202eü"};
+  CHECK(shell_line(argv) ==
+        "/q 'a'\"$(printf '\\033')\"']0;x'\"$(printf '\\007')\"''\\''b' "
+        "''\"$(printf '\\377')\"''\"$(printf '\\302\\233')\"''\"$(printf '\\342\\200\\256')\"'ü'\n");
+  CHECK(words_of_shell(shell_line(argv)) == argv);
+}
+
 TEST_CASE("the line for a shell is for people too: an option a line") {
   CHECK(shell_line({"/q", "-S", "-m", "4096k", "-name", "guest=a b"}) ==
         "/q \\\n  -S \\\n  -m 4096k \\\n  -name 'guest=a b'\n");

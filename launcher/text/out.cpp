@@ -1,0 +1,73 @@
+// See out.hpp.
+#include "launcher/text/out.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "launcher/text/printable.hpp"
+#include "launcher/text/render_problem.hpp"
+
+namespace launcher::inline text {
+
+namespace {
+
+void write_to(std::FILE* file, std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), file);
+  if (file == stdout) std::fflush(file);
+}
+
+// Each code point by itself: `as` says what becomes of it.
+template <class As>
+std::string translated(std::string_view text, const As& as) {
+  std::string safe;
+  safe.reserve(text.size());
+  while (!text.empty()) {
+    const CodePoint point = decode_utf8(text);
+    safe += as(point, text.substr(0, point.bytes));
+    text.remove_prefix(point.bytes);
+  }
+  return safe;
+}
+
+}  // namespace
+
+std::string printable_lines(std::string_view text) {
+  return translated(text, [](CodePoint point, std::string_view bytes) {
+    return point.value == '\n' || point.value == '\t' ? std::string(bytes) : printable(point, bytes);
+  });
+}
+
+std::string printable_message(std::string_view text) {
+  std::string safe;
+  for (std::size_t from = 0; from <= text.size();) {
+    const std::size_t end = std::min(text.find('\n', from), text.size());
+    if (from > 0 && end == text.size() && from == end) break;  // the text's own last line end
+    safe += (from ? "\n    " : "") + printable_lines(text.substr(from, end - from));
+    from = end + 1;
+  }
+  return safe;
+}
+
+std::string printable_json(std::string_view json) {
+  return translated(json, [](CodePoint point, std::string_view bytes) {
+    if (point.value == '\n') return std::string(bytes);  // between values; inside strings JSON has none
+    if (!point.valid) return std::string("\\ufffd");
+    return is_control(point.value) ? fmt::format("\\u{:04x}", static_cast<unsigned>(point.value)) : std::string(bytes);
+  });
+}
+
+void print(std::string_view text) { write_to(stdout, printable_lines(text)); }
+void print_json_text(std::string_view json) { write_to(stdout, printable_json(json) + "\n"); }
+void say(std::string_view text) { write_to(stderr, "vmrun: " + printable_message(text) + "\n"); }
+void complain(std::string_view text) { write_to(stderr, printable_lines(text)); }
+
+// render() has made all of it printable, but for the colours that are ours.
+void complain(const Problems& problems, const TomlDocument* document, bool colour) {
+  write_to(stderr, render(problems, document, colour));
+}
+
+void progress(std::string_view text) { write_to(stderr, "\r\033[K" + printable(text)); }
+
+}  // namespace launcher::inline text

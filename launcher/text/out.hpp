@@ -1,0 +1,28 @@
+// The doors through which words leave for a person or a program. The rule: nothing else in launcher/ writes to stdout or stderr
+// (scripts/check looks), so whatever a guest, QEMU, a file or a user wrote passes printable() here and cannot steer a terminal.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "launcher/text/problem.hpp"
+
+namespace launcher::inline text {
+
+class TomlDocument;
+
+// Text of several lines as a terminal may have it: '\n' and '\t' stay, what printable() escapes is escaped.
+std::string printable_lines(std::string_view text);
+// One message: further lines are indented, so that none of them looks like a message of its own.
+std::string printable_message(std::string_view text);
+// JSON that is serialized already, with the same characters as its own escapes: it stays the same value.
+std::string printable_json(std::string_view json);
+
+void print(std::string_view text);                                                   // stdout
+void print_json_text(std::string_view json);                                         // stdout, and a line's end
+void say(std::string_view text);                                                     // stderr: "vmrun: text\n"
+void complain(std::string_view text);                                                // stderr, as it stands
+void complain(const Problems& problems, const TomlDocument* document, bool colour);  // stderr
+void progress(std::string_view text);  // stderr, a terminal's: the line that the next one overwrites; "" wipes it
+
+}  // namespace launcher::inline text

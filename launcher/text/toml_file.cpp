@@ -1,0 +1,137 @@
+// See toml_file.hpp.
+#include "launcher/text/toml_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grp.h>
+#include <poll.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+namespace launcher::inline text {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t longest_file = (1 << 20) + 1;  // parse_toml() refuses more than 1 MiB
+constexpr int patience_ms = 10'000;                  // with a pipe or a device into which nobody writes
+
+class File {
+ public:
+  explicit File(const fs::path& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) {}
+  ~File() {
+    if (fd_ >= 0) close(fd_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// For this thread's look at the file system we are somebody else, of no group. The kernel takes root's rights to pass by
+// permissions away and gives them back with it (man 7 capabilities, "Effect of user ID changes").
+class ActAs {
+ public:
+  explicit ActAs(std::optional<uid_t> user) : active_(user.has_value()) {
+    if (!active_) return;
+    groups_.resize(static_cast<std::size_t>(std::max(0, getgroups(0, nullptr))));
+    groups_.resize(static_cast<std::size_t>(std::max(0, getgroups(static_cast<int>(groups_.size()), groups_.data()))));
+    // glibc's own would change every thread
+    syscall(SYS_setgroups, 0, nullptr);
+    gid_ = static_cast<gid_t>(setfsgid(nobody));
+    uid_ = static_cast<uid_t>(setfsuid(*user));
+  }
+  ~ActAs() {
+    if (!active_) return;
+    setfsuid(uid_);
+    setfsgid(gid_);
+    syscall(SYS_setgroups, groups_.size(), groups_.data());
+  }
+  ActAs(const ActAs&) = delete;
+  ActAs& operator=(const ActAs&) = delete;
+
+ private:
+  static constexpr gid_t nobody = 65534;
+  bool active_;
+  uid_t uid_ = 0;
+  gid_t gid_ = 0;
+  std::vector<gid_t> groups_;
+};
+
+std::unexpected<std::string> failure(int error) {
+  return std::unexpected<std::string>(std::strerror(error != 0 ? error : EIO));
+}
+
+std::expected<std::string, std::string> read_all(int fd) {
+  std::string text;
+  std::array<char, 8192> chunk{};
+  while (text.size() < longest_file) {
+    pollfd ready{fd, POLLIN, 0};
+    if (poll(&ready, 1, patience_ms) == 0) return std::unexpected("nothing comes from it");
+    const ssize_t got = read(fd, chunk.data(), std::min(chunk.size(), longest_file - text.size()));
+    if (got == 0) break;
+    if (got < 0 && errno != EINTR && errno != EAGAIN) return failure(errno);
+    if (got > 0) text.append(chunk.data(), static_cast<std::size_t>(got));
+  }
+  return text;
+}
+
+std::optional<uid_t> reader_of(const struct stat& status) {
+  return geteuid() == 0 && status.st_uid != 0 ? std::optional(status.st_uid) : std::nullopt;
+}
+
+std::unexpected<std::string> not_for(uid_t reader) {
+  return std::unexpected(
+      fmt::format("uid {}, whose spec this is, may not read it (by a group's rights neither)", reader));
+}
+
+}  // namespace
+
+std::expected<TomlFile, std::string> read_main_file(const fs::path& file) {
+  const File opened(file);
+  struct stat status {};
+  if (opened.get() < 0 || fstat(opened.get(), &status) < 0) return failure(errno);
+  if (S_ISDIR(status.st_mode)) return std::unexpected("it is a directory");
+  std::expected<std::string, std::string> text = read_all(opened.get());
+  if (!text) return std::unexpected(text.error());
+  return TomlFile{std::move(*text), reader_of(status)};
+}
+
+std::expected<fs::path, std::string> canonical_for(const fs::path& file, std::optional<uid_t> reader) {
+  const ActAs looking(reader);
+  std::error_code error;
+  fs::path whole = fs::canonical(file, error);
+  if (!error) return whole;
+  if (reader && error == std::errc::permission_denied) return not_for(*reader);
+  return std::unexpected(error.message());
+}
+
+std::expected<TomlFile, std::string> read_included_file(const fs::path& file, std::optional<uid_t> reader) {
+  const ActAs reading(reader);
+  struct stat status {};
+  // before it is opened, as opening alone can do something to a device
+  if (stat(file.c_str(), &status) < 0) return reader && errno == EACCES ? not_for(*reader) : failure(errno);
+  if (!S_ISREG(status.st_mode)) return std::unexpected("it is not a regular file");
+  const File opened(file);
+  if (opened.get() < 0) return reader && errno == EACCES ? not_for(*reader) : failure(errno);
+  if (fstat(opened.get(), &status) < 0) return failure(errno);
+  if (!S_ISREG(status.st_mode)) return std::unexpected("it is not a regular file");
+  if (reader && (status.st_mode & S_IROTH) == 0 && (status.st_uid != *reader || (status.st_mode & S_IRUSR) == 0))
+    return not_for(*reader);
+  std::expected<std::string, std::string> text = read_all(opened.get());
+  if (!text) return std::unexpected(text.error());
+  return TomlFile{std::move(*text), reader ? reader : reader_of(status)};
+}
+
+}  // namespace launcher::inline text
