@@ -8,6 +8,10 @@
 #include <vector>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/life/last_words.hpp"
+#include "launcher/text/printable.hpp"
+#include "launcher/text/problem.hpp"
 
 namespace {
 

@@ -6,6 +6,8 @@
 #include <cerrno>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/commands/reach.hpp"
 #include "launcher/life/terminal.hpp"
 
 namespace launcher::commands {

@@ -7,6 +7,9 @@
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/host_map.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/facts/qemu_features.hpp"
 #include "topology/read_host.hpp"
 
 namespace launcher::commands {

@@ -14,6 +14,9 @@
 
 #include "launcher/checks/audit.hpp"
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/life/world.hpp"
 #include "topology/capture.hpp"
 #include "topology/placement_json.hpp"
 

@@ -6,7 +6,10 @@
 #include <boost/json/array.hpp>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
 #include "launcher/spec/profiles.hpp"
+#include "launcher/text/printable.hpp"
 #include "launcher/tune/persist.hpp"
 #include "launcher/tune/tuning.hpp"
 

@@ -9,7 +9,13 @@
 #include <cstdio>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
 #include "launcher/life/keep.hpp"
+#include "launcher/life/last_words.hpp"
+#include "launcher/life/notify.hpp"
+#include "launcher/life/signals.hpp"
+#include "launcher/life/slim_down.hpp"
 #include "launcher/life/terminal.hpp"
 #include "launcher/life/thread_report.hpp"
 

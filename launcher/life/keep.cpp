@@ -1,30 +1,25 @@
 #include "launcher/life/keep.hpp"
 
 #include <fmt/format.h>
-#include <link.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "launcher/life/interrupts.hpp"
+#include "launcher/life/last_words.hpp"
+#include "launcher/life/notify.hpp"
 #include "launcher/life/pin.hpp"
 #include "launcher/life/retries.hpp"
+#include "launcher/life/signals.hpp"
 #include "launcher/life/stop_ladder.hpp"
 #include "launcher/life/terminal.hpp"
 #include "qmp/commands.hpp"
@@ -35,21 +30,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds qmp_patience{5};
-
-sigset_t kept_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
-  return set;
-}
-
-// Half of systemd's WATCHDOG_USEC; nullopt: no watchdog wanted.
-std::optional<std::chrono::microseconds> watchdog_period() {
-  const char* text = std::getenv("WATCHDOG_USEC");
-  const unsigned long long usec = text != nullptr ? std::strtoull(text, nullptr, 10) : 0;
-  if (usec == 0) return std::nullopt;
-  return std::chrono::microseconds(usec / 2);
-}
 
 class Keeper {
  public:
@@ -274,63 +254,10 @@ class Keeper {
 
 }  // namespace
 
-Signals::Signals() {
-  const sigset_t set = kept_signals();
-  sigprocmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGTTIN, SIG_IGN);
-  signal(SIGTTOU, SIG_IGN);
-  fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
-}
-
-Signals::~Signals() { close(fd_); }
-
-int Signals::pending() {
-  sigset_t waiting;
-  sigpending(&waiting);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    if (sigismember(&waiting, signal) == 1) return signal;
-  }
-  return 0;
-}
-
 Ended keep(RunningVm& vm, Host& host, const std::filesystem::path& base, const KeepOptions& options) {
   Ended ended = Keeper(vm, host, options).wait();
   ended.left = finish(host, vm.dir, base);
   return ended;
-}
-
-void slim_down() {
-  malloc_trim(0);
-  const auto drop_text = [](dl_phdr_info* object, std::size_t, void*) {
-    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-    for (int i = 0; i < object->dlpi_phnum; ++i) {
-      const auto& segment = object->dlpi_phdr[i];
-      if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;  // never written: nothing can be lost
-      const std::uintptr_t begin = (object->dlpi_addr + segment.p_vaddr) / page * page;
-      const std::uintptr_t end = (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) / page * page;
-      if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // NOLINT: an address range
-    }
-    return 0;
-  };
-  dl_iterate_phdr(drop_text, nullptr);
-}
-
-void notify_systemd(const std::string& message) {
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  if (path == nullptr || *path == '\0') return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::size_t length = std::strlen(path);
-  if (length >= sizeof address.sun_path) return;
-  std::memcpy(address.sun_path, path, length);
-  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';  // abstract
-  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
-  sendto(fd, message.data(), message.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
-         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
-  close(fd);
 }
 
 }  // namespace launcher::inline life

@@ -7,15 +7,13 @@
 
 #include <algorithm>
 #include <ctime>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
+#include "launcher/life/last_words.hpp"
 #include "launcher/life/pin.hpp"
 #include "launcher/steps/transaction.hpp"
 #include "qmp/commands.hpp"
 #include "topology/page_location.hpp"
-#include "topology/read_host.hpp"
 
 namespace launcher::inline life {
 
@@ -270,47 +268,10 @@ class Launch {
 
 }  // namespace
 
-std::string log_of(const LaunchPlan& plan, const std::string& role) {
-  for (const PlannedStep& planned : plan.steps) {
-    const auto* start = std::get_if<StartHelper>(&planned.step);
-    if (start != nullptr && start->role == role) return start->log;
-  }
-  return {};
-}
-
-std::string last_lines(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  std::string all = text.str();
-  constexpr std::size_t most = 4000;
-  if (all.size() > most) all = "..." + all.substr(all.size() - most);
-  while (!all.empty() && all.back() == '\n') all.pop_back();
-  return all;
-}
-
 void Timings::mark(std::string stage) {
   const auto now = std::chrono::steady_clock::now();
   stages_.emplace_back(std::move(stage), std::chrono::duration_cast<std::chrono::microseconds>(now - last_));
   last_ = now;
-}
-
-World this_world(Host& host, const HostConfig& config) {
-  return {.host = host,
-          .base = run_base(),
-          .read_host =
-              [] {
-                auto topology = topology::read_this_host(topology::Devices::skip);
-                if (!topology) throw std::runtime_error("cannot read this host: " + topology.error());
-                return std::move(*topology);
-              },
-          .facts = [config](const Spec& spec) { return gather_facts(spec, config); },
-          .features = [config]() -> std::expected<QemuFeatures, std::string> {
-            const auto binary = find_qemu(config.qemu);
-            if (!binary) return std::unexpected(binary.error());
-            return qemu_features(*binary, Cache::store);
-          },
-          .config = config};
 }
 
 RunningVm launch(const Spec& spec, World& world, const Teller& teller,
@@ -318,37 +279,9 @@ RunningVm launch(const Spec& spec, World& world, const Teller& teller,
   return Launch(spec, world, teller).run(on_paused);
 }
 
-std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledger ledger) {
-  const auto features = world.features();
-  if (!features) return std::unexpected(Problems{{"", features.error(), ""}});
-  topology::HostTopology host = world.read_host();
-  Facts facts = world.facts(spec);
-  topology::Reservations taken;
-  if (ledger == Ledger::read) {
-    subtract_pending(host, world.base);
-    facts.raised = all_raises(world.base);
-    facts.makers_of_vfs = makers_of_vfs(world.base);
-    taken = read_reservations(world.base);
-    std::erase_if(taken.vms, [&](const topology::Reservation& other) { return other.owner == spec.name; });
-  }
-  auto plan = make_plan(spec, host, world.config, taken, *features, facts);
-  if (!plan) return std::unexpected(std::move(plan.error()));
-  return Planned{std::move(*plan), std::move(host)};
-}
-
 std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base) {
   const Lock lock(base);
   return unwind(host, dir, base);
-}
-
-std::string whole_story(const std::exception& error) {
-  std::string text = error.what();
-  try {
-    std::rethrow_if_nested(error);
-  } catch (const std::exception& inner) {
-    text += ": " + whole_story(inner);
-  }
-  return text;
 }
 
 }  // namespace launcher::inline life

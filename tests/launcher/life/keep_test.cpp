@@ -14,7 +14,10 @@
 #include <thread>
 #include <vector>
 
+#include "launcher/life/notify.hpp"
 #include "launcher/life/pin.hpp"
+#include "launcher/life/signals.hpp"
+#include "launcher/life/slim_down.hpp"
 #include "launcher/spec/read_spec.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"

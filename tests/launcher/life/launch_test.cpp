@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "launcher/life/last_words.hpp"
 #include "launcher/steps/transaction.hpp"
 #include "launcher/text/render_problem.hpp"
 #include "tests/fakes/fake_host.hpp"

@@ -1,54 +1,13 @@
-// What several commands do alike.
+#include "launcher/commands/reach.hpp"
+
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-#include <cstdio>
 
-#include "launcher/commands/commands.hpp"
-#include "launcher/life/terminal.hpp"
 #include "launcher/text/printable.hpp"
-#include "launcher/text/render_problem.hpp"
 
 namespace launcher::commands {
-
-void print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
-void print_json(const boost::json::value& value) { print(boost::json::serialize(value) + "\n"); }
-
-void say(const std::string& text) {
-  const std::string line = "vmrun: " + text + "\n";
-  std::fwrite(line.data(), 1, line.size(), stderr);
-}
-
-void print_problems(const Problems& problems, const TomlDocument* document, bool json) {
-  if (json) {
-    print(problems_to_json(problems, document) + "\n");
-    return;
-  }
-  const std::string text = render(problems, document, colour_wanted(STDERR_FILENO));
-  std::fwrite(text.data(), 1, text.size(), stderr);
-}
-
-std::optional<SpecFile> read_spec_or_print(const Options& options) {
-  auto read = read_spec(options.word(0, "the spec's file"), options.all("set"));
-  if (read) return std::move(*read);
-  print_problems(read.error().problems, read.error().document ? &*read.error().document : nullptr,
-                 options.flag("json"));
-  return std::nullopt;
-}
-
-HostConfig host_config_or_throw(const Options&) {
-  const char* given = std::getenv("VMRUN_HOST_TOML");
-  auto config = read_host_config(given != nullptr ? given : "");
-  if (!config) throw UsageError(config.error());
-  return *config;
-}
 
 VmDir named_vm(const Options& options) {
   const std::string& name = options.word(0, "a VM's name");
@@ -88,13 +47,6 @@ VmDir named_vm(const Options& options) {
     command.arguments = arguments->get_object();
   }
   return command;
-}
-
-void report(const Options& options, const VmDir& dir, const std::string& what) {
-  if (options.flag("json"))
-    print_json({{"name", dir.name()}, {"done", what}});
-  else
-    say(fmt::format("VM {}: {}", dir.name(), what));
 }
 
 }  // namespace launcher::commands

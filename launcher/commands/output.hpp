@@ -1,0 +1,21 @@
+// How a command's words reach a person or a program: text on stdout, messages on stderr, JSON where it was asked for.
+#pragma once
+
+#include <boost/json/value.hpp>
+#include <string>
+
+#include "launcher/commands/options.hpp"
+#include "launcher/steps/run_dir.hpp"
+#include "launcher/text/render_problem.hpp"
+
+namespace launcher::commands {
+
+void print(const std::string& text);  // for a person, on stdout
+void print_json(const boost::json::value& value);
+void say(const std::string& text);  // to stderr, "vmrun: ..."
+void print_problems(const Problems& problems, const TomlDocument* document, bool json);
+
+// What was done to a VM: a line, or with --json an object.
+void report(const Options& options, const VmDir& dir, const std::string& what);
+
+}  // namespace launcher::commands

@@ -1,0 +1,22 @@
+// The signals that a launch and a wait answer to. The rule: blocked from before the launch on, so that none is lost and none
+// ends vmrun between two lines.
+#pragma once
+
+namespace launcher::inline life {
+
+// Blocks the signals keep() handles, from before the launch on, so that none is lost; during the launch
+// pending_signal() tells whether the user wants out.
+class Signals {
+ public:
+  Signals();
+  ~Signals();
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+  int fd() const { return fd_; }
+  static int pending();  // 0: none
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace launcher::inline life
