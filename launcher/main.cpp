@@ -43,6 +43,10 @@ int dispatch(std::vector<std::string> args) {
     std::fputs(overview().c_str(), stderr);
     return commands::problems;
   }
+  if (args[0] == "help" && args.size() > 1) {  // `vmrun help start` is `vmrun start --help`
+    args.erase(args.begin());
+    args.emplace_back("--help");
+  }
   if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     commands::print(overview());
     return commands::done;

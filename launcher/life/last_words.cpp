@@ -29,7 +29,11 @@ std::string whole_story(const std::exception& error) {
   try {
     std::rethrow_if_nested(error);
   } catch (const std::exception& inner) {
-    text += ": " + whole_story(inner);
+    const std::string rest = whole_story(inner);
+    // "could not open X for appending: open X for appending: Permission denied" says one thing twice
+    const std::size_t colon = rest.rfind(": ");
+    const bool doubled = colon != std::string::npos && text.ends_with(rest.substr(0, colon));
+    text += doubled ? rest.substr(colon) : ": " + rest;
   }
   return text;
 }
