@@ -1,21 +1,34 @@
 #include "launcher/commands/reach.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 
+#include "launcher/commands/elsewhere.hpp"
 #include "launcher/text/printable.hpp"
+#include "launcher/text/problem.hpp"
 
 namespace launcher::commands {
+
+bool is_file_name(const std::string& name) {
+  return !name.empty() && !name.starts_with('.') && name.find('/') == std::string::npos;
+}
 
 VmDir named_vm(const Options& options) {
   const std::string& name = options.word(0, "a VM's name");
   if (auto dir = VmDir::find(run_base(), name)) return *dir;
-  std::string names;
-  for (const VmDir& dir : VmDir::all(run_base())) names += (names.empty() ? "" : ", ") + dir.name();
-  throw std::runtime_error(
-      fmt::format("no VM '{}' runs here ({})", printable(name), names.empty() ? "none does" : "there are: " + names));
+  for (const OtherVm& other : vms_elsewhere())
+    if (other.name == name)
+      throw std::runtime_error(
+          fmt::format("VM '{}' is {}'s: `{} ...` reaches it", printable(name), other.whose, other.reach));
+  std::vector<std::string> names;
+  for (const VmDir& dir : VmDir::all(run_base())) names.push_back(dir.name());
+  const std::string close = closest(name, names);
+  throw std::runtime_error(fmt::format(
+      "no VM '{}' runs here{} ({})", printable(name), close.empty() ? "" : "; did you mean '" + close + "'?",
+      names.empty() ? "none does" : fmt::format("there are: {}", fmt::join(names, ", "))));
 }
 
 ::qmp::Client connect_monitor(const VmDir& dir) {
