@@ -41,6 +41,7 @@ int qmp(const Options&);
 int agent(const Options&);
 int set(const Options&);
 int wait(const Options&);
+int log(const Options&);
 int recover(const Options&);
 int host(const Options&);
 int host_check(const Options&);

@@ -9,15 +9,13 @@
 namespace launcher::commands {
 
 int kill(const Options& options) {
-  const VmDir dir = named_vm(options);
-  const std::optional<ProcessId> keeper = dir.owner();
-  const State state = dir.read_state();
-  if (state.qemu)
-    end_process(*state.qemu);
-  else if (keeper && dir.owner_alive())
-    ::kill(keeper->pid, SIGTERM);
-  const int code = await_cleanup(dir, keeper);
-  report(options, dir, "killed");
+  const Seen vm = see(named_vm(options));
+  if (vm.state.qemu)
+    end_at_once(vm);
+  else if (vm.keeper)
+    signal_keeper(*vm.keeper, SIGTERM);
+  const int code = await_cleanup(vm);
+  report(options, vm.dir, "killed");
   return code;
 }
 

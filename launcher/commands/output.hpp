@@ -10,6 +10,11 @@
 
 namespace launcher::commands {
 
+// From here on nothing below waits for a reader longer than a moment; what is not taken is dropped, and from then on all that
+// is not taken at once. For whoever holds a VM: a pipe that nobody reads must hold neither its pages nor its signals.
+void never_wait_for_readers();
+
+void tell(int fd, const std::string& text);
 void print(const std::string& text);  // for a person, on stdout
 void print_json(const boost::json::value& value);
 void say(const std::string& text);  // to stderr, "vmrun: ..."

@@ -3,6 +3,7 @@
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/life/await_lock.hpp"
 #include "launcher/steps/json.hpp"
 #include "launcher/steps/transaction.hpp"
 
@@ -10,7 +11,7 @@ namespace launcher::commands {
 
 int recover(const Options& options) {
   LinuxHost machine;
-  const Lock lock(run_base());
+  const Lock lock = await_lock(run_base(), say);
   const Recovered recovered = recover_dead(machine, run_base());
   if (options.flag("json")) {
     print_json(

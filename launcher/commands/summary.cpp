@@ -14,6 +14,8 @@ const char* name_of(Phase phase) {
       return "starting";
     case Phase::running:
       return "running";
+    case Phase::paused:
+      return "paused";
     case Phase::stopping:
       return "stopping";
   }

@@ -14,6 +14,7 @@ const OptionInfo overrides{"set", "KEY=VALUE", "override a key of the spec (may 
 const OptionInfo stop_timeout{"stop-timeout", "SECONDS",
                               "how long the guest may take to power down when vmrun is told to stop (60)"};
 const OptionInfo timings{"timings", "", "print how long each stage of the start took"};
+const OptionInfo verbose{"verbose", "", "when the start fails, print QEMU's command line"};
 const OptionInfo timeout{"timeout", "SECONDS", "how long to wait"};
 
 }  // namespace
@@ -26,6 +27,7 @@ const std::vector<Command>& command_table() {
        {overrides,
         json,
         timings,
+        verbose,
         stop_timeout,
         {"no-console", "", "do not connect this terminal to the guest's console"}},
        1,
@@ -33,7 +35,7 @@ const std::vector<Command>& command_table() {
       {"start",
        "start SPEC",
        "start the VM and return when it runs",
-       {overrides, json, timings, stop_timeout},
+       {overrides, json, timings, verbose, stop_timeout},
        1,
        start},
       {"plan",
@@ -47,7 +49,12 @@ const std::vector<Command>& command_table() {
          "plan for another machine: a file of `vmrun host --json`, hwloc XML, or synthetic:DESCRIPTION"}},
        1,
        plan},
-      {"list", "list", "the VMs that run here", {json}, 0, list},
+      {"list",
+       "list",
+       "the VMs that run here",
+       {json, {"all", "", "those that ran as well, and how they ended"}},
+       0,
+       list},
       {"show", "show NAME", "a VM's threads and memory: where they should be and where they are", {json}, 1, show},
       {"stop",
        "stop NAME",
@@ -78,7 +85,18 @@ const std::vector<Command>& command_table() {
        {json, timeout},
        2,
        set},
-      {"wait", "wait NAME", "wait until it has ended and everything is put back", {json, timeout}, 1, wait},
+      {"wait",
+       "wait NAME",
+       "wait until it has ended and everything is put back, and tell how it ended",
+       {json, timeout},
+       1,
+       wait},
+      {"log",
+       "log NAME",
+       "how its runs ended, and what guest and QEMU said last",
+       {json, {"all", "", "the last words of every run, not of the last one only"}},
+       1,
+       log},
       {"recover", "recover", "put back what a crash of vmrun or of this host left", {json}, 0, recover},
       {"host",
        "host",

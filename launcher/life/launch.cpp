@@ -9,6 +9,7 @@
 #include <ctime>
 #include <optional>
 
+#include "launcher/life/await_lock.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/pin.hpp"
 #include "launcher/steps/transaction.hpp"
@@ -20,7 +21,7 @@ namespace launcher::inline life {
 namespace {
 
 // QEMU is gone before it was up: its own words, exit code and command line say why.
-[[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu) {
+[[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu, const Teller& teller) {
   if (const int pidfd = open_pidfd(qemu); pidfd >= 0) {
     pollfd ending{pidfd, POLLIN, 0};
     if (poll(&ending, 1, 5000) != 1)
@@ -29,9 +30,9 @@ namespace {
   }
   const int code = reap(qemu.pid);
   const std::string words = last_lines(plan.start().log);
-  throw std::runtime_error(fmt::format("QEMU ended before it was up (exit code {}): {}\nits command line was:\n{}",
-                                       code, words.empty() ? "it said nothing" : words,
-                                       shell_line(plan.start().child.argv)));
+  if (teller.detail) teller.detail("QEMU's command line was:\n" + shell_line(plan.start().child.argv));
+  throw std::runtime_error(
+      fmt::format("QEMU ended before it was up (exit code {}): {}", code, words.empty() ? "it said nothing" : words));
 }
 
 std::uint64_t planned_bytes(const LaunchPlan& plan) {
@@ -94,7 +95,7 @@ class Launch {
     features_ = std::move(*features);
     facts_ = world_.facts(spec_);
     timings_.mark("look at QEMU and files");
-    lock_.emplace(world_.base);
+    lock_.emplace(await_lock(world_.base, teller_.say, teller_.check_cancelled));
     const Recovered recovered = recover_dead(world_.host, world_.base);
     for (const std::string& name : recovered.names) say("put back what a crash of VM " + name + " had left");
     for (const std::string& left : recovered.left) say("could not put back everything: " + left);
@@ -160,7 +161,7 @@ class Launch {
       return resume(std::move(monitor), std::move(state));
     } catch (const qmp::Error& error) {
       progress("");
-      if (error.kind == qmp::Error::Kind::disconnected) explain_end(*plan_, qemu_);
+      if (error.kind == qmp::Error::Kind::disconnected) explain_end(*plan_, qemu_, teller_);
       throw;
     }
   }
@@ -230,13 +231,22 @@ class Launch {
     check_cancelled();
     name_new_images();
     qmp::cont(monitor, world_.patience);
-    pin_late_threads(*plan_, qemu_, world_.host, state.threads);
     state.phase = Phase::running;
     state.since = std::time(nullptr);
-    dir_->write_state(state);
+    tell_that_it_runs(state);
     timings_.mark("resume");
     return RunningVm{std::move(*plan_),  std::move(*dir_),    qemu_,
                      std::move(monitor), std::move(timings_), std::move(state)};
+  }
+
+  // The guest runs: from here on nothing that only looks or tells may end it.
+  void tell_that_it_runs(State& state) {
+    try {
+      pin_late_threads(*plan_, qemu_, world_.host, state.threads);
+      dir_->write_state(state);
+    } catch (const std::exception& error) {
+      say("the VM runs, but could not be written down: " + whole_story(error));
+    }
   }
 
   [[noreturn]] void undo_and_rethrow() {
@@ -245,7 +255,7 @@ class Launch {
     try {
       std::rethrow_exception(failure);
     } catch (const std::exception& error) {
-      if (!lock_) lock_.emplace(world_.base);
+      if (!lock_) lock_.emplace(await_lock(world_.base, teller_.say));
       transaction_.reset();  // its fds keep a tap alive
       const std::vector<std::string> left = unwind(world_.host, *dir_, world_.base);
       if (!left.empty()) throw NotUndone(whole_story(error), left);
@@ -277,11 +287,6 @@ void Timings::mark(std::string stage) {
 RunningVm launch(const Spec& spec, World& world, const Teller& teller,
                  const std::function<void(const LaunchPlan&)>& on_paused) {
   return Launch(spec, world, teller).run(on_paused);
-}
-
-std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base) {
-  const Lock lock(base);
-  return unwind(host, dir, base);
 }
 
 }  // namespace launcher::inline life

@@ -20,6 +20,7 @@ struct Teller {
   std::function<void(const std::string&)> say;       // things a user should know ("recovered what a crash of db left")
   std::function<void(const std::string&)> progress;  // a line that replaces the last one; "" clears it
   std::function<void()> check_cancelled;             // throws when the user wants out
+  std::function<void(const std::string&)> detail;    // what only helps who looks for a fault: QEMU's command line
 };
 
 class Timings {
@@ -61,7 +62,9 @@ struct RunningVm {
 RunningVm launch(const Spec& spec, World& world, const Teller& teller,
                  const std::function<void(const LaunchPlan&)>& on_paused = {});
 
-// After QEMU is gone (or to make it go): undoes everything. Returns what could not be undone.
-std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base);
+// After QEMU is gone (or to make it go): undoes everything. Returns what could not be undone; throws nothing. remembered: what
+// the journal held when the guest began to run, for a directory that somebody has removed since.
+std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base,
+                                const std::vector<VmDir::Undo>& remembered = {}, const Teller& teller = {});
 
 }  // namespace launcher::inline life

@@ -14,7 +14,7 @@ namespace {
 sigset_t kept_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2}) sigaddset(&set, signal);
   return set;
 }
 
@@ -23,9 +23,7 @@ sigset_t kept_signals() {
 Signals::Signals() {
   const sigset_t set = kept_signals();
   sigprocmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGTTIN, SIG_IGN);
-  signal(SIGTTOU, SIG_IGN);
+  for (int ignored : {SIGPIPE, SIGTTIN, SIGTTOU, SIGTSTP, SIGXFSZ}) signal(ignored, SIG_IGN);
   fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
 }
@@ -35,7 +33,7 @@ Signals::~Signals() { close(fd_); }
 int Signals::pending() {
   sigset_t waiting;
   sigpending(&waiting);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1}) {
     if (sigismember(&waiting, signal) == 1) return signal;
   }
   return 0;

@@ -25,7 +25,7 @@ namespace launcher::inline steps {
 
 namespace fs = std::filesystem;
 
-BOOST_DESCRIBE_ENUM(Phase, starting, running, stopping)
+BOOST_DESCRIBE_ENUM(Phase, starting, running, paused, stopping)
 BOOST_DESCRIBE_STRUCT(ThreadRecord, (), (tid, role, cpus, fifo))
 BOOST_DESCRIBE_STRUCT(Helper, (), (role, process))
 BOOST_DESCRIBE_STRUCT(State, (), (phase, qemu, helpers, threads, since, pages_held))
@@ -92,6 +92,24 @@ Lock::Lock(const fs::path& base) {
   if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "open " + path.string());
   while (flock(fd_, LOCK_EX) < 0) {
     if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "lock " + path.string());
+  }
+}
+
+Lock::Lock(const fs::path& base, const std::function<void()>& waiting) {
+  fs::create_directories(base);
+  const fs::path path = base / ".lock";
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "open " + path.string());
+  try {
+    while (flock(fd_, LOCK_EX | LOCK_NB) < 0) {
+      if (errno != EINTR && errno != EWOULDBLOCK)
+        throw std::system_error(errno, std::generic_category(), "lock " + path.string());
+      waiting();
+      usleep(50'000);
+    }
+  } catch (...) {
+    close(fd_);
+    throw;
   }
 }
 

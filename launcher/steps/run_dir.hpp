@@ -6,6 +6,7 @@
 #include <boost/json/value.hpp>
 #include <expected>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -26,6 +27,8 @@ std::filesystem::path run_base();
 class Lock {
  public:
   explicit Lock(const std::filesystem::path& base);
+  // waiting: called some twenty times a second while another holds it; may throw to leave.
+  Lock(const std::filesystem::path& base, const std::function<void()>& waiting);
   ~Lock();
   Lock(Lock&& other) noexcept;
   Lock& operator=(Lock&&) = delete;
@@ -43,7 +46,7 @@ struct ThreadRecord {
   friend bool operator==(const ThreadRecord&, const ThreadRecord&) = default;
 };
 
-enum class Phase { starting, running, stopping };
+enum class Phase { starting, running, paused, stopping };
 
 struct State {
   Phase phase = Phase::starting;

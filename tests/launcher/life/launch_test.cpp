@@ -718,8 +718,7 @@ TEST_CASE("a QEMU that misbehaves: why is said, and everything is undone") {
     const char* behaviour;
     std::vector<const char*> said;
   };
-  const std::vector<const char*> ended = {"QEMU ended before it was up (exit code 1): ", "its command line was:\n",
-                                          "fake_qemu \\\n  -name guest=db,debug-threads=on \\\n"};
+  const std::vector<const char*> ended = {"QEMU ended before it was up (exit code 1): "};
   const auto ended_with = [&](const char* words) {
     std::vector<const char*> all = ended;
     all.push_back(words);
