@@ -7,6 +7,10 @@
 #include <vector>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/life/last_words.hpp"
+#include "launcher/text/printable.hpp"
+#include "launcher/text/problem.hpp"
 
 namespace {
 
@@ -37,6 +41,10 @@ int dispatch(std::vector<std::string> args) {
   if (args.empty()) {
     complain(overview());
     return commands::problems;
+  }
+  if (args[0] == "help" && args.size() > 1) {  // `vmrun help start` is `vmrun start --help`
+    args.erase(args.begin());
+    args.emplace_back("--help");
   }
   if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     print(overview());

@@ -1,16 +1,10 @@
-// The table of subcommands and what they share. Adding one is one file here and one row in command_table().
+// The table of subcommands. Adding one is one file here and one row in command_table().
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "launcher/commands/options.hpp"
-#include "launcher/facts/host_config.hpp"
-#include "launcher/life/launch.hpp"
-#include "launcher/spec/read_spec.hpp"
-#include "launcher/text/out.hpp"
-#include "launcher/text/printable.hpp"
 
 namespace launcher::commands {
 
@@ -47,6 +41,7 @@ int qmp(const Options&);
 int agent(const Options&);
 int set(const Options&);
 int wait(const Options&);
+int log(const Options&);
 int recover(const Options&);
 int host(const Options&);
 int host_check(const Options&);
@@ -56,21 +51,5 @@ int host_unpersist(const Options&);
 int schema(const Options&);
 int completion(const Options&);
 int man(const Options&);
-
-// --- shared ---
-
-// Reads the spec named by the first word, with --set; prints its problems. nullopt: they were printed (exit 2).
-std::optional<SpecFile> read_spec_or_print(const Options& options);
-void print_problems(const Problems& problems, const TomlDocument* document, bool json);
-HostConfig host_config_or_throw(const Options& options);
-
-// The VM named by the first word; throws std::runtime_error with the names there are.
-VmDir named_vm(const Options& options);
-
-::qmp::Client connect_monitor(const VmDir& dir);     // its public QMP socket, hands shaken
-::qmp::Command command_of(const std::string& text);  // a name, or {"execute": ..., "arguments": ...}
-void report(const Options& options, const VmDir& dir, const std::string& what);
-
-void print_json(const boost::json::value& value);  // what --json prints instead of text
 
 }  // namespace launcher::commands

@@ -6,6 +6,9 @@
 #include <cerrno>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/ending.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/commands/reach.hpp"
 #include "launcher/life/terminal.hpp"
 
 namespace launcher::commands {
@@ -38,6 +41,7 @@ int console(const Options& options) {
   const VmDir dir = named_vm(options);
   signal(SIGPIPE, SIG_IGN);
   const int fd = ::qmp::connect_unix(dir.path() / "console.sock");
+  if (const auto keeper = dir.owner()) signal_keeper(*keeper, SIGUSR2);  // it listens where nobody else does
   const RawTerminal terminal(false);
   if (terminal.active())
     say("connected to " + dir.name() + "'s console (Ctrl-] leaves; nothing is shown while another holds it)\r");

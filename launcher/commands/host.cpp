@@ -7,6 +7,10 @@
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/host_map.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/facts/qemu_features.hpp"
+#include "launcher/steps/ledger.hpp"
 #include "topology/read_host.hpp"
 
 namespace launcher::commands {

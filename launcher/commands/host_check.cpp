@@ -14,6 +14,10 @@
 
 #include "launcher/checks/audit.hpp"
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/life/world.hpp"
+#include "launcher/steps/ledger.hpp"
 #include "topology/capture.hpp"
 #include "topology/placement_json.hpp"
 

@@ -6,9 +6,14 @@
 #include <boost/json/array.hpp>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/life/await_lock.hpp"
 #include "launcher/spec/profiles.hpp"
+#include "launcher/text/printable.hpp"
 #include "launcher/tune/persist.hpp"
 #include "launcher/tune/tuning.hpp"
+#include "launcher/steps/ledger.hpp"
 
 namespace launcher::commands {
 
@@ -104,7 +109,7 @@ int host_tune(const Options& options) {
     return done;
   }
   LinuxHost machine;
-  const Lock lock(run_base());
+  const Lock lock = await_lock(run_base(), say);
   const Reverted before = revert_tuning(machine, run_base());
   for (const std::string& left : before.left) say(left);
   if (!before.left.empty()) return left_over;
@@ -127,7 +132,7 @@ int host_tune(const Options& options) {
 int host_revert(const Options& options) {
   root_only("revert");
   LinuxHost machine;
-  const Lock lock(run_base());
+  const Lock lock = await_lock(run_base(), say);
   const Reverted reverted = revert_tuning(machine, run_base());
   if (options.flag("json")) {
     print_json({{"put_back", reverted.put_back},
@@ -142,7 +147,7 @@ int host_revert(const Options& options) {
 }
 
 int host_unpersist(const Options& options) {
-  const Lock lock(run_base());
+  const Lock lock = await_lock(run_base(), say);
   const Unpersisted result = unpersist(etc_dir(), state_base(host_config_or_throw(options)));
   if (options.flag("json")) {
     print_json({{"removed", array_of(result.removed)}, {"kept", array_of(result.kept)}});

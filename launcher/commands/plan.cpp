@@ -5,6 +5,9 @@
 #include <sstream>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/life/world.hpp"
 #include "launcher/plan/json.hpp"
 #include "topology/read_host.hpp"
 

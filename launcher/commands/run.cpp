@@ -1,15 +1,24 @@
-// `vmrun run` (and bare `vmrun SPEC`): launch, stay, undo. `vmrun start`: the same in a keeper of its own.
+// `vmrun run` (and bare `vmrun SPEC`): launch, stay, undo. The rule: undo first, then say; and nobody who does not read holds it up.
+#include "launcher/commands/run.hpp"
+
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/wait.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <cstdio>
+#include <ctime>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/inputs.hpp"
+#include "launcher/commands/output.hpp"
 #include "launcher/life/keep.hpp"
+#include "launcher/life/last_words.hpp"
+#include "launcher/life/notify.hpp"
+#include "launcher/life/run_record.hpp"
+#include "launcher/life/signals.hpp"
+#include "launcher/life/slim_down.hpp"
 #include "launcher/life/terminal.hpp"
 #include "launcher/life/thread_report.hpp"
 
@@ -22,13 +31,14 @@ class Cancelled : public std::runtime_error {
   Cancelled() : std::runtime_error("cancelled; everything was put back") {}
 };
 
-Teller make_teller() {
+Teller make_teller(const Options& options) {
   Teller teller;
   teller.say = say;
   teller.check_cancelled = [] {
     if (Signals::pending() != 0) throw Cancelled();
   };
   if (isatty(STDERR_FILENO) != 0) teller.progress = progress;
+  if (options.flag("verbose")) teller.detail = say;
   return teller;
 }
 
@@ -39,12 +49,13 @@ boost::json::array timings_json(const Timings& timings) {
 }
 
 void show_timings(const Timings& timings) {
+  std::string text;
   std::chrono::microseconds sum{0};
   for (const auto& [stage, time] : timings.stages()) {
-    complain(fmt::format("  {:<24} {:9.2f} ms\n", stage, static_cast<double>(time.count()) / 1000));
+    text += fmt::format("  {:<24} {:9.2f} ms\n", stage, static_cast<double>(time.count()) / 1000);
     sum += time;
   }
-  complain(fmt::format("  {:<24} {:9.2f} ms\n", "in all", static_cast<double>(sum.count()) / 1000));
+  complain(text + fmt::format("  {:<24} {:9.2f} ms\n", "in all", static_cast<double>(sum.count()) / 1000));
 }
 
 // What is said when the guest begins to run: where everything is, as the kernel reports it.
@@ -64,99 +75,152 @@ void tell_running(const RunningVm& vm, const Options& options) {
 }
 
 // The pipe on which a detached keeper tells `vmrun start` that the VM runs.
-class Readiness {
+void tell_starter(int fd) {
+  if (fd < 0) return;
+  [[maybe_unused]] const ssize_t sent = write(fd, "r", 1);
+  close(fd);
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);  // from here on nobody listens
+  for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, old);
+  close(null);
+}
+
+// 128 vCPUs with four disks need more than the 1024 that a shell gives. QEMU has the same limit.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// The guest runs: what only tells is tried, and may fail.
+template <class Telling>
+void try_to(const Telling& telling) {
+  try {
+    telling();
+  } catch (const std::exception& error) {
+    say(whole_story(error));
+  }
+}
+
+// One `vmrun run`, from the spec to its record.
+class Supervisor {
  public:
-  explicit Readiness(int fd) : fd_(fd) {}
-  void tell() {
-    if (fd_ < 0) return;
-    [[maybe_unused]] const ssize_t sent = write(fd_, "r", 1);
-    close(fd_);
-    fd_ = -1;
-    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);  // from here on nobody listens
-    for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, fd);
-    close(null);
+  Supervisor(const Options& options, bool detached, int ready_fd)
+      : options_(options), ready_fd_(ready_fd), config_(host_config_or_throw(options)) {
+    attach_ = !detached && !options.flag("no-console") && !options.flag("json");
+    keeping_.say = say;
+    keeping_.stop_timeout =
+        std::chrono::milliseconds(static_cast<long>(options.number("stop-timeout").value_or(60) * 1000));
+  }
+
+  int run(const SpecFile& file) {
+    record_.name = file.spec.name;
+    record_.keeper = process_id(getpid()).value();
+    record_.started = std::time(nullptr);
+    try {
+      return launch_and_keep(file.spec);
+    } catch (const ProblemsFound& found) {
+      print_problems(found.problems, &file.document, options_.flag("json"));
+      return problems;
+    } catch (const NotUndone& error) {
+      record_failure(error.what(), left_over, error.left);
+      for (const std::string& left : error.left) say("left behind: " + left);
+      say(error.what());
+      return left_over;
+    } catch (const std::exception& error) {
+      record_failure(whole_story(error), failed, {});
+      throw;
+    }
   }
 
  private:
-  int fd_;
+  int launch_and_keep(const Spec& spec) {
+    World world = this_world(machine_, config_);
+    RunningVm vm = launch(spec, world, make_teller(options_), [&](const LaunchPlan& plan) {
+      for (const std::string& note : plan.notes) say("note: " + note);
+      if (attach_ && plan.console_on_stdio) keeping_.console = ::qmp::connect_unix(plan.console_socket);
+      if (keeping_.console < 0) keeping_.listen_to = plan.console_socket;
+    });
+    record_.started = vm.state.since;
+    write_down();
+    try_to([&] { tell_running(vm, options_); });
+    notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
+    tell_starter(ready_fd_);
+    slim_down();
+    std::optional<RawTerminal> terminal;
+    if (keeping_.console >= 0) terminal.emplace(true);
+    keeping_.ended = [this](const Ended& ended) { record_end(ended); };
+    const Ended ended = keep(vm, machine_, world.base, keeping_);
+    terminal.reset();
+    if (keeping_.console >= 0) close(keeping_.console);
+    tell_ended(ended);
+    return record_.exit_code;
+  }
+
+  void record_end(const Ended& ended) {
+    record_.ended = std::time(nullptr);
+    record_.how = ended.how;
+    record_.reason = ended.reason;
+    record_.asked = ended.stopped;
+    record_.qemu_exit = ended.qemu_exit;
+    record_.left = ended.left;
+    record_.console = ended.console;
+    record_.qemu = ended.qemu;
+    record_.exit_code = !ended.left.empty() ? left_over : ended.qemu_exit == 0 || ended.stopped ? done : failed;
+    write_down();
+  }
+
+  void record_failure(const std::string& why, int code, const std::vector<std::string>& left) {
+    record_.ended = std::time(nullptr);
+    record_.how = "not-started";
+    record_.reason = why;
+    record_.exit_code = code;
+    record_.left = left;
+    write_down();
+  }
+
+  void write_down() {
+    try {
+      write_record(runs_directory(state_base(config_), record_.name), record_);
+    } catch (const std::exception& error) {
+      if (!told_no_record_) say(std::string("this run is not on record: ") + error.what());
+      told_no_record_ = true;
+    }
+  }
+
+  void tell_ended(const Ended& ended) {
+    for (const std::string& left : ended.left) say(left);
+    if (options_.flag("json"))
+      print_json({{"event", "ended"},
+                  {"name", record_.name},
+                  {"how", ended.how},
+                  {"reason", ended.reason},
+                  {"qemu_exit", ended.qemu_exit}});
+    else
+      say(fmt::format("VM {}: {}{}", record_.name, ended.reason, ended.left.empty() ? "; everything is put back" : ""));
+  }
+
+  const Options& options_;
+  int ready_fd_;
+  HostConfig config_;
+  LinuxHost machine_;
+  KeepOptions keeping_;
+  RunRecord record_;
+  bool attach_ = false;
+  bool told_no_record_ = false;
 };
+
+}  // namespace
 
 int supervise(const Options& options, bool detached, int ready_fd) {
   const std::optional<SpecFile> file = read_spec_or_print(options);
   if (!file) return problems;
   const Signals signals;
-  LinuxHost machine;
-  World world = this_world(machine, host_config_or_throw(options));
-  KeepOptions keeping;
-  keeping.say = say;
-  keeping.stop_timeout =
-      std::chrono::milliseconds(static_cast<long>(options.number("stop-timeout").value_or(60) * 1000));
-  const bool attach = !detached && !options.flag("no-console") && !options.flag("json");
-  try {
-    RunningVm vm = launch(file->spec, world, make_teller(), [&](const LaunchPlan& plan) {
-      for (const std::string& note : plan.notes) say("note: " + note);
-      if (attach && plan.console_on_stdio) keeping.console = ::qmp::connect_unix(plan.console_socket);
-    });
-    tell_running(vm, options);
-    notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
-    Readiness(ready_fd).tell();
-    slim_down();
-    std::optional<RawTerminal> terminal;
-    if (keeping.console >= 0) terminal.emplace(true);
-    const Ended ended = keep(vm, machine, world.base, keeping);
-    terminal.reset();
-    if (keeping.console >= 0) close(keeping.console);
-    for (const std::string& left : ended.left) say(left);
-    if (options.flag("json"))
-      print_json(
-          {{"event", "ended"}, {"name", vm.plan.name}, {"reason", ended.reason}, {"qemu_exit", ended.qemu_exit}});
-    else
-      say(fmt::format("VM {}: {}{}", vm.plan.name, ended.reason, ended.left.empty() ? "; everything is put back" : ""));
-    if (!ended.left.empty()) return left_over;
-    return ended.qemu_exit == 0 || ended.stopped ? done : failed;
-  } catch (const ProblemsFound& found) {
-    print_problems(found.problems, &file->document, options.flag("json"));
-    return problems;
-  } catch (const NotUndone& error) {
-    say(error.what());
-    for (const std::string& left : error.left) say("left behind: " + left);
-    return left_over;
-  }
+  never_wait_for_readers();
+  raise_file_limit();
+  return Supervisor(options, detached, ready_fd).run(*file);
 }
-
-}  // namespace
 
 int run(const Options& options) { return supervise(options, false, -1); }
-
-int start(const Options& options) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0) throw std::runtime_error("pipe failed");
-  std::fflush(nullptr);
-  const pid_t keeper = fork();
-  if (keeper < 0) throw std::runtime_error("fork failed");
-  if (keeper == 0) {
-    close(ends[0]);
-    setsid();
-    int code = failed;
-    try {
-      code = supervise(options, true, ends[1]);
-    } catch (const UsageError& error) {
-      say(error.what());
-      code = problems;
-    } catch (const std::exception& error) {
-      say(whole_story(error));
-    }
-    std::fflush(nullptr);
-    _exit(code);
-  }
-  close(ends[1]);
-  char byte = 0;
-  ssize_t got = 0;
-  do {
-    got = read(ends[0], &byte, 1);
-  } while (got < 0 && errno == EINTR);
-  if (got == 1) return done;
-  return reap(keeper);  // it ended before the VM ran, and has said why
-}
 
 }  // namespace launcher::commands

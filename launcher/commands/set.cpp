@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/commands/reach.hpp"
 #include "qmp/commands.hpp"
 
 namespace launcher::commands {

@@ -14,6 +14,7 @@ const OptionInfo overrides{"set", "KEY=VALUE", "override a key of the spec (may 
 const OptionInfo stop_timeout{"stop-timeout", "SECONDS",
                               "how long the guest may take to power down when vmrun is told to stop (60)"};
 const OptionInfo timings{"timings", "", "print how long each stage of the start took"};
+const OptionInfo verbose{"verbose", "", "when the start fails, print QEMU's command line"};
 const OptionInfo timeout{"timeout", "SECONDS", "how long to wait"};
 
 }  // namespace
@@ -26,6 +27,7 @@ const std::vector<Command>& command_table() {
        {overrides,
         json,
         timings,
+        verbose,
         stop_timeout,
         {"no-console", "", "do not connect this terminal to the guest's console"}},
        1,
@@ -33,7 +35,7 @@ const std::vector<Command>& command_table() {
       {"start",
        "start SPEC",
        "start the VM and return when it runs",
-       {overrides, json, timings, stop_timeout},
+       {overrides, json, timings, verbose, stop_timeout},
        1,
        start},
       {"plan",
@@ -47,7 +49,12 @@ const std::vector<Command>& command_table() {
          "plan for another machine: a file of `vmrun host --json`, hwloc XML, or synthetic:DESCRIPTION"}},
        1,
        plan},
-      {"list", "list", "the VMs that run here", {json}, 0, list},
+      {"list",
+       "list",
+       "the VMs that run here",
+       {json, {"all", "", "those that ran as well, and how they ended"}},
+       0,
+       list},
       {"show", "show NAME", "a VM's threads and memory: where they should be and where they are", {json}, 1, show},
       {"stop",
        "stop NAME",
@@ -78,7 +85,18 @@ const std::vector<Command>& command_table() {
        {json, timeout},
        2,
        set},
-      {"wait", "wait NAME", "wait until it has ended and everything is put back", {json, timeout}, 1, wait},
+      {"wait",
+       "wait NAME",
+       "wait until it has ended and everything is put back, and tell how it ended",
+       {json, timeout},
+       1,
+       wait},
+      {"log",
+       "log NAME",
+       "how its runs ended, and what guest and QEMU said last",
+       {json, {"all", "", "the last words of every run, not of the last one only"}},
+       1,
+       log},
       {"recover", "recover", "put back what a crash of vmrun or of this host left", {json}, 0, recover},
       {"host",
        "host",
@@ -105,65 +123,6 @@ const Command* find_command(std::vector<std::string>& words) {
     words.erase(words.begin());
   }
   return found;
-}
-
-int completion(const Options&) {
-  std::string verbs;
-  std::string cases;
-  for (const Command& command : command_table()) {
-    verbs += command.name + " ";
-    std::string words;
-    for (const OptionInfo& option : command.options) words += "--" + option.name + " ";
-    bool file = command.usage.find("SPEC") != std::string::npos;
-    for (const Command& sub : command.subcommands) {
-      words += sub.name + " ";
-      for (const OptionInfo& option : sub.options) words += "--" + option.name + " ";
-      file = file || sub.usage.find("SPEC") != std::string::npos;
-    }
-    const bool vm = command.usage.find("NAME") != std::string::npos;
-    cases += fmt::format("    {}) COMPREPLY=($(compgen {}-W \"{}{}\" -- \"$word\")) ;;\n", command.name,
-                         file ? "-f -X '!*.toml' " : "", words, vm ? "$(command ls -- /run/vmrun 2>/dev/null)" : "");
-  }
-  print(
-      fmt::format("# bash completion for vmrun\n_vmrun() {{\n  local word=\"${{COMP_WORDS[COMP_CWORD]}}\"\n"
-                  "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    COMPREPLY=($(compgen -f -X '!*.toml' -W \"{}\" -- "
-                  "\"$word\"))\n    return\n  fi\n"
-                  "  case \"${{COMP_WORDS[1]}}\" in\n{}  esac\n}}\ncomplete -o filenames -F _vmrun vmrun\n",
-                  verbs, cases));
-  return done;
-}
-
-namespace {
-
-std::string man_entry(const Command& command) {
-  std::string text = fmt::format(".TP\n.B {}\n{}\n", command.usage, command.summary);
-  for (const OptionInfo& option : command.options)
-    text += fmt::format(".br\n\\fB\\-\\-{}\\fR {}: {}\n", option.name, option.value, option.help);
-  return text;
-}
-
-}  // namespace
-
-int man(const Options&) {
-  std::string text =
-      ".TH VMRUN 1\n.SH NAME\nvmrun \\- one TOML file to a placed, pinned QEMU VM\n.SH SYNOPSIS\n.B vmrun\n.I "
-      "SPEC\n.br\n.B vmrun\n.I COMMAND\n[\\fIOPTIONS\\fR]\n"
-      ".SH DESCRIPTION\nReads a TOML spec of one virtual machine, works out where it fits on this host, reserves huge "
-      "pages, starts QEMU bound to its nodes,\n"
-      "pins every thread before the guest runs its first instruction, and puts everything back when the VM ends.\n.SH "
-      "COMMANDS\n";
-  for (const Command& command : command_table()) {
-    text += man_entry(command);
-    for (const Command& sub : command.subcommands) text += man_entry(sub);
-  }
-  text +=
-      ".SH EXIT STATUS\n0 done; 1 failed and undone; 2 problems in the spec, the usage or the host's fit; 3 not "
-      "everything could be undone.\n.br\n\\fBhost check\\fR: 0 without a finding of level problem, 1 with one.\n"
-      ".br\n\\fBhost check\\fR: 0 no problem was found (there may be warnings and advice); 1 at least one.\n"
-      ".SH FILES\n.TP\n.I /etc/vmrun/host.toml\nhost-wide settings\n.TP\n.I /run/vmrun/NAME\na running VM's plan, "
-      "journal, state and sockets\n";
-  print(text);
-  return done;
 }
 
 }  // namespace launcher::commands

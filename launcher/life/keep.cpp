@@ -1,30 +1,28 @@
 #include "launcher/life/keep.hpp"
 
 #include <fmt/format.h>
-#include <link.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "launcher/life/console_tap.hpp"
+#include "launcher/life/end_story.hpp"
 #include "launcher/life/interrupts.hpp"
+#include "launcher/life/last_words.hpp"
+#include "launcher/life/notify.hpp"
 #include "launcher/life/pin.hpp"
+#include "launcher/life/power_down.hpp"
 #include "launcher/life/retries.hpp"
+#include "launcher/life/signals.hpp"
 #include "launcher/life/stop_ladder.hpp"
 #include "launcher/life/terminal.hpp"
 #include "qmp/commands.hpp"
@@ -36,19 +34,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds qmp_patience{5};
 
-sigset_t kept_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
-  return set;
-}
-
-// Half of systemd's WATCHDOG_USEC; nullopt: no watchdog wanted.
-std::optional<std::chrono::microseconds> watchdog_period() {
-  const char* text = std::getenv("WATCHDOG_USEC");
-  const unsigned long long usec = text != nullptr ? std::strtoull(text, nullptr, 10) : 0;
-  if (usec == 0) return std::nullopt;
-  return std::chrono::microseconds(usec / 2);
+bool readable(int fd) {
+  constexpr int moment = 100;  // ms
+  pollfd rest{fd, POLLIN, 0};
+  return poll(&rest, 1, moment) == 1;
 }
 
 class Keeper {
@@ -60,46 +49,83 @@ class Keeper {
         interrupts_(vm.plan.functions, host),
         out_(options.console, STDOUT_FILENO),
         in_(STDIN_FILENO, options.console),
+        tap_(options.console < 0 ? options.listen_to : ""),
         watchdog_(watchdog_period()) {
     if (watchdog_) next_watchdog_ = Clock::now();
     interrupts_.begin(Clock::now());
     late_threads_.begin(Clock::now());
   }
 
+  // Until QEMU is gone. What its console still holds is read, and waits for drain().
   Ended wait() {
     vm_.monitor.on_event([this](const qmp::Event& event) { see(event); });
     pidfd_ = open_pidfd(vm_.qemu);
     for (const Helper& helper : vm_.state.helpers) helper_pidfds_.push_back(open_pidfd(helper.process));
-    while (pidfd_ >= 0 && !exited_) turn();
+    while (pidfd_ >= 0 && !exited_) try_turn();
     if (pidfd_ >= 0) close(pidfd_);
     for (const int fd : helper_pidfds_) {
       if (fd >= 0) close(fd);
     }
-    drain_console();
     ended_.qemu_exit = reap(vm_.qemu.pid);
-    say_how_it_ended();
+    read_rest_of_console();
+    ended_.console = console_words_.text();
+    ended_.qemu = last_lines(vm_.plan.start().log);  // the log goes with the run directory
+    EndStory::End end = story_.end(ended_.qemu_exit, ended_.qemu);
+    ended_.how = std::move(end.how);
+    ended_.reason = std::move(end.reason);
     return std::move(ended_);
   }
+
+  // The end of the console's words to the terminal. A reader that takes nothing for a while, or a signal, ends it.
+  void drain() {
+    if (!out_.flush(signals_.fd(), std::chrono::seconds(10))) say("nobody read the end of the console");
+    out_.drop_pending();
+  }
+
+  // While what is undone waits for the lock.
+  void idle() { feed_watchdog(); }
 
  private:
   void say(const std::string& text) const {
     if (options_.say) options_.say(text);
   }
 
+  // A turn that fails has not looked at everything; the next one will.
+  void try_turn() {
+    try {
+      turn();
+    } catch (const std::exception& error) {
+      say(std::string("while the VM runs: ") + error.what());
+      pollfd qemu{pidfd_, POLLIN, 0};
+      constexpr int moment = 200;  // ms: a fault that stays must not keep a CPU busy
+      exited_ = poll(&qemu, 1, moment) == 1;
+    }
+  }
+
+  // Nobody but `list` and `show` needs it: a full disk or a removed directory is no reason to end a guest.
+  void write_state() {
+    try {
+      vm_.dir.write_state(vm_.state);
+    } catch (const std::exception&) {
+    }
+  }
+
   void turn() {
-    std::vector<pollfd> fds{{pidfd_, POLLIN, 0}, {signals_fd_(), POLLIN, 0}, {vm_.monitor.fd(), POLLIN, 0}};
+    std::vector<pollfd> fds{{pidfd_, POLLIN, 0}, {signals_.fd(), POLLIN, 0}, {vm_.monitor.fd(), POLLIN, 0}};
     if (options_.console >= 0) {
       fds.push_back({out_.wants_read() ? out_.from() : -1, POLLIN, 0});
       fds.push_back({out_.wants_write() ? out_.to() : -1, POLLOUT, 0});
       fds.push_back({!out_.ended() && in_.wants_read() ? in_.from() : -1, POLLIN, 0});
       fds.push_back({!out_.ended() && in_.wants_write() ? in_.to() : -1, POLLOUT, 0});
     }
+    fds.push_back({tap_.fd(), POLLIN, 0});
     const std::size_t first_helper = fds.size();
     for (const int fd : helper_pidfds_) fds.push_back({fd, POLLIN, 0});
     const int ready = poll(fds.data(), fds.size(), wait_time());
     if (ready < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "poll");
     if (ready > 0) {
       if (options_.console >= 0) relay(fds);
+      if (fds[first_helper - 1].revents != 0) tap_.read_some(console_words_);
       if (fds[1].revents != 0) take_signal();
       if (fds[2].revents != 0) read_monitor();
       exited_ = fds[0].revents != 0;
@@ -118,7 +144,7 @@ class Keeper {
     const std::size_t known = vm_.state.threads.size();
     try {
       if (pin_recovery_thread(vm_.plan, vm_.qemu, host_, vm_.state.threads)) late_threads_.end();
-      if (vm_.state.threads.size() != known) vm_.dir.write_state(vm_.state);
+      if (vm_.state.threads.size() != known) write_state();
     } catch (const std::exception&) {
       // the guest runs; `vmrun show` tells where the thread is
     }
@@ -147,19 +173,33 @@ class Keeper {
   }
 
   void relay(const std::vector<pollfd>& fds) {
-    if (fds[3].revents != 0) out_.read_some();
+    if (fds[3].revents != 0) read_console();
     if (fds[4].revents != 0) out_.write_some();
     if (fds[5].revents != 0) in_.read_some();
     if (fds[6].revents != 0) in_.write_some();
   }
 
+  void read_console() {
+    out_.read_some();
+    console_words_.add(out_.last());
+  }
+
+  void kill_it(const char* why) {
+    ended_.stopped = true;
+    say(why);
+    syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+  }
+
   void take_signal() {
     signalfd_siginfo info{};
-    if (read(signals_fd_(), &info, sizeof info) != sizeof info) return;
+    if (read(signals_.fd(), &info, sizeof info) != sizeof info) return;
     const bool again = ladder_.has_value();
-    if (again && info.ssi_signo == SIGINT) {
-      say("killed on the second Ctrl-C");
-      syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+    if (info.ssi_signo == SIGUSR2) {
+      tap_.let_go();
+    } else if (info.ssi_signo == SIGUSR1) {
+      kill_it("killed, as `vmrun kill` asked");
+    } else if (again && info.ssi_signo == SIGINT) {
+      kill_it("killed on the second Ctrl-C");
     } else if (!again) {
       begin_stop();
     }
@@ -168,7 +208,7 @@ class Keeper {
   void begin_stop() {
     ended_.stopped = true;
     vm_.state.phase = Phase::stopping;
-    vm_.dir.write_state(vm_.state);
+    write_state();
     notify_systemd("STOPPING=1");
     ladder_.emplace(options_.stop_timeout, Clock::now());
   }
@@ -176,15 +216,21 @@ class Keeper {
   void climb() {
     const std::optional<Rung> rung = ladder_->step(Clock::now());
     if (!rung) return;
-    say(describe(*rung));
+    if (*rung != Rung::powerdown) say(describe(*rung));
     try {
-      if (*rung == Rung::powerdown) qmp::system_powerdown(vm_.monitor, qmp_patience);
+      if (*rung == Rung::powerdown) ask_to_power_down();
       if (*rung == Rung::quit) qmp::quit(vm_.monitor, qmp_patience);
     } catch (const qmp::Error& error) {
       if (vm_.monitor.fd() >= 0) say(std::string("QEMU's monitor: ") + error.what());
     }
     if (*rung == Rung::terminate) syscall(SYS_pidfd_send_signal, pidfd_, SIGTERM, nullptr, 0);
     if (*rung == Rung::kill) syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+  }
+
+  void ask_to_power_down() {
+    const PowerDown done = power_down(vm_.monitor, qmp_patience);
+    say(done.told);
+    if (!done.worth_waiting) ladder_->hurry(Clock::now());
   }
 
   void read_monitor() {
@@ -196,63 +242,31 @@ class Keeper {
   }
 
   void see(const qmp::Event& event) {
-    if (event.name == "SHUTDOWN") {
-      const auto* reason = event.data.if_contains("reason");
-      if (reason != nullptr && reason->is_string()) shutdown_reason_ = std::string(reason->get_string());
-    }
-    if (event.name == "GUEST_PANICKED") see_panic(event);
+    if (const std::string news = story_.see(event); !news.empty()) say(news);
+    if (event.name == "STOP") see_phase(Phase::paused);
+    if (event.name == "RESUME") see_phase(Phase::running);
     if (event.name == "RESET") interrupts_.begin(Clock::now());
-    if (event.name == "WATCHDOG") say("the guest fed its watchdog no more");
   }
 
-  // action: "pause", "shutdown" or "run". With "run" it goes on, and what ends it later is something else.
-  void see_panic(const qmp::Event& event) {
-    const auto* action = event.data.if_contains("action");
-    const std::string what = action != nullptr && action->is_string() ? std::string(action->get_string()) : "";
-    panicked_ = what != "run";
-    if (what == "pause") say("the guest panicked and is paused, to be looked at; `vmrun stop` or `kill` ends it");
-    if (what == "run") say("the guest panicked");
+  void see_phase(Phase phase) {
+    if (vm_.state.phase == phase || vm_.state.phase == Phase::stopping) return;
+    vm_.state.phase = phase;
+    write_state();
   }
 
-  // systemd is told we live only while QEMU answers.
+  // systemd is told we live while QEMU lives. Whether it is quick is another question: with its storage stalled QEMU answers nobody
+  // for as long, and goes on afterwards.
   void feed_watchdog() {
     if (!next_watchdog_ || Clock::now() < *next_watchdog_) return;
     next_watchdog_ = Clock::now() + *watchdog_;
-    try {
-      qmp::query_status(vm_.monitor, std::chrono::duration_cast<std::chrono::milliseconds>(*watchdog_));
-      notify_systemd("WATCHDOG=1");
-    } catch (const qmp::Error&) {
-    }
+    notify_systemd("WATCHDOG=1");
   }
 
-  void drain_console() {
-    if (options_.console < 0) return;
-    while (!out_.ended()) {  // QEMU is gone: what is left in the socket, then its end
-      if (out_.wants_write()) out_.write_some();
-      out_.read_some();
-    }
-    while (out_.wants_write()) out_.write_some();
+  // QEMU is gone: what is left in the socket is there, and no more comes.
+  void read_rest_of_console() {
+    while (options_.console >= 0 && !out_.ended() && readable(out_.from())) read_console();
+    while (tap_.fd() >= 0 && readable(tap_.fd())) tap_.read_some(console_words_);
   }
-
-  void say_how_it_ended() {
-    const int code = ended_.qemu_exit;
-    if (panicked_)
-      ended_.reason = "the guest panicked";
-    else if (code > 128)
-      ended_.reason = fmt::format("QEMU was killed by signal {}", code - 128);
-    else if (code != 0)
-      ended_.reason = fmt::format("QEMU ended with exit code {}", code);
-    else if (shutdown_reason_ == "guest-shutdown")
-      ended_.reason = "the guest powered off";
-    else if (shutdown_reason_ == "host-qmp-quit")
-      ended_.reason = "QEMU was told to quit";
-    else
-      ended_.reason = "the VM ended";
-    if (const std::string words = code != 0 && !panicked_ ? last_lines(vm_.plan.start().log) : ""; !words.empty())
-      ended_.reason += ", and its last words were: " + words;  // the log goes with the run directory
-  }
-
-  int signals_fd_() const { return signals_.fd(); }
 
   RunningVm& vm_;
   Host& host_;
@@ -261,76 +275,30 @@ class Keeper {
   Looks late_threads_{std::chrono::milliseconds(10), std::chrono::minutes(10)};
   Signals signals_;
   Relay out_, in_;
+  ConsoleTap tap_;
+  LastWords console_words_;
   std::optional<std::chrono::microseconds> watchdog_;
   std::optional<Clock::time_point> next_watchdog_;
   std::optional<StopLadder> ladder_;
   Ended ended_;
-  std::string shutdown_reason_;
+  EndStory story_;
   int pidfd_ = -1;
   std::vector<int> helper_pidfds_;
   bool exited_ = false;
-  bool panicked_ = false;
 };
 
 }  // namespace
 
-Signals::Signals() {
-  const sigset_t set = kept_signals();
-  sigprocmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGTTIN, SIG_IGN);
-  signal(SIGTTOU, SIG_IGN);
-  fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
-}
-
-Signals::~Signals() { close(fd_); }
-
-int Signals::pending() {
-  sigset_t waiting;
-  sigpending(&waiting);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    if (sigismember(&waiting, signal) == 1) return signal;
-  }
-  return 0;
-}
-
 Ended keep(RunningVm& vm, Host& host, const std::filesystem::path& base, const KeepOptions& options) {
-  Ended ended = Keeper(vm, host, options).wait();
-  ended.left = finish(host, vm.dir, base);
+  Keeper keeper(vm, host, options);
+  Ended ended = keeper.wait();
+  Teller teller;
+  teller.say = options.say;
+  teller.check_cancelled = [&keeper] { keeper.idle(); };  // nobody cancels this
+  ended.left = finish(host, vm.dir, base, teller);
+  if (options.ended) options.ended(ended);
+  keeper.drain();
   return ended;
-}
-
-void slim_down() {
-  malloc_trim(0);
-  const auto drop_text = [](dl_phdr_info* object, std::size_t, void*) {
-    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-    for (int i = 0; i < object->dlpi_phnum; ++i) {
-      const auto& segment = object->dlpi_phdr[i];
-      if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;  // never written: nothing can be lost
-      const std::uintptr_t begin = (object->dlpi_addr + segment.p_vaddr) / page * page;
-      const std::uintptr_t end = (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) / page * page;
-      if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // NOLINT: an address range
-    }
-    return 0;
-  };
-  dl_iterate_phdr(drop_text, nullptr);
-}
-
-void notify_systemd(const std::string& message) {
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  if (path == nullptr || *path == '\0') return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::size_t length = std::strlen(path);
-  if (length >= sizeof address.sun_path) return;
-  std::memcpy(address.sun_path, path, length);
-  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';  // abstract
-  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
-  sendto(fd, message.data(), message.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
-         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
-  close(fd);
 }
 
 }  // namespace launcher::inline life

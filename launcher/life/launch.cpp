@@ -7,22 +7,21 @@
 
 #include <algorithm>
 #include <ctime>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
+#include "launcher/life/await_lock.hpp"
+#include "launcher/life/last_words.hpp"
 #include "launcher/life/pin.hpp"
 #include "launcher/steps/transaction.hpp"
 #include "qmp/commands.hpp"
 #include "topology/page_location.hpp"
-#include "topology/read_host.hpp"
 
 namespace launcher::inline life {
 
 namespace {
 
 // QEMU is gone before it was up: its own words, exit code and command line say why.
-[[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu) {
+[[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu, const Teller& teller) {
   if (const int pidfd = open_pidfd(qemu); pidfd >= 0) {
     pollfd ending{pidfd, POLLIN, 0};
     if (poll(&ending, 1, 5000) != 1)
@@ -31,9 +30,9 @@ namespace {
   }
   const int code = reap(qemu.pid);
   const std::string words = last_lines(plan.start().log);
-  throw std::runtime_error(fmt::format("QEMU ended before it was up (exit code {}): {}\nits command line was:\n{}",
-                                       code, words.empty() ? "it said nothing" : words,
-                                       shell_line(plan.start().child.argv)));
+  if (teller.detail) teller.detail("QEMU's command line was:\n" + shell_line(plan.start().child.argv));
+  throw std::runtime_error(
+      fmt::format("QEMU ended before it was up (exit code {}): {}", code, words.empty() ? "it said nothing" : words));
 }
 
 std::uint64_t planned_bytes(const LaunchPlan& plan) {
@@ -88,7 +87,7 @@ class Launch {
     features_ = std::move(*features);
     facts_ = world_.facts(spec_);
     timings_.mark("look at QEMU and files");
-    lock_.emplace(world_.base);
+    lock_.emplace(await_lock(world_.base, teller_.say, teller_.check_cancelled));
     const Recovered recovered = recover_dead(world_.host, world_.base);
     for (const std::string& name : recovered.names) say("put back what a crash of VM " + name + " had left");
     for (const std::string& left : recovered.left) say("could not put back everything: " + left);
@@ -153,7 +152,7 @@ class Launch {
       return resume(std::move(monitor), std::move(state));
     } catch (const qmp::Error& error) {
       progress("");
-      if (error.kind == qmp::Error::Kind::disconnected) explain_end(*plan_, qemu_);
+      if (error.kind == qmp::Error::Kind::disconnected) explain_end(*plan_, qemu_, teller_);
       throw;
     }
   }
@@ -223,13 +222,22 @@ class Launch {
     check_cancelled();
     name_new_images();
     qmp::cont(monitor, world_.patience);
-    pin_late_threads(*plan_, qemu_, world_.host, state.threads);
     state.phase = Phase::running;
     state.since = std::time(nullptr);
-    dir_->write_state(state);
+    tell_that_it_runs(state);
     timings_.mark("resume");
     return RunningVm{std::move(*plan_),  std::move(*dir_),    qemu_,
                      std::move(monitor), std::move(timings_), std::move(state)};
+  }
+
+  // The guest runs: from here on nothing that only looks or tells may end it.
+  void tell_that_it_runs(State& state) {
+    try {
+      pin_late_threads(*plan_, qemu_, world_.host, state.threads);
+      dir_->write_state(state);
+    } catch (const std::exception& error) {
+      say("the VM runs, but could not be written down: " + whole_story(error));
+    }
   }
 
   [[noreturn]] void undo_and_rethrow() {
@@ -238,7 +246,7 @@ class Launch {
     try {
       std::rethrow_exception(failure);
     } catch (const std::exception& error) {
-      if (!lock_) lock_.emplace(world_.base);
+      if (!lock_) lock_.emplace(await_lock(world_.base, teller_.say));
       transaction_.reset();  // its fds keep a tap alive
       const std::vector<std::string> left = unwind(world_.host, *dir_, world_.base);
       if (!left.empty()) throw NotUndone(whole_story(error), left);
@@ -261,84 +269,15 @@ class Launch {
 
 }  // namespace
 
-std::string log_of(const LaunchPlan& plan, const std::string& role) {
-  for (const PlannedStep& planned : plan.steps) {
-    const auto* start = std::get_if<StartHelper>(&planned.step);
-    if (start != nullptr && start->role == role) return start->log;
-  }
-  return {};
-}
-
-std::string last_lines(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  std::string all = text.str();
-  constexpr std::size_t most = 4000;
-  if (all.size() > most) all = "..." + all.substr(all.size() - most);
-  while (!all.empty() && all.back() == '\n') all.pop_back();
-  return all;
-}
-
 void Timings::mark(std::string stage) {
   const auto now = std::chrono::steady_clock::now();
   stages_.emplace_back(std::move(stage), std::chrono::duration_cast<std::chrono::microseconds>(now - last_));
   last_ = now;
 }
 
-World this_world(Host& host, const HostConfig& config) {
-  return {.host = host,
-          .base = run_base(),
-          .read_host =
-              [] {
-                auto topology = topology::read_this_host(topology::Devices::skip);
-                if (!topology) throw std::runtime_error("cannot read this host: " + topology.error());
-                return std::move(*topology);
-              },
-          .facts = [config](const Spec& spec) { return gather_facts(spec, config); },
-          .features = [config]() -> std::expected<QemuFeatures, std::string> {
-            const auto binary = find_qemu(config.qemu);
-            if (!binary) return std::unexpected(binary.error());
-            return qemu_features(*binary, Cache::store);
-          },
-          .config = config};
-}
-
 RunningVm launch(const Spec& spec, World& world, const Teller& teller,
                  const std::function<void(const LaunchPlan&)>& on_paused) {
   return Launch(spec, world, teller).run(on_paused);
-}
-
-std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledger ledger) {
-  const auto features = world.features();
-  if (!features) return std::unexpected(Problems{{"", features.error(), ""}});
-  topology::HostTopology host = world.read_host();
-  Facts facts = world.facts(spec);
-  topology::Reservations taken;
-  if (ledger == Ledger::read) {
-    subtract_pending(host, world.base);
-    facts.makers_of_vfs = makers_of_vfs(world.base);
-    taken = read_reservations(world.base);
-    std::erase_if(taken.vms, [&](const topology::Reservation& other) { return other.owner == spec.name; });
-  }
-  auto plan = make_plan(spec, host, world.config, taken, *features, facts);
-  if (!plan) return std::unexpected(std::move(plan.error()));
-  return Planned{std::move(*plan), std::move(host)};
-}
-
-std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base) {
-  const Lock lock(base);
-  return unwind(host, dir, base);
-}
-
-std::string whole_story(const std::exception& error) {
-  std::string text = error.what();
-  try {
-    std::rethrow_if_nested(error);
-  } catch (const std::exception& inner) {
-    text += ": " + whole_story(inner);
-  }
-  return text;
 }
 
 }  // namespace launcher::inline life

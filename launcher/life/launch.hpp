@@ -9,35 +9,19 @@
 #include <utility>
 #include <vector>
 
-#include "launcher/host/host.hpp"
-#include "launcher/life/pin.hpp"
-#include "launcher/plan/plan.hpp"
+#include "launcher/life/world.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "launcher/steps/vm_dir.hpp"
 #include "qmp/client.hpp"
 
 namespace launcher::inline life {
 
-// What a launch needs to know of the world, so that a test can give another one.
-struct World {
-  Host& host;
-  std::filesystem::path base;                         // of the run directories
-  std::function<topology::HostTopology()> read_host;  // read under the lock
-  std::function<Facts(const Spec&)> facts;            // images are looked at before the lock
-  std::function<std::expected<QemuFeatures, std::string>()> features;
-  HostConfig config;
-  MemoryOf memory_of = topology::read_numa_maps;  // where a process's pages lie
-  std::chrono::milliseconds patience{30'000};     // for one QMP command
-  std::chrono::milliseconds start_patience{
-      std::chrono::hours(1)};  // preallocating a terabyte takes minutes; the user sees progress and can leave
-};
-World this_world(Host& host, const HostConfig& config);
-
 // How a launch tells what it is doing. Both may be empty.
 struct Teller {
   std::function<void(const std::string&)> say;       // things a user should know ("recovered what a crash of db left")
   std::function<void(const std::string&)> progress;  // a line that replaces the last one; "" clears it
   std::function<void()> check_cancelled;             // throws when the user wants out
+  std::function<void(const std::string&)> detail;    // what only helps who looks for a fault: QEMU's command line
 };
 
 class Timings {
@@ -79,24 +63,8 @@ struct RunningVm {
 RunningVm launch(const Spec& spec, World& world, const Teller& teller,
                  const std::function<void(const LaunchPlan&)>& on_paused = {});
 
-// The plan alone, by the same calls; nothing is written and no lock is taken.
-struct Planned {
-  LaunchPlan plan;
-  topology::HostTopology host;  // as it was read
-};
-enum class Ledger { read, none };  // none: planning for another machine
-std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledger ledger);
-
-// After QEMU is gone (or to make it go): undoes everything. Returns what could not be undone.
-std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base);
-
-// Where a helper's words go; "" if the plan has none of this role.
-std::string log_of(const LaunchPlan& plan, const std::string& role);
-
-// What QEMU (or a helper) wrote last, by its log; "" when it wrote nothing.
-std::string last_lines(const std::string& path);
-
-// "a: b: c" of a nested exception.
-std::string whole_story(const std::exception& error);
+// After QEMU is gone (or to make it go): undoes everything. Returns what could not be undone; throws nothing.
+std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base,
+                                const Teller& teller = {});
 
 }  // namespace launcher::inline life

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -64,14 +65,25 @@ std::map<pid_t, ThreadRecord> planned_threads(const LaunchPlan& plan, qmp::Clien
   return wanted;
 }
 
+// What the kernel says of a thread that is no more: ESRCH, or of its files in /proc ENOENT.
+bool has_ended(const std::system_error& error) {
+  return error.code().value() == ESRCH || error.code().value() == ENOENT;
+}
+
 // Every thread of QEMU has the cookie that it was born with.
 void check_core_cookie(const ProcessId& qemu, Host& host) {
   const std::uint64_t cookie = host.core_cookie(qemu.pid);
   if (cookie == 0) throw std::runtime_error("QEMU has no core scheduling cookie, though it was made with one");
-  for (const Thread& thread : threads_of(qemu, {}, false))
-    if (host.core_cookie(thread.tid) != cookie)
-      throw std::runtime_error(
-          fmt::format("thread {} ({}) lacks QEMU's core scheduling cookie", thread.tid, thread.name));
+  for (const Thread& thread : threads_of(qemu, {}, false)) {
+    try {
+      if (host.core_cookie(thread.tid) == cookie) continue;
+    } catch (const std::system_error& error) {
+      if (has_ended(error)) continue;
+      throw;
+    }
+    throw std::runtime_error(
+        fmt::format("thread {} ({}) lacks QEMU's core scheduling cookie", thread.tid, thread.name));
+  }
 }
 
 // With an isolated partition, a thread is where its CPUs are; one that a vCPU's thread made (KVM's huge-page recovery) was
@@ -82,6 +94,23 @@ void join_group(const LaunchPlan& plan, pid_t thread, const topology::CpuSet& cp
   if (!inside && !late) return;
   const std::string& group = inside ? plan.partition : plan.start().child.cgroup;
   host.write_control(group + "/cgroup.threads", std::to_string(thread));
+}
+
+// Puts one thread where its record says, and reads it back.
+void pin_one(const LaunchPlan& plan, const ThreadRecord& record, Host& host) {
+  join_group(plan, record.tid, record.cpus, false, host);
+  if (host.pinned(record.tid) != record.cpus) host.pin(record.tid, record.cpus);
+  const topology::CpuSet actual = host.pinned(record.tid);
+  if (actual != record.cpus) {
+    throw std::runtime_error(fmt::format(
+        "{} (thread {}) is allowed on CPUs {} after it was pinned to {}; a cpuset of this host forbids the rest",
+        record.role, record.tid, actual.to_string(), record.cpus.to_string()));
+  }
+  if (record.fifo == 0) return;
+  host.set_fifo(record.tid, record.fifo);
+  if (const unsigned priority = host.fifo(record.tid); priority != record.fifo)
+    throw std::runtime_error(fmt::format("{} (thread {}) has SCHED_FIFO {} after it was given {}", record.role,
+                                         record.tid, priority, record.fifo));
 }
 
 bool is_recovery(const Thread& thread) { return thread.name.starts_with("kvm-nx-lpage-re"); }
@@ -172,7 +201,8 @@ bool pin_recovery_thread(const LaunchPlan& plan, const ProcessId& qemu, Host& ho
 std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu,
                                       const std::vector<Helper>& helpers, Host& host,
                                       std::chrono::milliseconds patience) {
-  std::map<pid_t, ThreadRecord> wanted = planned_threads(plan, monitor, patience);
+  const std::map<pid_t, ThreadRecord> planned = planned_threads(plan, monitor, patience);
+  std::map<pid_t, ThreadRecord> wanted = planned;
   unsigned vhost_workers = 0;
   for (const Thread& thread : threads_of(qemu, {}, plan.vhost_workers > 0)) {
     if (wanted.contains(thread.tid)) continue;
@@ -189,19 +219,12 @@ std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monit
   std::vector<ThreadRecord> records;
   for (auto& [tid, record] : wanted) {
     if (record.cpus.empty()) continue;
-    join_group(plan, tid, record.cpus, false, host);
-    if (host.pinned(tid) != record.cpus) host.pin(tid, record.cpus);
-    const topology::CpuSet actual = host.pinned(tid);
-    if (actual != record.cpus) {
-      throw std::runtime_error(fmt::format(
-          "{} (thread {}) is allowed on CPUs {} after it was pinned to {}; a cpuset of this host forbids the rest",
-          record.role, tid, actual.to_string(), record.cpus.to_string()));
-    }
-    if (record.fifo > 0) {
-      host.set_fifo(tid, record.fifo);
-      if (const unsigned priority = host.fifo(tid); priority != record.fifo)
-        throw std::runtime_error(fmt::format("{} (thread {}) has SCHED_FIFO {} after it was given {}", record.role, tid,
-                                             priority, record.fifo));
+    try {
+      pin_one(plan, record, host);
+    } catch (const std::system_error& error) {
+      // a worker of a pool comes and goes as it likes; a planned thread stays
+      if (planned.contains(tid) || !has_ended(error)) throw;
+      continue;
     }
     records.push_back(std::move(record));
   }

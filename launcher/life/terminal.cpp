@@ -1,5 +1,6 @@
 #include "launcher/life/terminal.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+
+#include "launcher/text/bounded_write.hpp"
 
 namespace launcher::inline life {
 
@@ -18,6 +21,9 @@ RawTerminal::RawTerminal(bool signals) {
   raw.c_iflag &= ~static_cast<tcflag_t>(ICRNL | IXON);
   raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | IEXTEN);
   if (!signals) raw.c_lflag &= ~static_cast<tcflag_t>(ISIG);
+  // Ctrl-C alone is vmrun's; Ctrl-\ and Ctrl-Z are keys of the guest's: a keeper must neither dump core nor stop
+  raw.c_cc[VQUIT] = _POSIX_VDISABLE;
+  raw.c_cc[VSUSP] = _POSIX_VDISABLE;
   raw.c_cc[VMIN] = 1;
   raw.c_cc[VTIME] = 0;
   active_ = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
@@ -40,14 +46,30 @@ void Relay::read_some() {
 }
 
 void Relay::write_some() {
-  constexpr std::size_t certain = 4096;  // what a pipe that polled writable takes without blocking (PIPE_BUF)
-  const ssize_t sent = write(to_, pending_.data(), std::min(pending_.size(), certain));
+  constexpr std::size_t chunk = 4096;
+  errno = 0;
+  const std::size_t sent = write_within(to_, std::string_view(pending_).substr(0, chunk), std::chrono::milliseconds(0));
   if (sent > 0) {
-    pending_.erase(0, static_cast<std::size_t>(sent));
-  } else if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+    pending_.erase(0, sent);
+  } else if (errno != EAGAIN && errno != EINTR) {
     ended_ = true;  // nobody reads any more
     pending_.clear();
   }
+}
+
+bool Relay::flush(int stop, std::chrono::milliseconds patience) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point end = Clock::now() + patience;
+  while (wants_write() && Clock::now() < end) {
+    pollfd fds[2] = {{to_, POLLOUT, 0}, {stop, POLLIN, 0}};
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()).count();
+    if (poll(fds, 2, static_cast<int>(std::max<long>(left, 0))) < 0 && errno != EINTR) break;
+    if (fds[1].revents != 0) break;
+    if (fds[0].revents == 0) continue;
+    write_some();
+    end = Clock::now() + patience;
+  }
+  return !wants_write();
 }
 
 bool colour_wanted(int fd) {

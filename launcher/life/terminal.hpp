@@ -3,6 +3,7 @@
 
 #include <termios.h>
 
+#include <chrono>
 #include <string>
 
 namespace launcher::inline life {
@@ -30,6 +31,8 @@ class Relay {
   void read_some();
   void write_some();
   bool ended() const { return ended_; }  // from is at its end, or to is broken
+  // Writes all that is pending. False: nobody took any for `patience`, or `stop` became readable.
+  bool flush(int stop, std::chrono::milliseconds patience);
   bool drained() const { return pending_.empty(); }
   int from() const { return from_; }
   int to() const { return to_; }

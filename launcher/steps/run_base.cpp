@@ -47,11 +47,11 @@ Lock::Lock(const fs::path& base, const std::function<void()>& waiting) {
   need_own_directory(base);
   const fs::path path = base / ".lock";
   fd_ = opened_or_refuse(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), "open " + path.string());
-  constexpr auto between_looks = std::chrono::milliseconds(100);
-  for (unsigned looks = 1; flock(fd_.get(), waiting ? LOCK_EX | LOCK_NB : LOCK_EX) < 0; ++looks) {
+  constexpr auto between_looks = std::chrono::milliseconds(50);
+  while (flock(fd_.get(), waiting ? LOCK_EX | LOCK_NB : LOCK_EX) < 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) refuse("lock " + path.string());
-    if (looks % 10 == 0) waiting();
+    waiting();
     std::this_thread::sleep_for(between_looks);
   }
 }

@@ -16,7 +16,8 @@ std::filesystem::path run_base();
 // open for others to write.
 void need_own_directory(const std::filesystem::path& path);
 
-// An exclusive flock on BASE/.lock; waits. Throws std::system_error. waiting: called once a second meanwhile, and may throw to give up.
+// An exclusive flock on BASE/.lock; waits. Throws std::system_error. waiting: called some twenty times a second
+// meanwhile, and may throw to give up.
 class Lock {
  public:
   explicit Lock(const std::filesystem::path& base, const std::function<void()>& waiting = {});

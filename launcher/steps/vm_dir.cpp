@@ -18,7 +18,7 @@ namespace launcher::inline steps {
 
 namespace fs = std::filesystem;
 
-BOOST_DESCRIBE_ENUM(Phase, starting, running, stopping)
+BOOST_DESCRIBE_ENUM(Phase, starting, running, paused, stopping)
 BOOST_DESCRIBE_STRUCT(ThreadRecord, (), (tid, role, cpus, fifo))
 BOOST_DESCRIBE_STRUCT(State, (), (phase, qemu, helpers, threads, since, pages_held))
 

@@ -26,7 +26,7 @@ struct ThreadRecord {
   friend bool operator==(const ThreadRecord&, const ThreadRecord&) = default;
 };
 
-enum class Phase { starting, running, stopping };
+enum class Phase { starting, running, paused, stopping };
 
 struct State {
   Phase phase = Phase::starting;

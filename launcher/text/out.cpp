@@ -2,10 +2,15 @@
 #include "launcher/text/out.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdio>
+#include <optional>
 
+#include "launcher/text/bounded_write.hpp"
 #include "launcher/text/printable.hpp"
 #include "launcher/text/render_problem.hpp"
 
@@ -13,9 +18,18 @@ namespace launcher::inline text {
 
 namespace {
 
+// How long a reader of 0, 1 and 2 may take; nullopt: as long as it likes.
+std::optional<std::array<std::chrono::milliseconds, 3>> patience;
+
 void write_to(std::FILE* file, std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), file);
-  if (file == stdout) std::fflush(file);
+  if (!patience) {
+    std::fwrite(text.data(), 1, text.size(), file);
+    if (file == stdout) std::fflush(file);
+    return;
+  }
+  const int fd = file == stdout ? STDOUT_FILENO : STDERR_FILENO;
+  std::chrono::milliseconds& bound = patience->at(static_cast<std::size_t>(fd));
+  if (write_within(fd, text, bound) < text.size()) bound = std::chrono::milliseconds(0);
 }
 
 // Each code point by itself: `as` says what becomes of it.
@@ -32,6 +46,11 @@ std::string translated(std::string_view text, const As& as) {
 }
 
 }  // namespace
+
+void never_wait_for_readers() {
+  constexpr std::chrono::milliseconds moment{1000};
+  patience = {moment, moment, moment};
+}
 
 std::string printable_lines(std::string_view text) {
   return translated(text, [](CodePoint point, std::string_view bytes) {

@@ -18,6 +18,10 @@ std::string printable_message(std::string_view text);
 // JSON that is serialized already, with the same characters as its own escapes: it stays the same value.
 std::string printable_json(std::string_view json);
 
+// From here on nothing below waits for a reader longer than a moment; what is not taken is dropped, and from then on all that
+// is not taken at once. For whoever holds a VM: a pipe that nobody reads must hold neither its pages nor its signals.
+void never_wait_for_readers();
+
 void print(std::string_view text);                                                   // stdout
 void print_json_text(std::string_view json);                                         // stdout, and a line's end
 void say(std::string_view text);                                                     // stderr: "vmrun: text\n"

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "launcher/host/host.hpp"
+#include "launcher/life/last_words.hpp"
 #include "launcher/life/launch.hpp"
 #include "qmp/commands.hpp"
 #include "tests/launcher/plan/golden.hpp"

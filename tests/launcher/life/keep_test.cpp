@@ -2,6 +2,7 @@
 #include "launcher/life/keep.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -14,8 +15,13 @@
 #include <thread>
 #include <vector>
 
+#include "launcher/life/notify.hpp"
 #include "launcher/life/pin.hpp"
+#include "launcher/life/run_record.hpp"
+#include "launcher/life/signals.hpp"
+#include "launcher/life/slim_down.hpp"
 #include "launcher/spec/read_spec.hpp"
+#include "qmp/commands.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 #include "topology/read_host.hpp"
@@ -25,19 +31,35 @@ namespace {
 using namespace launcher;
 namespace fs = std::filesystem;
 
-// A VM that runs: no pages, no devices, a fake QEMU.
+// A thread of the given name has ended whenever it is to be pinned: between the look at /proc and the call.
+struct VanishingHost : fakes::FakeHost {
+  using FakeHost::FakeHost;
+  std::string vanishes;
+  void pin(pid_t thread, const topology::CpuSet& cpus) override {
+    const std::string name = fakes::read_file("/proc/" + std::to_string(thread) + "/comm");
+    if (!vanishes.empty() && name.starts_with(vanishes))
+      throw std::system_error(ESRCH, std::generic_category(), "pin " + name);
+    FakeHost::pin(thread, cpus);
+  }
+};
+
+// A VM that runs: no devices, a fake QEMU; pages of a pool if asked for.
 struct Running {
   fakes::TempDir dir;
   fs::path base = dir / "run";
-  fakes::FakeHost host{dir / "host"};
+  VanishingHost host{dir / "host"};
   topology::HostTopology machine =
       topology::read_host_argument((fs::path(VMRUN_TESTS) / "hosts/rocky-2s.json").string()).value();
   std::string before;
   std::vector<std::string> said;
   std::optional<RunningVm> vm;
+  std::function<void(const Ended&)> ended;
+  int console = -1;
   std::chrono::milliseconds lasted{};  // the last keep()
 
-  explicit Running(const std::string& behaviour = "") {
+  explicit Running(const std::string& behaviour = "", topology::Bytes page = topology::kib(4),
+                   const std::string& vanishes = "") {
+    host.vanishes = vanishes;
     const fakes::Environment odd("FAKE_QEMU", behaviour);
     World world{.host = host,
                 .base = base,
@@ -61,7 +83,7 @@ struct Running {
     spec.name = "db";
     spec.cpu.count = 2;
     spec.memory.size = topology::mib(256);
-    spec.memory.page = topology::kib(4);
+    spec.memory.page = page;
     vm.emplace(launch(spec, world, {}));
   }
 
@@ -77,6 +99,8 @@ struct Running {
     });
     KeepOptions options;
     options.stop_timeout = timeout;
+    options.ended = ended;
+    options.console = console;
     options.say = [this](const std::string& text) { said.push_back(text); };
     const auto begun = std::chrono::steady_clock::now();
     Ended ended = keep(*vm, host, base, options);
@@ -94,6 +118,7 @@ struct Running {
 };
 
 using std::chrono::milliseconds;
+using topology::mib;
 
 }  // namespace
 
@@ -138,7 +163,7 @@ TEST_CASE("KVM's own thread for huge pages goes to the emulator's CPUs, however 
 }
 
 TEST_CASE("Ctrl-C asks the guest to power down, and it does") {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
     Running run("powerdown-ms=50");
     const Ended ended = run.keep_with({{milliseconds(50), signal}});
     CHECK(ended.stopped);
@@ -192,6 +217,117 @@ TEST_CASE("what cannot be undone at the end is told") {
   CHECK(run.host.snapshot(run.base) == run.before);
 }
 
+TEST_CASE("a directory that is gone costs a record and no guest: it powers down, and all is undone") {
+  Running run("powerdown-ms=20", mib(2));
+  REQUIRE(run.host.snapshot(run.base) != run.before);
+  fs::remove_all(run.vm->dir.path());
+  const Ended ended = run.keep_with({{milliseconds(20), SIGTERM}});
+  CHECK(ended.reason == "the guest powered off");
+  CHECK(ended.left.empty());
+  CHECK(run.host.snapshot(run.base) == run.before);
+}
+
+TEST_CASE("a state that cannot be written ends nothing") {
+  Running run("powerdown-ms=20", mib(2));
+  fs::create_directory(run.vm->dir.path() / "state.json.new");  // open(2) refuses it, as it would on a full disk
+  const Ended ended = run.keep_with({{milliseconds(20), SIGTERM}});
+  CHECK(ended.reason == "the guest powered off");
+  CHECK(ended.left.empty());
+  CHECK(run.host.snapshot(run.base) == run.before);
+}
+
+TEST_CASE("a paused guest is let run to power down; one at its end is not waited for") {
+  Running run("powerdown-ms=20");
+  qmp::stop(run.vm->monitor, std::chrono::seconds(5));
+  const Ended ended = run.keep_with({{milliseconds(20), SIGTERM}}, std::chrono::minutes(10));
+  CHECK(ended.reason == "the guest powered off");
+  CHECK(run.said == std::vector<std::string>{
+                        "the VM was paused and runs again, to power down; asked the guest to power down (ACPI)"});
+}
+
+TEST_CASE("who pauses it is seen, and state.json says so") {
+  Running run;
+  std::vector<Phase> phases;
+  std::jthread user([&run, &phases] {
+    ::qmp::Client client(::qmp::connect_unix(run.vm->dir.path() / "qmp.sock"));
+    client.handshake(std::chrono::seconds(5));
+    const auto await = [&](Phase phase) {
+      for (int i = 0; i < 500 && run.vm->dir.read_state().phase != phase; ++i)
+        std::this_thread::sleep_for(milliseconds(10));
+      phases.push_back(run.vm->dir.read_state().phase);
+    };
+    ::qmp::stop(client, std::chrono::seconds(5));
+    await(Phase::paused);
+    ::qmp::cont(client, std::chrono::seconds(5));
+    await(Phase::running);
+    kill(run.vm->qemu.pid, SIGTERM);
+  });
+  run.keep_with({});
+  user.join();
+  CHECK(phases == std::vector<Phase>{Phase::paused, Phase::running});
+}
+
+TEST_CASE("`vmrun kill` tells the keeper, which ends QEMU and knows that it was asked") {
+  Running run("ignore-powerdown,ignore-quit,ignore-term");
+  const Ended ended = run.keep_with({{milliseconds(20), SIGUSR1}});
+  CHECK(ended.how == "killed");
+  CHECK(ended.stopped);
+  CHECK(run.said == std::vector<std::string>{"killed, as `vmrun kill` asked"});
+  CHECK(run.host.snapshot(run.base) == run.before);
+}
+
+TEST_CASE("what would stop a keeper, or end it for a word it could not write, is ignored") {
+  const Signals signals;
+  for (const int number : {SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ, SIGPIPE}) {
+    struct sigaction now {};
+    sigaction(number, nullptr, &now);
+    CHECK(now.sa_handler == SIG_IGN);
+  }
+}
+
+TEST_CASE("everything is undone before a word is told to a pipe that nobody reads; last words are kept") {
+  Running run("powerdown-ms=0", mib(2));
+  int guest[2], out[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, guest) == 0);
+  REQUIRE(pipe2(out, O_CLOEXEC) == 0);
+  run.console = guest[0];
+  const std::string words = std::string(400'000, 'x') + "Kernel panic: the end\n";
+  std::jthread talker([&] {
+    for (std::size_t at = 0; at < words.size();) {
+      const ssize_t sent =
+          send(guest[1], words.data() + at, std::min<std::size_t>(words.size() - at, 4096), MSG_NOSIGNAL);
+      if (sent <= 0) break;
+      at += static_cast<std::size_t>(sent);
+    }
+    close(guest[1]);
+  });
+  bool undone = false;
+  std::string console;
+  run.ended = [&](const Ended& ended) {
+    undone = run.host.snapshot(run.base) == run.before;
+    console = ended.console;
+    kill(getpid(), SIGINT);  // or it would wait for a reader, for a while
+  };
+  const int stdout_before = dup(STDOUT_FILENO);
+  dup2(out[1], STDOUT_FILENO);
+  const Ended ended = run.keep_with({{milliseconds(300), SIGTERM}});
+  dup2(stdout_before, STDOUT_FILENO);
+  for (const int fd : {stdout_before, out[0], out[1], guest[0]}) close(fd);
+  CHECK(undone);
+  CHECK(console.ends_with("Kernel panic: the end\n"));
+  CHECK(console.size() <= 2 * last_words_kept);
+  CHECK(run.said.back() == "nobody read the end of the console");
+}
+
+TEST_CASE("a thread that ends between listing and pinning ends no launch; a planned one does") {
+  const Running run("", topology::kib(4), "call_rcu");
+  CHECK(run.vm->state.threads.size() >= 2);
+  CHECK(std::ranges::all_of(run.vm->state.threads, [](const ThreadRecord& one) {
+    return !fakes::read_file("/proc/" + std::to_string(one.tid) + "/comm").starts_with("call_rcu");
+  }));
+  CHECK_THROWS(Running("", topology::kib(4), "CPU 0"));
+}
+
 TEST_CASE("systemd is told what happens, by path and by abstract name") {
   for (const bool abstract : {false, true}) {
     const fakes::TempDir dir;
@@ -240,5 +376,28 @@ TEST_CASE("the watchdog is fed while QEMU answers") {
   }
   CHECK(fed >= 3);
   CHECK(stopping == 1);
+  close(fd);
+}
+
+TEST_CASE("the watchdog asks whether QEMU lives, not whether it is quick") {
+  const fakes::TempDir dir;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = dir / "notify";
+  name.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  Running run;
+  kill(run.vm->qemu.pid, SIGSTOP);  // answers nobody, as with its storage stalled
+  {
+    const fakes::Environment socket_name("NOTIFY_SOCKET", name);
+    const fakes::Environment period("WATCHDOG_USEC", "100000");
+    run.keep_with({{milliseconds(400), SIGUSR1}});
+  }
+  int fed = 0;
+  char bytes[200];
+  for (ssize_t size; (size = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0;)
+    fed += std::string(bytes, static_cast<std::size_t>(size)) == "WATCHDOG=1" ? 1 : 0;
+  CHECK(fed >= 3);
   close(fd);
 }

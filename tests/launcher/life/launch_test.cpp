@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "launcher/life/last_words.hpp"
 #include "launcher/steps/transaction.hpp"
 #include "launcher/text/render_problem.hpp"
 #include "tests/fakes/fake_host.hpp"
@@ -719,8 +720,7 @@ TEST_CASE("a QEMU that misbehaves: why is said, and everything is undone") {
     const char* behaviour;
     std::vector<const char*> said;
   };
-  const std::vector<const char*> ended = {"QEMU ended before it was up (exit code 1): ", "its command line was:\n",
-                                          "fake_qemu \\\n  -name guest=db,debug-threads=on \\\n"};
+  const std::vector<const char*> ended = {"QEMU ended before it was up (exit code 1): "};
   const auto ended_with = [&](const char* words) {
     std::vector<const char*> all = ended;
     all.push_back(words);

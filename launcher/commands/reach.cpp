@@ -1,49 +1,34 @@
-// What several commands do alike.
+#include "launcher/commands/reach.hpp"
+
 #include <fmt/format.h>
-#include <unistd.h>
+#include <fmt/ranges.h>
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 
-#include "launcher/commands/commands.hpp"
-#include "launcher/life/terminal.hpp"
+#include "launcher/commands/elsewhere.hpp"
 #include "launcher/text/printable.hpp"
-#include "launcher/text/render_problem.hpp"
+#include "launcher/text/problem.hpp"
 
 namespace launcher::commands {
 
-void print_json(const boost::json::value& value) { print_json_text(boost::json::serialize(value)); }
-
-void print_problems(const Problems& problems, const TomlDocument* document, bool json) {
-  if (json)
-    print_json_text(problems_to_json(problems, document));
-  else
-    complain(problems, document, colour_wanted(STDERR_FILENO));
-}
-
-std::optional<SpecFile> read_spec_or_print(const Options& options) {
-  auto read = read_spec(options.word(0, "the spec's file"), options.all("set"));
-  if (read) return std::move(*read);
-  print_problems(read.error().problems, read.error().document ? &*read.error().document : nullptr,
-                 options.flag("json"));
-  return std::nullopt;
-}
-
-HostConfig host_config_or_throw(const Options&) {
-  const char* given = std::getenv("VMRUN_HOST_TOML");
-  auto config = read_host_config(given != nullptr ? given : "");
-  if (!config) throw UsageError(config.error());
-  return *config;
+bool is_file_name(const std::string& name) {
+  return !name.empty() && !name.starts_with('.') && name.find('/') == std::string::npos;
 }
 
 VmDir named_vm(const Options& options) {
   const std::string& name = options.word(0, "a VM's name");
   if (auto dir = VmDir::find(run_base(), name)) return *dir;
-  std::string names;
-  for (const VmDir& dir : VmDir::all(run_base())) names += (names.empty() ? "" : ", ") + dir.name();
-  throw std::runtime_error(
-      fmt::format("no VM '{}' runs here ({})", printable(name), names.empty() ? "none does" : "there are: " + names));
+  for (const OtherVm& other : vms_elsewhere())
+    if (other.name == name)
+      throw std::runtime_error(
+          fmt::format("VM '{}' is {}'s: `{} ...` reaches it", printable(name), other.whose, other.reach));
+  std::vector<std::string> names;
+  for (const VmDir& dir : VmDir::all(run_base())) names.push_back(dir.name());
+  const std::string close = closest(name, names);
+  throw std::runtime_error(fmt::format(
+      "no VM '{}' runs here{} ({})", printable(name), close.empty() ? "" : "; did you mean '" + close + "'?",
+      names.empty() ? "none does" : fmt::format("there are: {}", fmt::join(names, ", "))));
 }
 
 ::qmp::Client connect_monitor(const VmDir& dir) {
@@ -75,13 +60,6 @@ VmDir named_vm(const Options& options) {
     command.arguments = arguments->get_object();
   }
   return command;
-}
-
-void report(const Options& options, const VmDir& dir, const std::string& what) {
-  if (options.flag("json"))
-    print_json({{"name", dir.name()}, {"done", what}});
-  else
-    say(fmt::format("VM {}: {}", dir.name(), what));
 }
 
 }  // namespace launcher::commands

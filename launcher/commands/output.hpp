@@ -1,0 +1,19 @@
+// How a command's words reach a person or a program: text on stdout, messages on stderr, JSON where it was asked for.
+#pragma once
+
+#include <boost/json/value.hpp>
+#include <string>
+
+#include "launcher/commands/options.hpp"
+#include "launcher/steps/vm_dir.hpp"
+#include "launcher/text/out.hpp"
+
+namespace launcher::commands {
+
+void print_json(const boost::json::value& value);
+void print_problems(const Problems& problems, const TomlDocument* document, bool json);
+
+// What was done to a VM: a line, or with --json an object.
+void report(const Options& options, const VmDir& dir, const std::string& what);
+
+}  // namespace launcher::commands

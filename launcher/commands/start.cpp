@@ -1,0 +1,92 @@
+// `vmrun start`: the same as run, in a keeper of its own. The rule: until the VM runs, a signal to us is a signal to the keeper,
+// so that Ctrl-C calls the whole launch off and we say how that ended.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "launcher/commands/commands.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/commands/run.hpp"
+#include "launcher/host/process.hpp"
+#include "launcher/life/last_words.hpp"
+#include "launcher/life/signals.hpp"
+
+namespace launcher::commands {
+
+namespace {
+
+[[noreturn]] void be_keeper(const Options& options, int ready_fd) {
+  setsid();
+  int code = failed;
+  try {
+    code = supervise(options, true, ready_fd);
+  } catch (const UsageError& error) {
+    say(error.what());
+    code = problems;
+  } catch (const std::exception& error) {
+    say(whole_story(error));
+  }
+  // stdio holds nothing of ours: what tell() could not write was dropped
+  _exit(code);
+}
+
+// True when the VM runs; false when its keeper ended before, or was told to end by a signal that came to us.
+bool wait_until_it_runs(int ready, const Signals& signals, pid_t keeper) {
+  bool called_off = false;
+  while (true) {
+    pollfd fds[2] = {{ready, POLLIN, 0}, {signals.fd(), POLLIN, 0}};
+    if (poll(fds, 2, -1) < 0) {
+      if (errno == EINTR) continue;
+      return false;
+    }
+    if (fds[1].revents != 0) {
+      signalfd_siginfo info{};
+      if (read(signals.fd(), &info, sizeof info) != sizeof info) continue;
+      if (!called_off) say("calling it off; again to end the guest at once");
+      called_off = true;
+      ::kill(keeper, static_cast<int>(info.ssi_signo));  // our child, not reaped yet: the pid is its own
+    }
+    if (fds[0].revents == 0) continue;
+    char byte = 0;
+    if (read(ready, &byte, 1) == 1 && !called_off) return true;
+    if (!called_off) return false;
+    // it had just begun to run: the signal has told its keeper to end it
+    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, keeper, 0));
+    for (pollfd ended[2] = {{pidfd, POLLIN, 0}, {signals.fd(), POLLIN, 0}}; ended[0].revents == 0;) {
+      if (poll(ended, 2, -1) < 0 && errno != EINTR) break;
+      signalfd_siginfo info{};
+      if (ended[1].revents != 0 && read(signals.fd(), &info, sizeof info) == sizeof info)
+        ::kill(keeper, static_cast<int>(info.ssi_signo));
+    }
+    close(pidfd);
+    return false;
+  }
+}
+
+}  // namespace
+
+int start(const Options& options) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) throw std::runtime_error("pipe failed");
+  std::fflush(nullptr);
+  const Signals signals;  // before the fork: one that comes between is the keeper's as well as ours
+  const pid_t keeper = fork();
+  if (keeper < 0) throw std::runtime_error("fork failed");
+  if (keeper == 0) {
+    close(ends[0]);
+    be_keeper(options, ends[1]);
+  }
+  close(ends[1]);
+  if (wait_until_it_runs(ends[0], signals, keeper)) return done;
+  const int code = reap(keeper);  // it has said why
+  return code == done ? failed : code;
+}
+
+}  // namespace launcher::commands

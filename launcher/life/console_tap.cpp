@@ -1,0 +1,50 @@
+#include "launcher/life/console_tap.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <exception>
+#include <utility>
+
+#include "launcher/life/run_record.hpp"
+#include "qmp/client.hpp"
+
+namespace launcher::inline life {
+
+void LastWords::add(const std::string& text) {
+  text_ += text;
+  if (text_.size() > 2 * last_words_kept) text_.erase(0, text_.size() - last_words_kept);
+}
+
+ConsoleTap::ConsoleTap(std::string socket) : socket_(std::move(socket)) { connect(); }
+
+ConsoleTap::~ConsoleTap() {
+  if (fd_ >= 0) close(fd_);
+}
+
+void ConsoleTap::connect() {
+  if (socket_.empty()) return;
+  try {
+    fd_ = ::qmp::connect_unix(socket_);
+  } catch (const std::exception&) {
+    // no last words, then
+  }
+}
+
+void ConsoleTap::read_some(LastWords& words) {
+  std::array<char, 8192> chunk{};
+  const ssize_t got = recv(fd_, chunk.data(), chunk.size(), MSG_DONTWAIT);
+  if (got > 0)
+    words.add(std::string(chunk.data(), static_cast<std::size_t>(got)));
+  else if (got == 0 || (errno != EAGAIN && errno != EINTR))
+    close(std::exchange(fd_, -1));
+}
+
+void ConsoleTap::let_go() {
+  if (fd_ >= 0) close(std::exchange(fd_, -1));
+  connect();
+}
+
+}  // namespace launcher::inline life

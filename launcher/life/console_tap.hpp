@@ -1,0 +1,35 @@
+// Listens to a console that nobody is connected to, for its last words. The rule: it lets go when somebody asks (SIGUSR2, sent by
+// `vmrun console`), and queues behind them, for QEMU serves one at a time.
+#pragma once
+
+#include <string>
+
+namespace launcher::inline life {
+
+// The end of what was said, and no more.
+class LastWords {
+ public:
+  void add(const std::string& text);
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+class ConsoleTap {
+ public:
+  explicit ConsoleTap(std::string socket);  // "": there is no console
+  ~ConsoleTap();
+  ConsoleTap(const ConsoleTap&) = delete;
+  ConsoleTap& operator=(const ConsoleTap&) = delete;
+  int fd() const { return fd_; }  // for poll(2); -1: none
+  void read_some(LastWords& words);
+  void let_go();  // whoever waits is served next
+
+ private:
+  void connect();
+  std::string socket_;
+  int fd_ = -1;
+};
+
+}  // namespace launcher::inline life

@@ -1,0 +1,47 @@
+#include "launcher/life/world.hpp"
+
+#include <stdexcept>
+
+#include "launcher/steps/vm_dir.hpp"
+#include "launcher/steps/ledger.hpp"
+#include "topology/read_host.hpp"
+
+namespace launcher::inline life {
+
+World this_world(Host& host, const HostConfig& config) {
+  return {.host = host,
+          .base = run_base(),
+          .read_host =
+              [] {
+                auto topology = topology::read_this_host(topology::Devices::skip);
+                if (!topology) throw std::runtime_error("cannot read this host: " + topology.error());
+                return std::move(*topology);
+              },
+          .facts = [config](const Spec& spec) { return gather_facts(spec, config); },
+          .features = [config]() -> std::expected<QemuFeatures, std::string> {
+            const auto binary = find_qemu(config.qemu);
+            if (!binary) return std::unexpected(binary.error());
+            return qemu_features(*binary, Cache::store);
+          },
+          .config = config};
+}
+
+std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledger ledger) {
+  const auto features = world.features();
+  if (!features) return std::unexpected(Problems{{"", features.error(), ""}});
+  topology::HostTopology host = world.read_host();
+  Facts facts = world.facts(spec);
+  topology::Reservations taken;
+  if (ledger == Ledger::read) {
+    subtract_pending(host, world.base);
+    
+    facts.makers_of_vfs = makers_of_vfs(world.base);
+    taken = read_reservations(world.base);
+    std::erase_if(taken.vms, [&](const topology::Reservation& other) { return other.owner == spec.name; });
+  }
+  auto plan = make_plan(spec, host, world.config, taken, *features, facts);
+  if (!plan) return std::unexpected(std::move(plan.error()));
+  return Planned{std::move(*plan), std::move(host)};
+}
+
+}  // namespace launcher::inline life

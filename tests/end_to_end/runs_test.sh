@@ -1,0 +1,175 @@
+#!/bin/bash
+# How a VM's runs end and what is left on record; what stands in the way of telling must not stand in the way of ending.
+# shellcheck source=tests/end_to_end/lib.sh
+. "$(dirname "$0")/lib.sh"
+root_only
+
+{ rom_accel; printf '[cpu]\nmodel = "qemu64"\npin = "off"\n[memory]\nsize = "64M"\npage = "4K"\n'; rom_boot; } | spec deaf # hears no power button
+linux() { # NAME WORDS
+    { printf 'accel = "tcg"\n[cpu]\ncount = 1\npin = "off"\n[memory]\nsize = "256M"\npage = "4K"\n'; boot "$2"; } | spec "$1"
+}
+linux off "vmrun.then=poweroff"
+linux idle "vmrun.then=idle"
+json() { "$vmrun" "$@" --json 2>/dev/null; }
+phase() { json list | jq -r ".[] | select(.name == \"$1\") | .phase"; }
+phase_is() { [ "$(phase "$1")" = "$2" ]; }
+start() { "$vmrun" start "$work/$1.toml" 2>"$work/$1.err" || failed "start $1" "$(cat "$work/$1.err")"; }
+keeper_of() { json list | jq -r ".[] | select(.name == \"$1\") | .pid"; }
+remember
+
+echo "--- how it ended"
+start off
+run_code "$vmrun" wait off --json
+is "wait: a power-off" "$code $(jq -c '[.how, .exit_code]' <<<"$out")" '0 ["powered-off",0]'
+run_code "$vmrun" wait off
+is "wait for one that has ended: exit code" "$code" 0
+has "it tells how" "$err" 'the guest powered off'
+run_code "$vmrun" log off
+has "log: the guest's last words, though nobody was connected" "$out" 'guest: ready'
+is "log --json" "$(json log off | jq -r '.[-1].how')" powered-off
+start deaf
+"$vmrun" wait deaf --json >"$work/waited" 2>/dev/null &
+waiting=$!
+kill -KILL "$(qemu_of deaf)"
+exits "wait: a SIGKILL from somebody: exit code" "$waiting" 20 1
+is "and how" "$(jq -r .how "$work/waited")" killed
+start deaf
+"$vmrun" wait deaf --json >"$work/waited" 2>/dev/null &
+waiting=$!
+sleep 0.1
+"$vmrun" kill deaf 2>/dev/null
+exits "wait: vmrun kill was asked for: exit code" "$waiting" 20 0
+is "and how" "$(jq -c '[.how, .asked]' "$work/waited")" '["killed",true]'
+start deaf
+kill -KILL "$(keeper_of deaf)"
+run_code "$vmrun" wait deaf
+is "wait: vmrun itself was killed: exit code" "$code" 1
+has "it says so" "$err" 'its vmrun was killed'
+"$vmrun" recover 2>/dev/null
+has "list --all" "$("$vmrun" list --all)" '^off +ended +- the guest powered off'
+is "list --all --json" "$(json list --all | jq -r '.[] | select(.name == "off") | .how')" powered-off
+run_code "$vmrun" run --set 'extra_args=["-device","no-such-device"]' "$work/deaf.toml"
+has "the error comes last" "$(tail -1 <<<"$err")" 'no-such-device'
+hasnt "no command line without --verbose" "$err" '-name guest='
+run_code "$vmrun" run --verbose --set 'extra_args=["-device","no-such-device"]' "$work/deaf.toml"
+has "with it" "$err" '-name guest='
+is "a start that failed is on record" "$(json log deaf | jq -r '.[-1].how')" not-started
+run_code "$vmrun" log nobody
+is "log of no VM" "$code" 1
+as_before "as before"
+
+echo "--- paused"
+start deaf
+"$vmrun" pause deaf 2>/dev/null
+check "a paused VM is listed so" within 5 phase_is deaf paused
+"$vmrun" resume deaf 2>/dev/null
+check "and running again" within 5 phase_is deaf running
+"$vmrun" kill deaf 2>/dev/null
+run_in_background pid idle
+says idle '^guest: ready' "$pid" 90 || failed "the guest gets ready" "$(cat "$work/idle.err")"
+"$vmrun" pause idle 2>/dev/null
+run_code "$vmrun" stop idle --timeout 120
+has "stop of a paused VM lets it run first" "$err" 'was paused and runs again'
+exits "and it ends: exit code of run" "$pid" 30 0
+check "by the button" said idle '^guest: power button'
+as_before "as before"
+
+echo "--- a console that its keeper listens to is still anybody's"
+start deaf
+{ sleep 1; "$vmrun" reset deaf 2>/dev/null; sleep 1; } | timeout 20 "$vmrun" console deaf >"$work/console" 2>/dev/null &
+check "vmrun console is served" within 10 grep -qa 'vmrun-rom' "$work/console"
+"$vmrun" kill deaf 2>/dev/null
+wait
+as_before "as before"
+
+echo "--- nobody reads"
+mkfifo "$work/pipe"
+exec 8<>"$work/pipe" # holds it open; nobody reads
+timeout 1 dd if=/dev/zero bs=4096 count=64 >&8 2>/dev/null || true
+"$vmrun" run "$work/off.toml" >&8 2>/dev/null </dev/null 8>&- &
+pid=$!
+within 30 qemu_of off >/dev/null || true
+within 60 bash -c "! [ -e '$VMRUN_RUN_DIR/off' ]" || failed "undone though nobody reads stdout" "$(ls "$VMRUN_RUN_DIR")"
+exits "run with a blocked stdout ends: exit code" "$pid" 60 0
+"$vmrun" start "$work/deaf.toml" >/dev/null 2>&8 8>&- &
+exits "start with a blocked stderr: exit code" $! 30 0
+"$vmrun" kill deaf 2>/dev/null
+exec 8>&-
+as_before "as before"
+
+echo "--- a full file system, a directory that is gone"
+mkdir "$work/small"
+mount -t tmpfs -o size=512k,mode=755 none "$work/small"
+at_end+=("umount '$work/small'")
+export VMRUN_RUN_DIR=$work/small
+for how in full gone; do
+    run_in_background pid idle
+    says idle '^guest: ready' "$pid" 90 || failed "$how: the guest gets ready" "$(cat "$work/idle.err")"
+    if [ "$how" = full ]; then
+        dd if=/dev/zero of="$work/small/filler" bs=4096 2>/dev/null || true
+    else
+        rm -r "$work/small/idle"
+    fi
+    kill -TERM "$pid"
+    exits "$how: exit code" "$pid" 90 0
+    check "$how: the guest saw the button" said idle '^guest: power button'
+    check "$how: nothing is left of it" test ! -e "$work/small/idle"
+    rm -f "$work/small/filler"
+done
+export VMRUN_RUN_DIR=$work/run
+
+echo "--- called off; the lock; signals"
+exec 9>"$VMRUN_RUN_DIR/.lock"
+flock 9
+"$vmrun" start "$work/deaf.toml" >/dev/null 2>"$work/deaf.err" 9>&- &
+pid=$!
+check "waiting for the lock is told" within 10 grep -q 'waiting for another vmrun' "$work/deaf.err"
+kill -INT "$pid"
+exit_of "$pid" 10
+check "Ctrl-C ends it (exit code $exit_code)" test "$exit_code" != late -a "$exit_code" != 0
+flock -u 9
+exec 9>&-
+check "and its keeper" within 5 bash -c "! pgrep -f '^$vmrun start' >/dev/null"
+as_before "as before"
+for delay in 0.02 0.05 0.1 0.2 0.4; do
+    "$vmrun" start "$work/deaf.toml" >/dev/null 2>"$work/deaf.err" &
+    pid=$!
+    sleep "$delay"
+    if kill -INT "$pid" 2>/dev/null; then
+        sleep 0.3
+        kill -INT "$pid" 2>/dev/null || true
+        exit_of "$pid" 20
+        [ "$exit_code" = 0 ] || check "Ctrl-C after $delay s: nothing of it runs" test -z "$(qemu_of deaf || true)"
+    fi
+    "$vmrun" kill deaf 2>/dev/null || true
+done
+as_before "as before"
+run_in_background pid idle
+says idle '^guest: ready' "$pid" 90 || failed "the guest gets ready"
+kill -XFSZ "$pid"
+kill -TSTP "$pid"
+sleep 0.2
+is "Ctrl-Z stops no keeper" "$(stat_of "$pid" | tr S R)" R
+kill -QUIT "$pid"
+exits "SIGQUIT is a graceful stop: exit code" "$pid" 60 0
+as_before "as before"
+# what is left of one is put away by `kill`, which waits for the lock behind a start of that name: the new one is not touched
+start deaf
+kill -KILL "$(keeper_of deaf)"
+within 5 bash -c "! pgrep -f 'guest=deaf,' >/dev/null" || true
+exec 9>"$VMRUN_RUN_DIR/.lock"
+flock 9
+"$vmrun" start "$work/deaf.toml" >/dev/null 2>"$work/deaf.err" 9>&- &
+starting=$!
+sleep 0.7
+"$vmrun" kill deaf >/dev/null 2>"$work/kill.err" 9>&- &
+killing=$!
+sleep 0.7
+flock -u 9
+exec 9>&-
+exits "the start" "$starting" 30 0
+exit_of "$killing" 30
+check "kill acts only on the VM that it saw" test -n "$(qemu_of deaf || true)"
+"$vmrun" kill deaf 2>/dev/null || true
+as_before "as before"
+finish
