@@ -20,7 +20,7 @@ struct StopDead {};
 
 enum class When { before, after };  // the verb's effect
 
-class FakeHost final : public launcher::Host {
+class FakeHost : public launcher::Host {
  public:
   explicit FakeHost(const std::filesystem::path& dir);  // an empty directory for what it keeps
   ~FakeHost() override;
