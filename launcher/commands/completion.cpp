@@ -57,12 +57,12 @@ _vmrun() {
   fi
   mapfile -t COMPREPLY < <({
     compgen -W "$words" -- "$word"
-    if [ -n "$vms" ]; then compgen -W "$(_vmrun_vms)" --"$word";
-  fi if[-n "$specs"];
-  then compgen - f - X '!*.toml' --"$word";
-  compgen - d-- "$word";
-  fi
-} | sort -u)
+    if [ -n "$vms" ]; then compgen -W "$(_vmrun_vms)" -- "$word"; fi
+    if [ -n "$specs" ]; then
+      compgen -f -X '!*.toml' -- "$word"
+      compgen -d -- "$word"
+    fi
+  } | sort -u)
 }
 complete -o filenames -F _vmrun vmrun
 )bash";

@@ -1,5 +1,6 @@
 #include "launcher/life/console_tap.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +17,12 @@ namespace launcher::inline life {
 void LastWords::add(const std::string& text) {
   text_ += text;
   if (text_.size() > 2 * last_words_kept) text_.erase(0, text_.size() - last_words_kept);
+}
+
+bool more_to_read(int fd) {
+  constexpr int moment = 100;  // ms
+  pollfd rest{fd, POLLIN, 0};
+  return poll(&rest, 1, moment) == 1;
 }
 
 ConsoleTap::ConsoleTap(std::string socket) : socket_(std::move(socket)) { connect(); }

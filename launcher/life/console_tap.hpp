@@ -16,6 +16,9 @@ class LastWords {
   std::string text_;
 };
 
+// Of a console whose QEMU is gone: something, or its end, is there (or comes in a moment).
+bool more_to_read(int fd);
+
 class ConsoleTap {
  public:
   explicit ConsoleTap(std::string socket);  // "": there is no console

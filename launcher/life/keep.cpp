@@ -34,12 +34,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds qmp_patience{5};
 
-bool readable(int fd) {
-  constexpr int moment = 100;  // ms
-  pollfd rest{fd, POLLIN, 0};
-  return poll(&rest, 1, moment) == 1;
-}
-
 class Keeper {
  public:
   Keeper(RunningVm& vm, Host& host, const KeepOptions& options)
@@ -264,8 +258,8 @@ class Keeper {
 
   // QEMU is gone: what is left in the socket is there, and no more comes.
   void read_rest_of_console() {
-    while (options_.console >= 0 && !out_.ended() && readable(out_.from())) read_console();
-    while (tap_.fd() >= 0 && readable(tap_.fd())) tap_.read_some(console_words_);
+    while (options_.console >= 0 && !out_.ended() && more_to_read(out_.from())) read_console();
+    while (tap_.fd() >= 0 && more_to_read(tap_.fd())) tap_.read_some(console_words_);
   }
 
   RunningVm& vm_;

@@ -49,7 +49,7 @@ has "it says so" "$err" 'its vmrun was killed'
 has "list --all" "$("$vmrun" list --all)" '^off +ended +- the guest powered off'
 is "list --all --json" "$(json list --all | jq -r '.[] | select(.name == "off") | .how')" powered-off
 run_code "$vmrun" run --set 'extra_args=["-device","no-such-device"]' "$work/deaf.toml"
-has "the error comes last" "$(tail -1 <<<"$err")" 'no-such-device'
+has "the error comes last" "$(tail -1 <<<"$err")" 'not a valid device model name'
 hasnt "no command line without --verbose" "$err" '-name guest='
 run_code "$vmrun" run --verbose --set 'extra_args=["-device","no-such-device"]' "$work/deaf.toml"
 has "with it" "$err" '-name guest='
@@ -72,6 +72,13 @@ run_code "$vmrun" stop idle --timeout 120
 has "stop of a paused VM lets it run first" "$err" 'was paused and runs again'
 exits "and it ends: exit code of run" "$pid" 30 0
 check "by the button" said idle '^guest: power button'
+as_before "as before"
+
+echo "--- open files"
+bash -c "ulimit -Sn 64; exec '$vmrun' start '$work/deaf.toml'" 2>/dev/null
+is "the soft limit of open files is the hard one, for QEMU as well" \
+    "$(awk '/^Max open files/ { print $4 }' "/proc/$(qemu_of deaf)/limits")" "$(ulimit -Hn)"
+"$vmrun" kill deaf 2>/dev/null
 as_before "as before"
 
 echo "--- a console that its keeper listens to is still anybody's"
@@ -100,7 +107,7 @@ as_before "as before"
 echo "--- a full file system, a directory that is gone"
 mkdir "$work/small"
 mount -t tmpfs -o size=512k,mode=755 none "$work/small"
-at_end+=("umount '$work/small'")
+at_end+=("umount '$work/small' 2>/dev/null || true")
 export VMRUN_RUN_DIR=$work/small
 for how in full gone; do
     run_in_background pid idle
@@ -116,6 +123,7 @@ for how in full gone; do
     check "$how: nothing is left of it" test ! -e "$work/small/idle"
     rm -f "$work/small/filler"
 done
+umount "$work/small"
 export VMRUN_RUN_DIR=$work/run
 
 echo "--- called off; the lock; signals"

@@ -43,6 +43,15 @@ struct VanishingHost : fakes::FakeHost {
   }
 };
 
+// Guest memory that lies wherever it was planned.
+std::vector<topology::MappedRange> all_of_it() {
+  topology::MappedRange range;
+  range.page = topology::mib(2);
+  range.huge = true;
+  range.pages_on_node = {{0, 1000}, {1, 1000}};
+  return {range};
+}
+
 // A VM that runs: no devices, a fake QEMU; pages of a pool if asked for.
 struct Running {
   fakes::TempDir dir;
@@ -53,7 +62,7 @@ struct Running {
   std::string before;
   std::vector<std::string> said;
   std::optional<RunningVm> vm;
-  std::function<void(const Ended&)> ended;
+  std::function<void(const Ended&)> when_ended;
   int console = -1;
   std::chrono::milliseconds lasted{};  // the last keep()
 
@@ -76,8 +85,12 @@ struct Running {
                   features.binary = VMRUN_FAKE_QEMU;
                   return features;
                 },
-                .config = {}};
+                .config = {},
+                .memory_of = [](pid_t) { return all_of_it(); }};
     fs::create_directories(base);
+    for (const topology::Node& node : machine.nodes)
+      for (const topology::HugePagePool& pool : node.pools)
+        host.add_pool({.node = node.id, .page = pool.page, .total = pool.total});
     before = host.snapshot(base);
     Spec spec;
     spec.name = "db";
@@ -99,7 +112,7 @@ struct Running {
     });
     KeepOptions options;
     options.stop_timeout = timeout;
-    options.ended = ended;
+    options.ended = when_ended;
     options.console = console;
     options.say = [this](const std::string& text) { said.push_back(text); };
     const auto begun = std::chrono::steady_clock::now();
@@ -281,7 +294,8 @@ TEST_CASE("what would stop a keeper, or end it for a word it could not write, is
   for (const int number : {SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ, SIGPIPE}) {
     struct sigaction now {};
     sigaction(number, nullptr, &now);
-    CHECK(now.sa_handler == SIG_IGN);
+    const bool ignored = now.sa_handler == SIG_IGN;
+    CHECK(ignored);
   }
 }
 
@@ -303,9 +317,9 @@ TEST_CASE("everything is undone before a word is told to a pipe that nobody read
   });
   bool undone = false;
   std::string console;
-  run.ended = [&](const Ended& ended) {
+  run.when_ended = [&](const Ended& at_end) {
     undone = run.host.snapshot(run.base) == run.before;
-    console = ended.console;
+    console = at_end.console;
     kill(getpid(), SIGINT);  // or it would wait for a reader, for a while
   };
   const int stdout_before = dup(STDOUT_FILENO);
