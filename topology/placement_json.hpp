@@ -1,7 +1,7 @@
 // How placements and reservations are described for JSON.
 #pragma once
 
-#include "topology/json.hpp"
+#include "topology/struct_json.hpp"
 #include "topology/placement.hpp"
 #include "topology/reservations.hpp"
 

@@ -5,7 +5,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "launcher/checks/audit.hpp"
-#include "topology/json.hpp"
+#include "topology/struct_json.hpp"
 
 namespace launcher::inline checks {
 

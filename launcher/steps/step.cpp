@@ -9,7 +9,7 @@
 #include <type_traits>
 
 #include "launcher/steps/context.hpp"
-#include "topology/json.hpp"
+#include "topology/struct_json.hpp"
 #include "topology/placement_json.hpp"
 
 namespace launcher::inline steps {

@@ -15,7 +15,7 @@
 #include <set>
 #include <system_error>
 
-#include "topology/json.hpp"
+#include "topology/struct_json.hpp"
 
 namespace launcher::inline tune {
 
