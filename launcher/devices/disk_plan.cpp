@@ -26,67 +26,6 @@ namespace {
 
 constexpr unsigned most_queues = 1024;  // VIRTIO_QUEUE_MAX in QEMU
 
-void check_readable(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  if (!facts.exists) {
-    context.problem("path", fmt::format("there is no file '{}'; wanted an image or a block device", disk.path),
-                    "correct the path, or add create = { size = \"20G\" } and the image is made");
-  } else if (!facts.readable) {
-    context.problem("path",
-                    fmt::format("'{}' cannot be opened {} by this user", disk.path,
-                                disk.writes() ? "for reading and writing" : "for reading"),
-                    "run vmrun as root or as the file's owner, or set read_only = true");
-  }
-}
-
-void check_format(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  if (!facts.chain_problem.empty() && disk.format != "raw")
-    context.problem("path", facts.chain_problem, "wanted a raw or qcow2 image whose backing files are all there");
-  if (disk.format && *disk.format == "qcow2" && facts.format != "qcow2")
-    context.problem("format",
-                    fmt::format("\"qcow2\", but '{}' is no qcow2 image; wanted the format of the file", disk.path),
-                    "set format = \"raw\" or leave it out");
-  if (disk.format && *disk.format == "raw" && facts.format == "qcow2")
-    context.problem(
-        "format",
-        fmt::format("\"raw\", but '{}' is a qcow2 image: the guest would see its metadata as a disk", disk.path),
-        "set format = \"qcow2\" or leave it out");
-  if (disk.l2_cache && disk.format.value_or(facts.format) != "qcow2")
-    context.problem("l2_cache", "given for an image that is not qcow2; wanted it for qcow2 only, whose tables it holds",
-                    "remove l2_cache");
-  if (is_direct(disk.cache) && !facts.direct_io)
-    context.problem("cache", "this cache mode opens with O_DIRECT, which this file's file system refuses",
-                    "set cache = \"writeback\", or move the image");
-}
-
-// Of an image or overlay that is to be made.
-void check_making(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  const char* key = disk.ephemeral ? "ephemeral" : "create";
-  if (facts.qemu_img.empty())
-    context.problem(key, "needs qemu-img, which lies neither beside QEMU nor in PATH",
-                    "install it (Debian: qemu-utils)");
-  if (!facts.directory_why.empty())
-    context.problem(key, facts.directory_why + "; wanted one where a file can be made",
-                    disk.ephemeral ? "set overlays in /etc/vmrun/host.toml" : "make it, or correct disk.path");
-  const bool whole = disk.create && (disk.create->preallocation == "falloc" || disk.create->preallocation == "full");
-  if (whole && facts.looked && facts.room < disk.create->size.count)
-    context.problem("create.size",
-                    fmt::format("{} are free in '{}', preallocation \"{}\" needs {}",
-                                to_string(topology::Bytes{facts.room >> 20 << 20}), facts.directory,
-                                disk.create->preallocation, to_string(disk.create->size)),
-                    "make room, or set preallocation = \"off\"");
-}
-
-void check_file(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  if (!facts.exists && disk.create) {
-    check_making(disk, facts, context);
-    return;
-  }
-  check_readable(disk, facts, context);
-  if (!facts.exists || !facts.readable) return;
-  check_format(disk, facts, context);
-  if (disk.ephemeral) check_making(disk, facts, context);
-}
-
 Disk::Aio choose_aio(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
   const bool known = context.qemu.has("aio.io_uring");
   if (disk.aio == Disk::Aio::io_uring && !(known && facts.io_uring)) {
@@ -277,7 +216,7 @@ std::string scsi_controller(const Disk& disk, const Rings& rings, DeviceContext&
 
 void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& context) {
   const std::size_t problems = context.problems.size();
-  check_file(disk, facts, context);
+  check(disk, facts, context);
   const Disk::Aio aio = choose_aio(disk, facts, context);
   const Rings rings{.queues = choose_queues(disk, facts, context), .packed = choose_packed(disk, context)};
   check_properties(disk, rings.queues, context);
