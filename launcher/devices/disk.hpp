@@ -71,6 +71,11 @@ struct Disk {
     bool exists = false, readable = false, is_block = false;
     std::string format;  // what it is served as: as stated, else by its name or kind; "": neither says
     std::string looks;   // what its first bytes are those of ("qcow2", "vmdk"); "": of nothing known, or not asked
+    std::string id;      // the same for every name of the file; "" where nobody looked
+    std::vector<std::string> parts;           // ids of the partitions of a whole disk
+    std::vector<std::string> chain_ids;       // beside `chain`
+    std::string used_by_host;                 // "it is mounted on '/mnt'"; "" if the host leaves it alone
+    std::string locked_by;                    // the QEMU that has it; "" if none has
     std::vector<Image> chain;                 // backing files, nearest first (qcow2)
     std::string chain_problem;                // why the image or its backing files cannot be used; "" if they can
     std::uint64_t bytes = 0;                  // what the guest sees; 0: not known

@@ -100,6 +100,13 @@ void check(const Disk& disk, const Disk::Facts& facts, const DeviceContext& cont
   }
   check_readable(disk, facts, context);
   if (!facts.exists || !facts.readable) return;
+  if (!facts.used_by_host.empty())
+    context.problem(
+        "path",
+        fmt::format("'{}' is in use by this host: {}; wanted one that only this VM writes to", printable(disk.path),
+                    facts.used_by_host),
+        "have the host let go of it (umount, swapoff, vgchange -an, losetup -d), or set read_only = true or "
+        "ephemeral = true");
   check_format(disk, facts, context);
   if (disk.ephemeral) check_making(disk, facts, context);
 }

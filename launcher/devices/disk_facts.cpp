@@ -11,6 +11,7 @@
 
 #include "launcher/devices/disk.hpp"
 #include "launcher/facts/host_config.hpp"
+#include "launcher/facts/in_use.hpp"
 #include "launcher/facts/io_uring_probe.hpp"
 #include "launcher/facts/qemu_features.hpp"
 #include "topology/sysfs.hpp"
@@ -98,6 +99,22 @@ void look_at_image(Disk::Facts& facts, const Disk& disk) {
   }
   facts.chain = image->chain;
   facts.bytes = image->bytes;
+  for (const Image& one : facts.chain) {
+    struct stat info {};
+    facts.chain_ids.push_back(stat(one.path.c_str(), &info) == 0 ? file_id(info) : "");
+  }
+}
+
+// Who else has it. What is only read may be in use by the host: it is not harmed.
+void look_at_others(Disk::Facts& facts, const Disk& disk, const struct stat& info) {
+  facts.id = file_id(info);
+  facts.parts = ids_of_partitions(info);
+  facts.locked_by = locked_by(disk.path, disk.writes());
+  if (!disk.writes()) return;
+  facts.used_by_host = use_by_host(info);
+  if (facts.used_by_host.empty() && facts.is_block && is_taken_exclusively(disk.path))
+    facts.used_by_host =
+        "the kernel or a process has it for itself alone (a mount elsewhere, ZFS, bcache, a formatter)";
 }
 
 void try_io(Disk::Facts& facts, const std::string& path) {
@@ -136,6 +153,7 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config) {
   facts.readable = access(disk.path.c_str(), disk.writes() ? R_OK | W_OK : R_OK) == 0;
   if (!facts.readable) return facts;
   look_at_image(facts, disk);
+  look_at_others(facts, disk, info);
   if (disk.ephemeral) look_at_directory(facts, overlay_directory(disk, facts, config));
   try_io(facts, disk.path);
   return facts;

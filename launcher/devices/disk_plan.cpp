@@ -148,15 +148,22 @@ void set_iothreads(Device& device, const DeviceContext& context) {
   device.set("iothread-vq-mapping", mapping);
 }
 
-// Sizes: as asked, else as the block device has them, where they are not QEMU's own 512.
+// Sizes: as asked, else as the block device has them, where they are not QEMU's own 512. What the VM boots from keeps 512: an image
+// made for it has its partition table there, and SeaBIOS reads no other size.
 void set_blocks(Device& device, const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
   constexpr unsigned usual = 512;
-  const unsigned logical = disk.logical_block.value_or(facts.logical_block.value_or(usual));
+  const unsigned own = context.index == 0 ? usual : facts.logical_block.value_or(usual);
+  const unsigned logical = disk.logical_block.value_or(own);
   const unsigned physical = std::max(logical, disk.physical_block.value_or(facts.physical_block.value_or(usual)));
   if (logical != usual || disk.logical_block) device.set("logical_block_size", logical);
   if (physical != usual || disk.physical_block) device.set("physical_block_size", physical);
   if (!disk.logical_block && logical != usual)
     context.note("logical_block_size", fmt::format("{}, as the block device has it", logical));
+  if (!disk.logical_block && logical < facts.logical_block.value_or(usual))
+    context.note(
+        "logical_block_size",
+        fmt::format("{} for the disk to boot from, though the block device has {}: SeaBIOS boots no other size",
+                    logical, *facts.logical_block));
 }
 
 // The properties that a disk has whatever it hangs on.
@@ -212,6 +219,17 @@ std::string scsi_controller(const Disk& disk, const Rings& rings, DeviceContext&
   return id;
 }
 
+// Of the image, whatever its name; a whole disk with its partitions; and what it stands on, to be read.
+void claim_image(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
+  const auto claim = [&](const std::string& id, const std::string& path, bool shared, const std::string& holder) {
+    if (!id.empty()) context.claims.push_back({context.key + ".path", id, image_words(path), holder, shared});
+  };
+  claim(facts.id, disk.path, !disk.writes(), facts.locked_by);
+  for (const std::string& part : facts.parts) claim(part, disk.path, !disk.writes(), "");
+  for (std::size_t i = 0; i < facts.chain_ids.size(); ++i) claim(facts.chain_ids[i], facts.chain[i].path, true, "");
+  if (!facts.exists && facts.looked) claim("new " + disk.path, disk.path, false, "");
+}
+
 }  // namespace
 
 void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& context) {
@@ -221,6 +239,7 @@ void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& cont
   const Rings rings{.queues = choose_queues(disk, facts, context), .packed = choose_packed(disk, context)};
   check_properties(disk, rings.queues, context);
   if (context.problems.size() > problems) return;
+  claim_image(disk, facts, context);
   const std::string node = add_nodes(disk, facts, context, aio);
   const std::string origin = disk.queues || disk.hardware_queues ? context.origin("queues") : "guide 001";
   const bool scsi = disk.interface == Disk::Interface::virtio_scsi;

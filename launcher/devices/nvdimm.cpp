@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/facts/in_use.hpp"
+#include "launcher/text/printable.hpp"
 #include "launcher/text/toml_reader.hpp"
 #include "topology/sysfs.hpp"
 
@@ -87,6 +89,7 @@ Nvdimm::Facts look_at(const Nvdimm& nvdimm) {
     facts.size = {sysfs.read_number(device + "/size").value_or(0)};
     facts.align = {sysfs.read_number(device + "/align").value_or(file_align)};
     facts.node = sysfs.node_of(device);
+  facts.id = file_id(info);
   } else {
     facts.node = sysfs.node_of(fmt::format("/sys/dev/block/{}:{}", major(info.st_dev), minor(info.st_dev)));
   }
@@ -113,7 +116,8 @@ void plan_device(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, DeviceContext
     context.problem("path", "QEMU " + context.qemu.version + " has no nvdimm; wanted one that has",
                     "remove [[nvdimm]], or set another qemu in /etc/vmrun/host.toml");
   constexpr unsigned others_may_read = 04;
-  if (!nvdimm.read_only) context.claim("path", "NVDIMM " + nvdimm.path);
+  context.claims.push_back({context.key + ".path", facts.id.empty() ? "NVDIMM " + nvdimm.path : facts.id,
+                            image_words(nvdimm.path), "", nvdimm.read_only});
   if (nvdimm.read_only && context.root && context.uid != facts.uid && (facts.mode & others_may_read) == 0)
     context.problem("path",  // it cannot be given away: several VMs may read it at once
                     fmt::format("QEMU runs as uid {}, which may not read '{}'; wanted a file that others may read",

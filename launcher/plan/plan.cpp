@@ -189,21 +189,6 @@ void add_devices(Draft& draft) {
   draft.plan.console_on_stdio = results.console_on_stdio;
 }
 
-// What only one VM of this host may have; within one VM, too.
-void claim_things(Draft& draft) {
-  std::set<std::string> ours;
-  for (const auto& [key, thing] : draft.claims) {
-    if (!ours.insert(thing).second)
-      draft.problem(key, fmt::format("{} is given twice to this VM", thing), "give each device its own");
-    for (const topology::Reservation& other : draft.taken.vms) {
-      if (std::ranges::find(other.things, thing) != other.things.end())
-        draft.problem(key, fmt::format("{} belongs to VM {}", thing, other.owner),
-                      fmt::format("choose another, or stop it with `vmrun stop {}`", other.owner));
-    }
-  }
-  draft.plan.reservation.things.assign(ours.begin(), ours.end());
-}
-
 // A file QEMU opens by itself: handed over as an fd, named through /proc.
 std::string handed_over(Draft& draft, const std::string& path, const std::string& key) {
   const int fd = draft.fds.take(key);

@@ -112,3 +112,65 @@ TEST_CASE("a format comes from the spec, the kind of file, or its name") {
   CHECK(has(Case(disk_at(dir / "new", "create = { size = \"1M\" }\n")).look().problems(), "does not say by its name"));
   CHECK(Case(disk_at(dir / "new.img", "create = { size = \"1M\" }\n")).look().problems() == "none");
 }
+
+TEST_CASE("a disk beside the one to boot from has its device's own sectors") {
+  Case one(disk_at("/dev/sda") + disk_at("/dev/sdb"));
+  for (std::size_t i : {0, 1}) one.disk(i).logical_block = one.disk(i).physical_block = 4096;
+  const LaunchPlan plan = one.plan();
+  CHECK(!has(value_of(plan, "-device", "id=disk0"), "logical_block_size"));
+  CHECK(has(value_of(plan, "-device", "id=disk1"), "logical_block_size=4096"));
+}
+
+TEST_CASE("what the host itself has is given read-only, or not") {
+  for (const char* keys : {"", "read_only = true\n", "ephemeral = true\n"}) {
+    Case one(disk_at("/dev/sda", keys));
+    one.disk().used_by_host = "it is mounted on '/mnt'";
+    const std::string said = one.problems();
+    CHECK(has(said, "error: disk[0].path: '/dev/sda' is in use by this host: it is mounted on '/mnt'; wanted"));
+    CHECK(has(said, "set read_only = true"));
+    one.disk().used_by_host = "";  // as look_at() leaves it for what is only read
+    CHECK(one.problems() == "none");
+  }
+}
+
+TEST_CASE("an image has one writer, by whatever name it is called") {
+  const fakes::TempDir dir;
+  fakes::write_file(dir / "al.img", std::string(4096, 'x'));
+  fs::create_symlink(dir / "al.img", dir / "soft.img");
+  fs::create_hard_link(dir / "al.img", dir / "hard.img");
+  const LaunchPlan first = Case(disk_at(dir / "al.img")).look().plan();
+  const auto second = [&](const std::string& name, const std::string& keys, const LaunchPlan& before) {
+    Case one = Case(disk_at(dir / name, keys)).look();
+    topology::Reservation other = before.reservation;
+    other.owner = "al", other.cpus = {};
+    one.taken.vms.push_back(other);
+    return one.problems();
+  };
+  for (const std::string name : {"al.img", "soft.img", "hard.img"}) {
+    const std::string said = "error: disk[0].path: image '" + (dir / name).string() + "' belongs to VM al";
+    CHECK(has(second(name, "", first), said));
+    CHECK(has(second(name, "", first), "stop it with `vmrun stop al`, or set read_only = true in both"));
+    CHECK(has(second(name, "read_only = true\n", first), said));
+    CHECK(has(second(name, "ephemeral = true\n", first), said));
+  }
+  const LaunchPlan reader = Case(disk_at(dir / "al.img", "read_only = true\n")).look().plan();
+  CHECK(second("hard.img", "read_only = true\n", reader) == "none");
+  CHECK(has(second("hard.img", "", reader), "belongs to VM al"));
+  CHECK(has(Case(disk_at(dir / "al.img") + disk_at(dir / "hard.img")).look(2).problems(), "is given twice to this VM"));
+}
+
+TEST_CASE("what an image stands on is nobody's to write to while the VM runs") {
+  const fakes::TempDir dir;
+  fakes::write_file(dir / "base.raw", std::string(1 << 20, 'x'));
+  write_qcow2(dir / "a.qcow2", "-F raw -b " + (dir / "base.raw").string());
+  const LaunchPlan top = Case(disk_at(dir / "a.qcow2")).look().plan();
+  Case writer = Case(disk_at(dir / "base.raw")).look();
+  writer.taken.vms.push_back({"al", {}, {}, top.reservation.things});
+  CHECK(has(writer.problems(), "base.raw' belongs to VM al"));
+}
+
+TEST_CASE("an image that a QEMU of somebody else has is named with its holder") {
+  Case one(disk_at("/images/a.raw"));
+  one.disk().id = "file 8:1 inode 7", one.disk().locked_by = "QEMU of VM 'x', pid 12";
+  CHECK(has(one.problems(), "error: disk[0].path: image '/images/a.raw' is in use by QEMU of VM 'x', pid 12"));
+}
