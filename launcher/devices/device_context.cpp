@@ -15,8 +15,8 @@ std::string pci_address(unsigned first_slot, unsigned index, unsigned slots) {
 }
 
 void DeviceContext::set_address(Opts& device) const {
-  device.set("addr", pci_address(kind.first_slot, index));
-  if (shares_slot && index < 8) device.set("multifunction", true);
+  device.set("addr", pci_address(kind.first_slot, index, kind.slots));
+  if (shares_slot && index < kind.slots) device.set("multifunction", true);
 }
 
 void set_address(Opts& device, Single single) {

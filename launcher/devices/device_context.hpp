@@ -28,6 +28,7 @@ struct DeviceResults {
   std::map<std::string, std::string> scsi_controllers;  // by the I/O thread pool whose disks share it
   std::map<std::string, unsigned> scsi_disks;           // how many disks hang on each controller
   std::set<std::string> limits;                         // throttle groups that are there
+  unsigned fw_cfg_files = 0;                            // credentials that are files
   std::vector<PassedFunction> functions;                // the host's PCI functions that are passed on
   std::vector<std::string> device_nodes;                // files below /dev that QEMU opens by path
   std::map<std::string, unsigned> used_slots;           // by bus: how many devices are on it
@@ -80,10 +81,11 @@ struct Claim {
 enum class Single { panic, rng, balloon, vsock, watchdog, agent, usb = 7 };
 void set_address(Opts& device, Single single);
 
-constexpr std::size_t most_of_a_kind = 64;
 std::string image_words(const std::string& path);  // Claim::words
 
 constexpr unsigned functions_of_a_slot = 8;
-std::string pci_address(unsigned first_slot, unsigned index);  // "08", "08.1": device i of a kind that owns eight slots
+constexpr std::size_t most_of_a_kind = 64;
+// "08", "08.1": device i of a kind that owns so many slots from that one on
+std::string pci_address(unsigned first_slot, unsigned index, unsigned slots = 8);
 
 }  // namespace launcher::inline devices

@@ -46,6 +46,16 @@ void check_file(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, const DeviceCo
                     fmt::format("{} of '{}' are no multiple of the alignment, {}; wanted whole blocks", to_string(size),
                                 nvdimm.path, to_string(align)),
                     fmt::format("set size to a multiple of {}", to_string(align)));
+  // what the labels leave, rounded down, has to be something (hw/mem/nvdimm.c)
+  const std::uint64_t labels = nvdimm.label_size.count;
+  if (labels != 0 && size.count != 0 && size.count % align.count == 0 && size.count < labels + align.count) {
+    const std::uint64_t least = (labels + 2 * align.count - 1) / align.count * align.count;
+    context.problem("label_size",
+                    fmt::format("{} of labels and one block of {} do not fit into the {} of '{}'; wanted at least {}",
+                                to_string(nvdimm.label_size), to_string(align), to_string(size), printable(nvdimm.path),
+                                to_string(topology::Bytes{least})),
+                    "make the file (and size) larger, or remove label_size");
+  }
   if (facts.align.count != 0 && align.count % facts.align.count != 0)
     context.problem("align",
                     fmt::format("{}, but '{}' is mapped in blocks of {}; wanted a multiple of that", to_string(align),

@@ -1,5 +1,5 @@
 // A share: a directory of the host's that the guest mounts by its tag (virtiofs), served by virtiofsd beside QEMU. Owns PCI
-// slots 0x18-0x1f. The rule: virtiofsd keeps its own sandbox; what this virtiofsd cannot do is refused.
+// slots 0x18-0x1e. The rule: virtiofsd keeps its own sandbox; what this virtiofsd cannot do is refused.
 #pragma once
 
 #include <optional>
@@ -37,7 +37,7 @@ struct Share {
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 
-  static constexpr DeviceKind kind{.table = "share", .first_slot = slots::shares};
+  static constexpr DeviceKind kind{.table = "share", .first_slot = slots::shares, .slots = 7};
   static Share read(TableReader& table);  // problems go to the reader
   friend bool operator==(const Share&, const Share&) = default;
 };
