@@ -34,7 +34,6 @@ struct DeviceResults {
   std::map<std::string, unsigned> used_slots;           // by bus: how many devices are on it
 };
 
-struct DeviceContext {
 // What no other VM may have: "MAC address 52:54:00:1:2:3".
 struct Claim {
   std::string key, thing;
@@ -43,6 +42,7 @@ struct Claim {
   bool shared = false;      // others may have it who share it, too: an image that is only read
 };
 
+struct DeviceContext {
   const std::string& vm;
   const QemuFeatures& qemu;
   const topology::HostTopology& host;

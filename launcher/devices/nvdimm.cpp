@@ -89,6 +89,7 @@ Nvdimm::Facts look_at(const Nvdimm& nvdimm) {
   if (!facts.exists) return facts;
   facts.readable = access(nvdimm.path.c_str(), nvdimm.read_only ? R_OK : R_OK | W_OK) == 0;
   facts.is_device = S_ISCHR(info.st_mode);
+  facts.id = file_id(info);
   facts.uid = info.st_uid;
   facts.gid = info.st_gid;
   facts.mode = info.st_mode & 07777u;
@@ -99,7 +100,6 @@ Nvdimm::Facts look_at(const Nvdimm& nvdimm) {
     facts.size = {sysfs.read_number(device + "/size").value_or(0)};
     facts.align = {sysfs.read_number(device + "/align").value_or(file_align)};
     facts.node = sysfs.node_of(device);
-  facts.id = file_id(info);
   } else {
     facts.node = sysfs.node_of(fmt::format("/sys/dev/block/{}:{}", major(info.st_dev), minor(info.st_dev)));
   }

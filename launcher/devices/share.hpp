@@ -22,10 +22,11 @@ struct DeviceContext;
 struct Share {
   enum class Cache { automatic, always, metadata, never };
 
-  std::string path;                    // share.path, required: a directory; absolute after read()
-  std::string tag;                     // share.tag, required, at most 36 bytes (virtio 1.2 section 5.11.4)
-  bool read_only = false;              // share.read_only
-  Cache cache = Cache::automatic;      // share.cache
+  std::string path;                // share.path, required: a directory; absolute after read()
+  std::string tag;                 // share.tag, required, at most 36 bytes (virtio 1.2 section 5.11.4)
+  bool read_only = false;          // share.read_only
+  Cache cache = Cache::automatic;  // share.cache
+  bool special_files = false;      // share.special_files: the guest may make device nodes and give files capabilities
   std::optional<unsigned> queue_size;  // share.queue_size; auto: QEMU's own
 
   struct Facts {
