@@ -19,6 +19,10 @@ namespace {
 constexpr std::size_t longest_file_name =
     55 - sizeof("opt/io.systemd.credentials/") + 1;  // FW_CFG_MAX_FILE_PATH in QEMU
 
+// QEMU has 32 slots for files (FW_CFG_FILE_SLOTS_DFLT), about half of which are its own, and aborts when there are no more.
+constexpr unsigned files_that_fit = 8;
+constexpr std::size_t slots_for_all = 32 + most_of_a_kind;
+
 bool is_plain(const std::string& text) {
   return std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c >= 0x7f; });
 }
@@ -65,6 +69,13 @@ void plan_device(const Credential& credential, const Credential::Facts& facts, D
     context.problem("file", fmt::format("'{}' cannot be read; wanted a file this user may open", credential.file),
                     "check the path and its permissions");
   if (!credential.file.empty()) {
+    if (++context.results.fw_cfg_files == files_that_fit + 1)
+      context.args.add("-global",
+                       Opts()
+                           .set("driver", "fw_cfg_io")
+                           .set("property", "x-file-slots")
+                           .set("value", static_cast<std::uint64_t>(slots_for_all)),
+                       "QEMU has room for few files of its own accord", context.origin("file"));
     const int fd = context.fds.take("credential " + credential.name);
     context.steps.push_back(
         {OpenFile{credential.file, false, true, fd}, "QEMU gets the open file, not the path", context.origin("file")});

@@ -2,18 +2,21 @@
 
 #include <fmt/format.h>
 
+#include "launcher/text/printable.hpp"
+
 namespace launcher::inline devices {
 
-std::string pci_address(unsigned first_slot, unsigned index) {
-  constexpr unsigned slots_of_a_kind = 8;
-  const unsigned function = index / slots_of_a_kind;
-  return function == 0 ? fmt::format("{:02x}", first_slot + index % slots_of_a_kind)
-                       : fmt::format("{:02x}.{}", first_slot + index % slots_of_a_kind, function);
+std::string image_words(const std::string& path) { return fmt::format("image '{}'", printable(path)); }
+
+std::string pci_address(unsigned first_slot, unsigned index, unsigned slots) {
+  const unsigned function = index / slots;
+  return function == 0 ? fmt::format("{:02x}", first_slot + index % slots)
+                       : fmt::format("{:02x}.{}", first_slot + index % slots, function);
 }
 
 void DeviceContext::set_address(Opts& device) const {
-  device.set("addr", pci_address(kind.first_slot, index));
-  if (shares_slot && index < 8) device.set("multifunction", true);
+  device.set("addr", pci_address(kind.first_slot, index, kind.slots));
+  if (shares_slot && index < kind.slots) device.set("multifunction", true);
 }
 
 void set_address(Opts& device, Single single) {

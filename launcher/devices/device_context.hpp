@@ -28,9 +28,18 @@ struct DeviceResults {
   std::map<std::string, std::string> scsi_controllers;  // by the I/O thread pool whose disks share it
   std::map<std::string, unsigned> scsi_disks;           // how many disks hang on each controller
   std::set<std::string> limits;                         // throttle groups that are there
+  unsigned fw_cfg_files = 0;                            // credentials that are files
   std::vector<PassedFunction> functions;                // the host's PCI functions that are passed on
   std::vector<std::string> device_nodes;                // files below /dev that QEMU opens by path
   std::map<std::string, unsigned> used_slots;           // by bus: how many devices are on it
+};
+
+// What no other VM may have: "MAC address 52:54:00:1:2:3".
+struct Claim {
+  std::string key, thing;
+  std::string words = {};   // for a person, where `thing` is not: "image '/srv/db.raw'"
+  std::string holder = {};  // who has it, where that is no VM of ours
+  bool shared = false;      // others may have it who share it, too: an image that is only read
 };
 
 struct DeviceContext {
@@ -54,8 +63,8 @@ struct DeviceContext {
   FdPlan& fds;
   std::vector<PlannedStep>& steps;
   Problems& problems;
-  std::vector<std::string>& notes;                           // what "auto" became and why
-  std::vector<std::pair<std::string, std::string>>& claims;  // key -> what no other VM may have: "MAC 52:54:00:1:2:3"
+  std::vector<std::string>& notes;  // what "auto" became and why
+  std::vector<Claim>& claims;
   DeviceResults& results;
 
   // Adds a problem about one of this device's keys.
@@ -63,9 +72,7 @@ struct DeviceContext {
     problems.push_back({key + "." + name, std::move(what), std::move(help)});
   }
   void note(const std::string& name, const std::string& text) const { notes.push_back(key + "." + name + ": " + text); }
-  void claim(const std::string& name, std::string what) const {
-    claims.emplace_back(key + "." + name, std::move(what));
-  }
+  void claim(const std::string& name, std::string what) const { claims.push_back({key + "." + name, std::move(what)}); }
   void set_address(Opts& device) const;  // "addr", and "multifunction" where others share the slot
   std::string origin(const std::string& name) const { return "spec " + key + "." + name; }
 };
@@ -74,7 +81,11 @@ struct DeviceContext {
 enum class Single { panic, rng, balloon, vsock, watchdog, agent, usb = 7 };
 void set_address(Opts& device, Single single);
 
+std::string image_words(const std::string& path);  // Claim::words
+
+constexpr unsigned functions_of_a_slot = 8;
 constexpr std::size_t most_of_a_kind = 64;
-std::string pci_address(unsigned first_slot, unsigned index);  // "08", "08.1": device i of a kind that owns eight slots
+// "08", "08.1": device i of a kind that owns so many slots from that one on
+std::string pci_address(unsigned first_slot, unsigned index, unsigned slots = 8);
 
 }  // namespace launcher::inline devices

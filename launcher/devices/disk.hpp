@@ -1,5 +1,6 @@
 // A disk: an image file or block device, given to the guest as virtio-blk, virtio-scsi or NVMe. Owns PCI slots 0x08-0x0f.
-// The rule: disk.cpp reads its keys, disk_facts.cpp looks at its file, disk_nodes.cpp and disk_plan.cpp write it for QEMU.
+// The rule: disk.cpp reads its keys, disk_facts.cpp looks at its file, disk_check.cpp judges it, disk_nodes.cpp and disk_plan.cpp
+// write it for QEMU.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +39,7 @@ struct Disk {
 
   std::string path;  // disk.path, required; absolute after read() (relative to the spec's directory)
   Interface interface = Interface::virtio_blk;  // disk.interface
-  std::optional<std::string> format;            // disk.format: "auto" (by the file's magic) | "raw" | "qcow2"
+  std::optional<std::string> format;            // disk.format: "auto" (by the file's name) | "raw" | "qcow2"
   Cache cache = Cache::none;                    // disk.cache
   std::optional<Aio> aio;              // disk.aio: "auto" is tried on this very file: io_uring, native, threads
   std::optional<unsigned> queues;      // disk.queues; auto: one per vCPU
@@ -68,7 +69,13 @@ struct Disk {
     std::optional<unsigned> node;
     bool looked = false;  // false: of another machine, so all is assumed
     bool exists = false, readable = false, is_block = false;
-    std::string format;                       // "raw" | "qcow2", by magic
+    std::string format;  // what it is served as: as stated, else by its name or kind; "": neither says
+    std::string looks;   // what its first bytes are those of ("qcow2", "vmdk"); "": of nothing known, or not asked
+    std::string id;      // the same for every name of the file; "" where nobody looked
+    std::vector<std::string> parts;           // ids of the partitions of a whole disk
+    std::vector<std::string> chain_ids;       // beside `chain`
+    std::string used_by_host;                 // "it is mounted on '/mnt'"; "" if the host leaves it alone
+    std::string locked_by;                    // the QEMU that has it; "" if none has
     std::vector<Image> chain;                 // backing files, nearest first (qcow2)
     std::string chain_problem;                // why the image or its backing files cannot be used; "" if they can
     std::uint64_t bytes = 0;                  // what the guest sees; 0: not known
@@ -93,6 +100,9 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config);
 Disk::Facts assumed(const Disk& disk);
 DeviceNeeds needs(const Disk& disk, const Disk::Facts& facts, unsigned vcpus);
 void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& context);  // arguments and steps
+
+// disk_check.cpp: why this file cannot be this disk.
+void check(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context);
 
 // What two disks that share I/O threads, a controller or a limit contradict each other in: {key, what, help}, for `later`.
 Problems sharing_problems(const Disk& first, const std::string& first_key, const Disk& later,

@@ -11,6 +11,7 @@
 
 #include "launcher/devices/disk.hpp"
 #include "launcher/facts/host_config.hpp"
+#include "launcher/facts/in_use.hpp"
 #include "launcher/facts/io_uring_probe.hpp"
 #include "launcher/facts/qemu_features.hpp"
 #include "topology/sysfs.hpp"
@@ -80,9 +81,40 @@ std::string overlay_directory(const Disk& disk, const Disk::Facts& facts, const 
   return !facts.is_block && access(beside.c_str(), W_OK | X_OK) == 0 ? beside : "/var/tmp";
 }
 
-// Of an image that nobody can look at.
-std::string format_by_name(const Disk& disk) {
-  return disk.format.value_or(disk.path.ends_with(".qcow2") ? "qcow2" : "raw");
+// What the guest cannot change says it: the spec, the kind of the file, its name.
+std::string format_of(const Disk& disk, const Disk::Facts& facts) {
+  return disk.format.value_or(facts.is_block ? "raw" : format_by_name(disk.path));
+}
+
+// An image stated to be raw is not read at all; another is asked whether it agrees, and one served as qcow2 what it stands on.
+void look_at_image(Disk::Facts& facts, const Disk& disk) {
+  facts.format = format_of(disk, facts);
+  if (disk.format != "raw") facts.looks = format_by_bytes(head_of(disk.path));
+  facts.bytes = bytes_of(disk.path);
+  if (facts.format != "qcow2" || facts.looks != "qcow2") return;
+  const auto image = read_qcow2(disk.path);
+  if (!image) {
+    facts.chain_problem = image.error();
+    return;
+  }
+  facts.chain = image->chain;
+  facts.bytes = image->bytes;
+  for (const Image& one : facts.chain) {
+    struct stat info {};
+    facts.chain_ids.push_back(stat(one.path.c_str(), &info) == 0 ? file_id(info) : "");
+  }
+}
+
+// Who else has it. What is only read may be in use by the host: it is not harmed.
+void look_at_others(Disk::Facts& facts, const Disk& disk, const struct stat& info) {
+  facts.id = file_id(info);
+  facts.parts = ids_of_partitions(info);
+  facts.locked_by = locked_by(disk.path, disk.writes());
+  if (!disk.writes()) return;
+  facts.used_by_host = use_by_host(info);
+  if (facts.used_by_host.empty() && facts.is_block && is_taken_exclusively(disk.path))
+    facts.used_by_host =
+        "the kernel or a process has it for itself alone (a mount elsewhere, ZFS, bcache, a formatter)";
 }
 
 void try_io(Disk::Facts& facts, const std::string& path) {
@@ -110,7 +142,7 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config) {
     look_at_directory(facts, directory);
     if (lstat(disk.path.c_str(), &info) == 0) facts.directory_why = fmt::format("'{}' is no file", disk.path);
     if (stat(directory.c_str(), &info) == 0) look_at_device(facts, info.st_dev);
-    facts.format = format_by_name(disk);
+    facts.format = format_of(disk, facts);
     try_io(facts, "/proc/self/exe");  // there is no such file to try yet
     facts.direct_io = true;
     return facts;
@@ -120,11 +152,8 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config) {
   look_at_device(facts, facts.is_block ? info.st_rdev : info.st_dev);  // an image's file system stands on a disk
   facts.readable = access(disk.path.c_str(), disk.writes() ? R_OK | W_OK : R_OK) == 0;
   if (!facts.readable) return facts;
-  const auto image = read_image(disk.path);
-  facts.format = image ? image->format : "raw";
-  if (image) facts.chain = image->chain;
-  if (!image) facts.chain_problem = image.error();
-  facts.bytes = image && image->bytes > 0 && disk.format != "raw" ? image->bytes : bytes_of(disk.path);
+  look_at_image(facts, disk);
+  look_at_others(facts, disk, info);
   if (disk.ephemeral) look_at_directory(facts, overlay_directory(disk, facts, config));
   try_io(facts, disk.path);
   return facts;
@@ -136,7 +165,8 @@ Disk::Facts assumed(const Disk& disk) {
   facts.exists = !disk.create;
   facts.readable = facts.direct_io = facts.io_uring = true;
   facts.is_block = disk.path.starts_with("/dev/");
-  facts.format = format_by_name(disk);
+  facts.format = format_of(disk, facts);
+  if (facts.format == "qcow2") facts.looks = "qcow2";
   facts.directory = facts.is_block ? fs::path("/var/tmp") : fs::path(disk.path).parent_path();
   facts.qemu_img = "/usr/bin/qemu-img";
   return facts;

@@ -143,7 +143,7 @@ std::string add_nodes(const Disk& disk, const Disk::Facts& facts, DeviceContext&
     below = node;
   }
   const std::string node = base + "-image";
-  const bool raw = disk.format.value_or(facts.format) == "raw";
+  const bool raw = facts.format == "raw";  // a node of its file alone: QEMU looks for no format in what is in it
   const ImageNode file{
       .node = raw ? node : base + "-file", .path = disk.path, .writable = disk.writes(), .is_block = facts.is_block};
   const bool made = !facts.exists;

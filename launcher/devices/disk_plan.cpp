@@ -26,67 +26,6 @@ namespace {
 
 constexpr unsigned most_queues = 1024;  // VIRTIO_QUEUE_MAX in QEMU
 
-void check_readable(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  if (!facts.exists) {
-    context.problem("path", fmt::format("there is no file '{}'; wanted an image or a block device", disk.path),
-                    "correct the path, or add create = { size = \"20G\" } and the image is made");
-  } else if (!facts.readable) {
-    context.problem("path",
-                    fmt::format("'{}' cannot be opened {} by this user", disk.path,
-                                disk.writes() ? "for reading and writing" : "for reading"),
-                    "run vmrun as root or as the file's owner, or set read_only = true");
-  }
-}
-
-void check_format(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  if (!facts.chain_problem.empty() && disk.format != "raw")
-    context.problem("path", facts.chain_problem, "wanted a raw or qcow2 image whose backing files are all there");
-  if (disk.format && *disk.format == "qcow2" && facts.format != "qcow2")
-    context.problem("format",
-                    fmt::format("\"qcow2\", but '{}' is no qcow2 image; wanted the format of the file", disk.path),
-                    "set format = \"raw\" or leave it out");
-  if (disk.format && *disk.format == "raw" && facts.format == "qcow2")
-    context.problem(
-        "format",
-        fmt::format("\"raw\", but '{}' is a qcow2 image: the guest would see its metadata as a disk", disk.path),
-        "set format = \"qcow2\" or leave it out");
-  if (disk.l2_cache && disk.format.value_or(facts.format) != "qcow2")
-    context.problem("l2_cache", "given for an image that is not qcow2; wanted it for qcow2 only, whose tables it holds",
-                    "remove l2_cache");
-  if (is_direct(disk.cache) && !facts.direct_io)
-    context.problem("cache", "this cache mode opens with O_DIRECT, which this file's file system refuses",
-                    "set cache = \"writeback\", or move the image");
-}
-
-// Of an image or overlay that is to be made.
-void check_making(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  const char* key = disk.ephemeral ? "ephemeral" : "create";
-  if (facts.qemu_img.empty())
-    context.problem(key, "needs qemu-img, which lies neither beside QEMU nor in PATH",
-                    "install it (Debian: qemu-utils)");
-  if (!facts.directory_why.empty())
-    context.problem(key, facts.directory_why + "; wanted one where a file can be made",
-                    disk.ephemeral ? "set overlays in /etc/vmrun/host.toml" : "make it, or correct disk.path");
-  const bool whole = disk.create && (disk.create->preallocation == "falloc" || disk.create->preallocation == "full");
-  if (whole && facts.looked && facts.room < disk.create->size.count)
-    context.problem("create.size",
-                    fmt::format("{} are free in '{}', preallocation \"{}\" needs {}",
-                                to_string(topology::Bytes{facts.room >> 20 << 20}), facts.directory,
-                                disk.create->preallocation, to_string(disk.create->size)),
-                    "make room, or set preallocation = \"off\"");
-}
-
-void check_file(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  if (!facts.exists && disk.create) {
-    check_making(disk, facts, context);
-    return;
-  }
-  check_readable(disk, facts, context);
-  if (!facts.exists || !facts.readable) return;
-  check_format(disk, facts, context);
-  if (disk.ephemeral) check_making(disk, facts, context);
-}
-
 Disk::Aio choose_aio(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
   const bool known = context.qemu.has("aio.io_uring");
   if (disk.aio == Disk::Aio::io_uring && !(known && facts.io_uring)) {
@@ -209,15 +148,22 @@ void set_iothreads(Device& device, const DeviceContext& context) {
   device.set("iothread-vq-mapping", mapping);
 }
 
-// Sizes: as asked, else as the block device has them, where they are not QEMU's own 512.
+// Sizes: as asked, else as the block device has them, where they are not QEMU's own 512. What the VM boots from keeps 512: an image
+// made for it has its partition table there, and SeaBIOS reads no other size.
 void set_blocks(Device& device, const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
   constexpr unsigned usual = 512;
-  const unsigned logical = disk.logical_block.value_or(facts.logical_block.value_or(usual));
+  const unsigned own = context.index == 0 ? usual : facts.logical_block.value_or(usual);
+  const unsigned logical = disk.logical_block.value_or(own);
   const unsigned physical = std::max(logical, disk.physical_block.value_or(facts.physical_block.value_or(usual)));
   if (logical != usual || disk.logical_block) device.set("logical_block_size", logical);
   if (physical != usual || disk.physical_block) device.set("physical_block_size", physical);
   if (!disk.logical_block && logical != usual)
     context.note("logical_block_size", fmt::format("{}, as the block device has it", logical));
+  if (!disk.logical_block && logical < facts.logical_block.value_or(usual))
+    context.note(
+        "logical_block_size",
+        fmt::format("{} for the disk to boot from, though the block device has {}: SeaBIOS boots no other size",
+                    logical, *facts.logical_block));
 }
 
 // The properties that a disk has whatever it hangs on.
@@ -273,15 +219,27 @@ std::string scsi_controller(const Disk& disk, const Rings& rings, DeviceContext&
   return id;
 }
 
+// Of the image, whatever its name; a whole disk with its partitions; and what it stands on, to be read.
+void claim_image(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
+  const auto claim = [&](const std::string& id, const std::string& path, bool shared, const std::string& holder) {
+    if (!id.empty()) context.claims.push_back({context.key + ".path", id, image_words(path), holder, shared});
+  };
+  claim(facts.id, disk.path, !disk.writes(), facts.locked_by);
+  for (const std::string& part : facts.parts) claim(part, disk.path, !disk.writes(), "");
+  for (std::size_t i = 0; i < facts.chain_ids.size(); ++i) claim(facts.chain_ids[i], facts.chain[i].path, true, "");
+  if (!facts.exists && facts.looked) claim("new " + disk.path, disk.path, false, "");
+}
+
 }  // namespace
 
 void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& context) {
   const std::size_t problems = context.problems.size();
-  check_file(disk, facts, context);
+  check(disk, facts, context);
   const Disk::Aio aio = choose_aio(disk, facts, context);
   const Rings rings{.queues = choose_queues(disk, facts, context), .packed = choose_packed(disk, context)};
   check_properties(disk, rings.queues, context);
   if (context.problems.size() > problems) return;
+  claim_image(disk, facts, context);
   const std::string node = add_nodes(disk, facts, context, aio);
   const std::string origin = disk.queues || disk.hardware_queues ? context.origin("queues") : "guide 001";
   const bool scsi = disk.interface == Disk::Interface::virtio_scsi;

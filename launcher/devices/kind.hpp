@@ -24,7 +24,8 @@ struct DeviceKind {
   std::string_view table;   // its table in the spec: "disk"
   bool many = true;         // [[disk]]; false: one [console]
   bool always = false;      // of a single one: a VM has it without its table, too
-  unsigned first_slot = 0;  // of the eight slots of the board's first bus that it owns; 0: it is no PCI device
+  unsigned first_slot = 0;  // of the slots of the board's first bus that it owns; 0: it is no PCI device
+  unsigned slots = 8;       // how many: with eight functions each
 };
 
 // An I/O thread that a device asks for.
@@ -55,7 +56,8 @@ struct PassedFunction {
   friend bool operator==(const PassedFunction&, const PassedFunction&) = default;
 };
 
-// The board's first bus: eight slots for a kind of which there may be many (64 devices, as functions beyond the eighth),
+// The board's first bus: eight slots for a kind of which there may be many (64 devices, as functions beyond the eighth; seven for
+// shares, as 0x1f is the board's own LPC bridge),
 // one function of a common slot for what a VM has at most once. A number, once given, stays: a guest names devices by it.
 namespace slots {
 constexpr unsigned vga = 0x01, bridges = 0x02, singles = 0x03, controllers = 0x04, ports = 0x05;

@@ -34,16 +34,17 @@ struct Forward {
 struct Nic {
   enum class Mode { user, tap, macvtap, passt, vhost_user, vdpa };
 
-  Mode mode = Mode::user;               // net.mode; default: what the other keys say, else "user"
-  std::string bridge = {};              // net.bridge: the tap vmrun makes joins it; only with mode tap
-  std::string tap = {};                 // net.tap: an existing tap to use; "": vmrun makes one for the VM's life
-  std::string over = {};                // net.over: the interface a macvtap is made on
-  std::string macvtap = "bridge";       // net.macvtap: "bridge" | "private" | "vepa" | "passthru"
-  std::string socket = {};              // net.socket: where the vhost-user process listens
-  bool server = false;                  // net.server: QEMU listens, in the VM's directory, and that process connects
-  std::string device = {};              // net.device: "/dev/vhost-vdpa-0"
-  std::vector<Forward> forward = {};    // net.forward; modes user and passt
-  std::optional<bool> vhost = {};       // net.vhost; auto: on for a tap where /dev/vhost-net is
+  Mode mode = Mode::user;             // net.mode; default: what the other keys say, else "user"
+  std::string bridge = {};            // net.bridge: the tap vmrun makes joins it; only with mode tap
+  std::string tap = {};               // net.tap: an existing tap to use; "": vmrun makes one for the VM's life
+  std::string over = {};              // net.over: the interface a macvtap is made on
+  std::string macvtap = "bridge";     // net.macvtap: "bridge" | "private" | "vepa" | "passthru"
+  std::string socket = {};            // net.socket: where the vhost-user process listens
+  bool server = false;                // net.server: QEMU listens, in the VM's directory, and that process connects
+  std::string device = {};            // net.device: "/dev/vhost-vdpa-0"
+  std::vector<Forward> forward = {};  // net.forward; modes user and passt
+  bool host_loopback = false;         // net.host_loopback: user, passt: what listens on the host's 127.0.0.1 is reached
+  std::optional<bool> vhost = {};     // net.vhost; auto: on for a tap where /dev/vhost-net is
   std::optional<unsigned> queues = {};  // net.queues; auto: one per vCPU, at most 8, for a tap; else 1
   std::optional<bool> packed = {};      // net.packed; auto: on without vhost (kernel vhost has no packed ring)
   std::string mac = {};                 // net.mac: "52:54:00:12:34:56"; "": derived from VM name and index

@@ -76,9 +76,18 @@ void claim_ports(const Nic& nic, DeviceContext& context) {
   }
 }
 
+// QEMU's user networking takes every address of the guest's own network for the host's loopback, and has no word against that but
+// `restrict`, which leaves the forwarded ports only.
 void add_user(const Nic& nic, DeviceContext& context) {
   Opts netdev("user");
   netdev.set("id", host_id(context));
+  if (!nic.host_loopback) {
+    netdev.set("restrict", true);
+    context.note(
+        "host_loopback",
+        "false: the guest reaches nothing by this card, and is reached by its forwarded ports only, since QEMU's user "
+        "networking leads to the host's 127.0.0.1, too; mode = \"passt\" leads out without it");
+  }
   for (const Forward& one : nic.forward)
     netdev.set("hostfwd",
                fmt::format("{}:{}:{}-:{}", one.udp ? "udp" : "tcp", one.address, one.host_port, one.guest_port));
@@ -94,6 +103,7 @@ void add_passt(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice,
   StartHelper helper;
   helper.role = role;
   helper.child.argv = {facts.passt, "--foreground", "--fd", std::to_string(number)};
+  if (!nic.host_loopback) helper.child.argv.emplace_back("--no-map-gw");  // else its gateway is the host's 127.0.0.1
   if (choice.mtu) helper.child.argv.insert(helper.child.argv.end(), {"--mtu", std::to_string(*choice.mtu)});
   for (const Forward& one : nic.forward)
     helper.child.argv.insert(

@@ -135,6 +135,7 @@ const std::vector<ModeKey>& mode_keys() {
                                             {"server", {vhost_user}},
                                             {"device", {vdpa}},
                                             {"forward", {user, passt}},
+                                            {"host_loopback", {user, passt}},
                                             {"poll_us", {tap, macvtap}},
                                             {"sndbuf", {tap, macvtap}},
                                             {"receive_limit", {tap, macvtap}},
@@ -261,6 +262,7 @@ Nic Nic::read(TableReader& table) {
   nic.server = table.flag("server", false);
   nic.device = table.path("device", false);
   nic.forward = read_forwards(table);
+  nic.host_loopback = table.flag("host_loopback", false);
   nic.vhost = table.flag_or_auto("vhost");
   nic.queues = table.integer_or_auto("queues", 1, most_nic_queues);
   nic.packed = table.flag_or_auto("packed");

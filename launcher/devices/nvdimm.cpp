@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/facts/in_use.hpp"
+#include "launcher/text/printable.hpp"
 #include "launcher/text/toml_reader.hpp"
 #include "topology/sysfs.hpp"
 
@@ -44,6 +46,16 @@ void check_file(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, const DeviceCo
                     fmt::format("{} of '{}' are no multiple of the alignment, {}; wanted whole blocks", to_string(size),
                                 nvdimm.path, to_string(align)),
                     fmt::format("set size to a multiple of {}", to_string(align)));
+  // what the labels leave, rounded down, has to be something (hw/mem/nvdimm.c)
+  const std::uint64_t labels = nvdimm.label_size.count;
+  if (labels != 0 && size.count != 0 && size.count % align.count == 0 && size.count < labels + align.count) {
+    const std::uint64_t least = (labels + 2 * align.count - 1) / align.count * align.count;
+    context.problem("label_size",
+                    fmt::format("{} of labels and one block of {} do not fit into the {} of '{}'; wanted at least {}",
+                                to_string(nvdimm.label_size), to_string(align), to_string(size), printable(nvdimm.path),
+                                to_string(topology::Bytes{least})),
+                    "make the file (and size) larger, or remove label_size");
+  }
   if (facts.align.count != 0 && align.count % facts.align.count != 0)
     context.problem("align",
                     fmt::format("{}, but '{}' is mapped in blocks of {}; wanted a multiple of that", to_string(align),
@@ -77,6 +89,7 @@ Nvdimm::Facts look_at(const Nvdimm& nvdimm) {
   if (!facts.exists) return facts;
   facts.readable = access(nvdimm.path.c_str(), nvdimm.read_only ? R_OK : R_OK | W_OK) == 0;
   facts.is_device = S_ISCHR(info.st_mode);
+  facts.id = file_id(info);
   facts.uid = info.st_uid;
   facts.gid = info.st_gid;
   facts.mode = info.st_mode & 07777u;
@@ -113,7 +126,8 @@ void plan_device(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, DeviceContext
     context.problem("path", "QEMU " + context.qemu.version + " has no nvdimm; wanted one that has",
                     "remove [[nvdimm]], or set another qemu in /etc/vmrun/host.toml");
   constexpr unsigned others_may_read = 04;
-  if (!nvdimm.read_only) context.claim("path", "NVDIMM " + nvdimm.path);
+  context.claims.push_back({context.key + ".path", facts.id.empty() ? "NVDIMM " + nvdimm.path : facts.id,
+                            image_words(nvdimm.path), "", nvdimm.read_only});
   if (nvdimm.read_only && context.root && context.uid != facts.uid && (facts.mode & others_may_read) == 0)
     context.problem("path",  // it cannot be given away: several VMs may read it at once
                     fmt::format("QEMU runs as uid {}, which may not read '{}'; wanted a file that others may read",

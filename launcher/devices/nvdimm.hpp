@@ -26,6 +26,7 @@ struct Nvdimm {
   struct Facts {
     std::optional<unsigned> node;
     bool exists = false, readable = false, is_device = false;
+    std::string id;                       // the same for every name of the file; "" where nobody looked
     topology::Bytes size, align;          // align: of a devdax device
     unsigned uid = 0, gid = 0, mode = 0;  // of the file
     friend bool operator==(const Facts&, const Facts&) = default;

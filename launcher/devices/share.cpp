@@ -26,6 +26,9 @@ namespace fs = std::filesystem;
 constexpr std::size_t longest_tag = 36;
 constexpr unsigned least_ring = 4, most_ring = 1024;  // VIRTQUEUE_MAX_SIZE in QEMU
 
+// What the guest's root makes in the directory lies in the host's, too, where it means what it says.
+constexpr const char* no_special_files = "-mknod:-setfcap";
+
 void check_tag(TableReader& table, const std::string& tag) {
   if (tag.size() > longest_tag)
     table.problem("tag",
@@ -90,11 +93,13 @@ std::vector<std::string> command_of(const Share& share, const Share::Facts& fact
   if (facts.rust) {
     argv.insert(argv.end(),
                 {"--shared-dir=" + share.path, fmt::format("--cache={}", rust_words[cache]), "--sandbox=namespace"});
+    if (!share.special_files) argv.emplace_back(fmt::format("--modcaps={}", no_special_files));
     if (share.read_only) argv.emplace_back("--readonly");
   } else {
-    argv.insert(
-        argv.end(),
-        {"-f", "-o", fmt::format("source={},cache={},sandbox=namespace", escaped(share.path), old_words[cache])});
+    argv.insert(argv.end(),
+                {"-f", "-o",
+                 fmt::format("source={},cache={},sandbox=namespace{}", escaped(share.path), old_words[cache],
+                             share.special_files ? "" : fmt::format(",modcaps={}", no_special_files))});
   }
   return argv;
 }
@@ -131,6 +136,7 @@ Share Share::read(TableReader& table) {
   share.tag = table.required_text("tag");
   share.read_only = table.flag("read_only", false);
   share.cache = static_cast<Cache>(table.choice("cache", {"auto", "always", "metadata", "never"}, 0));
+  share.special_files = table.flag("special_files", false);
   share.queue_size = table.integer_or_auto("queue_size", least_ring, most_ring);
   check_tag(table, share.tag);
   if (share.queue_size && !std::has_single_bit(*share.queue_size))

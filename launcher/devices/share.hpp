@@ -1,5 +1,5 @@
 // A share: a directory of the host's that the guest mounts by its tag (virtiofs), served by virtiofsd beside QEMU. Owns PCI
-// slots 0x18-0x1f. The rule: virtiofsd keeps its own sandbox; what this virtiofsd cannot do is refused.
+// slots 0x18-0x1e. The rule: virtiofsd keeps its own sandbox; what this virtiofsd cannot do is refused.
 #pragma once
 
 #include <optional>
@@ -22,10 +22,11 @@ struct DeviceContext;
 struct Share {
   enum class Cache { automatic, always, metadata, never };
 
-  std::string path;                    // share.path, required: a directory; absolute after read()
-  std::string tag;                     // share.tag, required, at most 36 bytes (virtio 1.2 section 5.11.4)
-  bool read_only = false;              // share.read_only
-  Cache cache = Cache::automatic;      // share.cache
+  std::string path;                // share.path, required: a directory; absolute after read()
+  std::string tag;                 // share.tag, required, at most 36 bytes (virtio 1.2 section 5.11.4)
+  bool read_only = false;          // share.read_only
+  Cache cache = Cache::automatic;  // share.cache
+  bool special_files = false;      // share.special_files: the guest may make device nodes and give files capabilities
   std::optional<unsigned> queue_size;  // share.queue_size; auto: QEMU's own
 
   struct Facts {
@@ -37,7 +38,7 @@ struct Share {
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 
-  static constexpr DeviceKind kind{.table = "share", .first_slot = slots::shares};
+  static constexpr DeviceKind kind{.table = "share", .first_slot = slots::shares, .slots = 7};
   static Share read(TableReader& table);  // problems go to the reader
   friend bool operator==(const Share&, const Share&) = default;
 };

@@ -1,13 +1,19 @@
+// See image.hpp. `qemu-img info --backing-chain` is not asked: it opens paths by itself (as QEMU's user it could not open what only
+// root may, and it takes no open file), and it guesses the formats that an image does not state.
 #include "launcher/facts/image.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
-#include <cstdint>
+#include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <utility>
+
+#include "launcher/text/printable.hpp"
 
 namespace launcher::inline facts {
 
@@ -15,102 +21,147 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t longest_chain = 16;
+constexpr std::size_t longest_chain = 16, longest_name = 1023, longest_format = 64;
 
-std::uint64_t big_endian(std::string_view header, std::size_t offset, std::size_t size) {
+std::uint64_t big_endian(std::string_view bytes, std::size_t offset, std::size_t size) {
   std::uint64_t value = 0;
-  for (std::size_t i = 0; i < size; ++i) value = value << 8 | static_cast<unsigned char>(header[offset + i]);
+  for (std::size_t i = 0; i < size; ++i) value = value << 8 | static_cast<unsigned char>(bytes[offset + i]);
   return value;
 }
 
-struct Header {
-  std::string format;
-  std::string backing;         // as written in the image; "" if none
-  std::string backing_format;  // "" when the image does not say
-  std::uint64_t bytes = 0;     // the size the guest sees; 0: that of the file
-};
-
-std::string read_at(std::ifstream& file, std::uint64_t offset, std::size_t size) {
-  std::string text(size, '\0');
-  file.clear();
-  file.seekg(static_cast<std::streamoff>(offset));
-  file.read(text.data(), static_cast<std::streamsize>(size));
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-  return text;
+// `size` bytes from `offset` on, which come from the image; nullopt: not all of them are there.
+std::optional<std::string_view> part(std::string_view head, std::uint64_t offset, std::uint64_t size) {
+  if (offset > head.size() || size > head.size() - offset) return std::nullopt;
+  return head.substr(offset, size);
 }
 
-// Header extensions begin behind the header and end before the first cluster: type, length, data padded to 8.
-std::string backing_format_of(std::ifstream& file, std::string_view header, std::uint64_t header_length) {
+// Header extensions begin behind the header: type, length, data padded to 8.
+std::expected<std::string, std::string> backing_format_of(std::string_view head, std::uint64_t at) {
   constexpr std::uint64_t backing_format_extension = 0xe2792aca;
-  const std::uint64_t cluster = std::uint64_t{1} << (big_endian(header, 20, 4) & 31);
-  for (std::uint64_t at = header_length; at + 8 <= cluster;) {
-    const std::string extension = read_at(file, at, 8);
-    if (extension.size() < 8) return {};
-    const std::uint64_t type = big_endian(extension, 0, 4);
-    const std::uint64_t length = big_endian(extension, 4, 4);
+  while (const auto extension = part(head, at, 8)) {
+    const std::uint64_t type = big_endian(*extension, 0, 4), length = big_endian(*extension, 4, 4);
     if (type == 0) return {};
-    if (type == backing_format_extension) return read_at(file, at + 8, std::min<std::uint64_t>(length, 64));
+    const auto data = part(head, at + 8, length);
+    if (!data) break;
+    if (type == backing_format_extension) return std::string(data->substr(0, longest_format));
     at += 8 + (length + 7) / 8 * 8;
   }
-  return {};
+  return std::unexpected("its header goes on beyond 64K or its end; wanted one as qemu-img writes it");
 }
 
-std::expected<Header, std::string> read_qcow2(std::ifstream& file, std::string_view header) {
-  constexpr std::uint64_t external_data = 1u << 2;
-  const std::uint64_t version = big_endian(header, 4, 4);
-  if (version != 2 && version != 3)
-    return std::unexpected(fmt::format("qcow2 version {} is unknown; wanted 2 or 3", version));
-  if (big_endian(header, 32, 4) != 0) return std::unexpected("the image is encrypted, which vmrun does not handle");
-  if (version == 3 && (big_endian(header, 72, 8) & external_data) != 0)
-    return std::unexpected("the image keeps its data in another file, which vmrun does not handle");
-  Header result{.format = "qcow2", .backing = {}, .backing_format = {}, .bytes = big_endian(header, 24, 8)};
-  const std::uint64_t offset = big_endian(header, 8, 8);
-  const std::uint64_t length = big_endian(header, 16, 4);
-  if (offset == 0) return result;
-  if (length > 1023) return std::unexpected("the name of its backing file is longer than 1023 bytes");
-  result.backing = read_at(file, offset, length);
-  result.backing_format = backing_format_of(file, header, version == 3 ? big_endian(header, 100, 4) : 72);
-  return result;
-}
+struct Head {
+  std::string text;
+  bool there = false, plain = false;  // plain: a regular file
+  int error = 0;                      // why it is not there
+};
 
-std::expected<Header, std::string> read_header(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return std::unexpected(fmt::format("'{}' cannot be read", path));
-  const std::string header = read_at(file, 0, 104);
-  if (header.size() == 104 && header.starts_with("QFI\xfb")) return read_qcow2(file, header);
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> others = {
-      {{"KDMV", "vmdk"}, {"vhdxfile", "vhdx"}, {"QED\0", "qed"}, {"<<< ", "vdi"}}};
-  for (const auto& [magic, name] : others) {
-    if (header.starts_with(magic))
-      return std::unexpected(fmt::format("a {} image; convert it with `qemu-img convert -O raw {} NEW`", name, path));
+// O_NONBLOCK: whatever lies there (a FIFO has no writer), nothing waits for it.
+Head read_head(const std::string& path) {
+  Head head;
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (fd < 0) {
+    head.error = errno;
+    return head;
   }
-  return Header{.format = "raw", .backing = {}, .backing_format = {}, .bytes = 0};
+  struct stat info {};
+  head.there = fstat(fd, &info) == 0;
+  head.plain = S_ISREG(info.st_mode);
+  if (head.plain || S_ISBLK(info.st_mode)) {
+    head.text.resize(image_head);
+    const ssize_t got = pread(fd, head.text.data(), head.text.size(), 0);
+    head.text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  }
+  close(fd);
+  return head;
+}
+
+// Where the image that names it says that it is: absolute, or beside that image.
+std::string path_of(const std::string& image, std::string name) {
+  if (name.starts_with("file:")) name.erase(0, 5);
+  return fs::path(image).parent_path() / name;  // an absolute name replaces it
+}
+
+std::expected<Image, std::string> backing_of(const std::string& image, const Qcow2Header& header) {
+  const std::string path = path_of(image, header.backing);
+  const Head head = read_head(path);
+  if (!head.plain)
+    return std::unexpected(fmt::format("'{}' stands on '{}', which {}", printable(image), printable(path),
+                                       head.there             ? "is no plain file"
+                                       : head.error == ENOENT ? "is not there"
+                                                              : "cannot be read"));
+  if (header.backing_format.empty())
+    return std::unexpected(
+        fmt::format("'{}' does not say which format '{}' has, on which it stands; wanted it stated there, as whoever "
+                    "writes that file could "
+                    "choose it",
+                    printable(image), printable(path)));
+  if (header.backing_format != "raw" && header.backing_format != "qcow2")
+    return std::unexpected(fmt::format("'{}' stands on '{}' as a {} image; wanted raw or qcow2", printable(image),
+                                       printable(path), printable(header.backing_format)));
+  return Image{path, header.backing_format};
 }
 
 }  // namespace
 
-std::expected<ImageInfo, std::string> read_image(const std::string& path) {
-  auto header = read_header(path);
+std::string format_by_name(std::string_view path) {
+  if (path.ends_with(".qcow2")) return "qcow2";
+  return path.ends_with(".raw") || path.ends_with(".img") || path.ends_with(".iso") ? "raw" : "";
+}
+
+std::string format_by_bytes(std::string_view head) {
+  static constexpr std::array<std::pair<std::string_view, const char*>, 5> known = {
+      {{"QFI\xfb", "qcow2"}, {"KDMV", "vmdk"}, {"vhdxfile", "vhdx"}, {{"QED\0", 4}, "qed"}, {"<<< ", "vdi"}}};
+  for (const auto& [magic, name] : known)
+    if (head.starts_with(magic)) return name;
+  return {};
+}
+
+std::expected<Qcow2Header, std::string> parse_qcow2(std::string_view head) {
+  constexpr std::size_t header_of_version_2 = 72, least_header_of_version_3 = 104;
+  constexpr std::uint64_t external_data = 1u << 2;
+  constexpr unsigned least_cluster_bits = 9, most_cluster_bits = 21;  // what QEMU takes
+  if (head.size() < least_header_of_version_3 || format_by_bytes(head) != "qcow2")
+    return std::unexpected("it is no qcow2 image");
+  const std::uint64_t version = big_endian(head, 4, 4), cluster_bits = big_endian(head, 20, 4);
+  if (version != 2 && version != 3)
+    return std::unexpected(fmt::format("qcow2 version {} is unknown; wanted 2 or 3", version));
+  if (cluster_bits < least_cluster_bits || cluster_bits > most_cluster_bits)
+    return std::unexpected(fmt::format("its clusters have 2^{} bytes; wanted 2^9 to 2^21", cluster_bits));
+  if (big_endian(head, 32, 4) != 0) return std::unexpected("the image is encrypted, which vmrun does not handle");
+  if (version == 3 && (big_endian(head, 72, 8) & external_data) != 0)
+    return std::unexpected("the image keeps its data in another file, which vmrun does not handle");
+  Qcow2Header result{.backing = {}, .backing_format = {}, .bytes = big_endian(head, 24, 8)};
+  const std::uint64_t offset = big_endian(head, 8, 8), length = big_endian(head, 16, 4);
+  if (offset == 0) return result;
+  if (length > longest_name) return std::unexpected("the name of its backing file is longer than 1023 bytes");
+  const auto name = part(head.substr(0, std::min(head.size(), std::size_t{1} << cluster_bits)), offset, length);
+  if (!name || name->empty() || name->find('\0') != name->npos)
+    return std::unexpected("the name of its backing file does not stand where its header says");
+  result.backing = *name;
+  auto format = backing_format_of(head, version == 3 ? big_endian(head, 100, 4) : header_of_version_2);
+  if (!format) return std::unexpected(format.error());
+  result.backing_format = std::move(*format);
+  return result;
+}
+
+std::string head_of(const std::string& path) { return read_head(path).text; }
+
+std::expected<ImageInfo, std::string> read_qcow2(const std::string& path) {
+  auto header = parse_qcow2(head_of(path));
   if (!header) return std::unexpected(header.error());
-  ImageInfo info{.format = header->format, .chain = {}, .bytes = header->bytes};
+  ImageInfo info{.chain = {}, .bytes = header->bytes};
   std::string here = path;
   while (!header->backing.empty()) {
-    std::string name = header->backing;
-    if (name.starts_with("file:")) name.erase(0, 5);
-    const std::string next = fs::path(here).parent_path() / name;  // an absolute name replaces it
-    std::error_code unreachable;                                   // a name too long, a folder that may not be entered
-    if (!fs::is_regular_file(next, unreachable))
-      return std::unexpected(fmt::format("'{}' stands on '{}', which is not there", here, next));
     if (info.chain.size() == longest_chain)
       return std::unexpected("its chain of backing files is longer than 16, or loops");
-    const std::string said = header->backing_format;
-    header = read_header(next);
-    if (!header) return std::unexpected(header.error());
-    if (said == "raw")
-      header =
-          Header{.format = "raw", .backing = {}, .backing_format = {}, .bytes = 0};  // the image's word, not the magic
-    info.chain.push_back({next, header->format});
-    here = next;
+    auto next = backing_of(here, *header);
+    if (!next) return std::unexpected(next.error());
+    here = next->path;
+    info.chain.push_back(std::move(*next));
+    if (info.chain.back().format == "raw") break;  // the image's word, whatever its bytes are
+    header = parse_qcow2(head_of(here));
+    if (!header)
+      return std::unexpected(fmt::format("it stands on '{}' as a qcow2 image: {}", printable(here), header.error()));
   }
   return info;
 }

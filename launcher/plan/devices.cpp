@@ -76,7 +76,7 @@ void add_devices(Draft& draft) {
                           .kind = kind,
                           .key = kind.many ? fmt::format("{}[{}]", table, index) : table,
                           .index = index,
-                          .shares_slot = all[device.index()] > 8,
+                          .shares_slot = all[device.index()] > kind.slots,
                           .vcpus = draft.spec.cpu.count,
                           .kvm = draft.kvm(),
                           .root = draft.facts.root,
@@ -95,11 +95,11 @@ void add_devices(Draft& draft) {
     const std::vector<IothreadWish>& wishes = planned.needs.iothreads;
     for (const IothreadWish& wish : wishes)
       context.iothreads.push_back(add_iothread(draft, fmt::format("{}{}", table, index), wish, wishes.size() > 1));
-    if (index == most_of_a_kind)
-      draft.problems.push_back({context.key,
-                                fmt::format("{} of them; wanted at most {}", all[device.index()], most_of_a_kind),
+    const unsigned most = kind.slots * functions_of_a_slot;
+    if (index == most)
+      draft.problems.push_back({context.key, fmt::format("{} of them; wanted at most {}", all[device.index()], most),
                                 "remove some: the board has no more slots for this kind"});
-    if (index >= most_of_a_kind) continue;
+    if (index >= most) continue;
     with_facts(device, planned.facts,
                [&](const auto& one, const auto& its_facts) { plan_device(one, its_facts, context); });
   }

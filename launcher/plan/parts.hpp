@@ -34,12 +34,12 @@ struct Draft {
   Problems problems{};
   QemuArgs args{};
   FdPlan fds{};
-  std::vector<PlannedStep> steps{};                           // before those that reserve pages are put in front
-  std::string machine{};                                      // versioned
-  DeviceNeeds needs{};                                        // of all devices together
-  std::vector<std::pair<std::string, std::string>> claims{};  // key -> what no other VM may have
-  std::optional<unsigned> kvm_group{};                        // ChildSpec::group
-  std::string cgroup{}, cache_group{};                        // ChildSpec's
+  std::vector<PlannedStep> steps{};     // before those that reserve pages are put in front
+  std::string machine{};                // versioned
+  DeviceNeeds needs{};                  // of all devices together
+  std::vector<Claim> claims{};          // what no other VM may have
+  std::optional<unsigned> kvm_group{};  // ChildSpec::group
+  std::string cgroup{}, cache_group{};  // ChildSpec's
   Isolation isolation = Isolation::none;
   std::vector<std::string> private_nodes{};  // ChildSpec::private_nodes
   int monitor_fd = -1;

@@ -104,6 +104,7 @@ receive_limit = \"8Mbit\"" 198.51.100.2/25 198.51.100.1
     if [ -n "$gateway" ]; then
         speaking=$(free_port 43333)
         linux passt "mode = \"passt\"
+host_loopback = true
 forward = [\"tcp:127.0.0.1:$port:22\"]" "$own" "" "$gateway" "$speaking"
         sed -i "s/vmrun.ip=/vmrun.gw=$gateway &/" "$work/passt.toml"
         remember
@@ -117,12 +118,19 @@ forward = [\"tcp:127.0.0.1:$port:22\"]" "$own" "" "$gateway" "$speaking"
         hush
         down passt
         check "$version: passt has ended" within 5 ended "$helper"
+        sed -i '/^host_loopback/d' "$work/passt.toml"
+        speak 127.0.0.1 "$speaking" "'hello from the host'"
+        up passt
+        hasnt "$version: unless asked for, the guest does not reach the host's 127.0.0.1 through passt" "$(console_of passt)" 'hello from the host'
+        hush
+        down passt
         as_before "$version: as before"
     fi
 
     echo "--- QEMU $version: QEMU's own"
     speaking=$(free_port 43333)
     linux user "mode = \"user\"
+host_loopback = true
 forward = [\"tcp:127.0.0.1:$port:22\"]
 rx_queue_size = 512" 10.0.2.15/24 10.0.2.2 10.0.2.2 "$speaking"
     remember
@@ -131,6 +139,13 @@ rx_queue_size = 512" 10.0.2.15/24 10.0.2.2 10.0.2.2 "$speaking"
     has "$version: the guest reaches the host" "$(console_of user)" '^guest: heard hello from the host'
     check "$version: the host reaches the guest by the forwarded port" within 10 hears "$port"
     is "$version: the rings" "$(rings user)" "512 256"
+    hush
+    down user
+    sed -i '/^host_loopback/d' "$work/user.toml"
+    speak 127.0.0.1 "$speaking" "'hello from the host'"
+    up user
+    hasnt "$version: unless asked for, the guest does not reach the host's 127.0.0.1" "$(console_of user)" 'hello from the host'
+    check "$version: the forwarded port leads in all the same" within 10 hears "$port"
     hush
     down user
     as_before "$version: as before"

@@ -52,4 +52,64 @@ if [ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ]; then
     as_before "the machine is as before a kill -9"
     is "images: that of the guest is kept, the overlay is gone" "$(ls "$work/store" | paste -sd' ')" "base.raw new.raw"
 fi
+
+# --- what a guest can write decides nothing; what others have is left to them ---
+mkdir -m 755 "$work/own"
+dd if="$rom" of="$work/own/boot.raw" bs=512 count=1 status=none
+disk_spec() { # NAME PATH [LINES]
+    { printf 'name = "%s"\naccel = "tcg"\n[cpu]\ncount = 1\nmodel = "qemu64"\npin = "off"\n[memory]\nsize = "64M"\npage = "4K"\n[[disk]]\npath = "%s"\n%b' "$1" "$2" "${3:-}"; rom_boot; } | spec "$1"
+}
+refused() { # WHAT NAME PATTERN
+    run_code "$vmrun" plan "$work/$2.toml"
+    is "$1: exit code" "$code" 2
+    has "$1" "$err" "$3"
+}
+allowed() { # WHAT NAME
+    run_code "$vmrun" plan "$work/$2.toml"
+    is "$1" "$code" 0
+}
+qemu-img create -q -f qcow2 -F raw -b /etc/shadow "$work/own/evil.raw" 16M
+disk_spec evil own/evil.raw
+refused "a qcow2 header in a raw disk opens nothing" evil "evil.raw' is raw by its name, and its first bytes are those of a qcow2 image"
+disk_spec evil own/evil.raw 'format = "raw"\n'
+allowed "it is a disk as it is where that is stated" evil
+hasnt "/etc/shadow is not opened" "$out" shadow
+printf '\0\0\0\037' | dd of="$work/own/evil.raw" bs=1 seek=20 conv=notrunc status=none
+disk_spec evil own/evil.raw 'format = "qcow2"\n'
+begun=$SECONDS
+refused "clusters of 2^31 bytes" evil 'its clusters have 2\^31 bytes'
+check "are refused at once" test $((SECONDS - begun)) -lt 5
+disk_spec passwd /etc/passwd
+refused "a file that is no image" passwd "'/etc/passwd' does not say by its name which format it has"
+
+truncate -s 16M "$work/own/image.raw"
+disk_spec one own/image.raw
+ln "$work/own/image.raw" "$work/own/hard.raw"
+disk_spec two own/hard.raw
+"$vmrun" start "$work/one.toml" 2>/dev/null
+refused "an image that another VM has, by another name" two "hard.raw' belongs to VM one"
+VMRUN_RUN_DIR=$work/elsewhere refused "an image that a QEMU of nobody's has" two "hard.raw' is in use by QEMU of VM 'one', pid"
+"$vmrun" kill one
+allowed "it is free again" two
+
+if loop=$(losetup --find --show "$work/own/image.raw" 2>/dev/null); then
+    refused "an image with a loop device" one "is in use by this host: it is attached to $loop"
+    mkfs.ext4 -q "$loop"
+    mkdir "$work/mounted"
+    disk_spec hbmnt "$loop"
+    allowed "a device that nobody has" hbmnt
+    if mount "$loop" "$work/mounted"; then
+        refused "a mounted device" hbmnt "is in use by this host: it is mounted on '$work/mounted'"
+        disk_spec hbmnt "$loop" 'read_only = true\n'
+        allowed "it can be read" hbmnt
+        umount "$work/mounted"
+    fi
+    losetup -d "$loop"
+fi
+if loop=$(losetup --find --show -b 4096 "$work/own/image.raw" 2>/dev/null); then
+    disk_spec hb4kn "$loop"
+    run_code "$vmrun" plan "$work/hb4kn.toml"
+    has "a disk of 4096-byte sectors boots with 512" "$out" '512 for the disk to boot from, though the block device has 4096'
+    losetup -d "$loop"
+fi
 finish

@@ -25,6 +25,7 @@ bridge = "br0"
 queues = 2
 [[disk]]
 path = "/root/disk"
+format = "raw"
 TOML
 truncate -s 16M /root/disk
 at_end+=("rm -f /root/disk")

@@ -28,6 +28,7 @@ bridge = "br0"
 queues = 2
 [[disk]]
 path = "/root/disk"
+format = "raw"
 TOML
 # How long a start takes here: the instants are drawn from there.
 vmrun start k.toml 2>k.err || die "$(cat k.err)"

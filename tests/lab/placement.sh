@@ -23,6 +23,7 @@ size = "128M"
 page = "2M"
 [[disk]]
 path = "/root/disk"
+format = "raw"
 [[net]]
 bridge = "br0"
 queues = 2

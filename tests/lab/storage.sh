@@ -26,14 +26,16 @@ count = 2
 size = "128M"
 [[disk]]
 path = "/root/disk"
+format = "raw"
 cache = "$cache"
 aio = "$aio"
 [[disk]]
 path = "/mnt/ram/disk"
+format = "raw"
 cache = "writeback"
 TOML
 # insists KEY VALUE PATH: a spec whose disk insists
-insists() { rom_spec i <<<"$(printf 'name = "i"\n[memory]\nsize = "32M"\n[[disk]]\npath = "%s"\n%s = "%s"' "$3" "$1" "$2")"; }
+insists() { rom_spec i <<<"$(printf 'name = "i"\n[memory]\nsize = "32M"\n[[disk]]\npath = "%s"\nformat = "raw"\n%s = "%s"' "$3" "$1" "$2")"; }
 # flags PATH: QEMU's open(2) flags of that file, octal
 flags() {
     local fd

@@ -33,6 +33,7 @@ queues = $queues
 vhost = $vhost
 [[disk]]
 path = "/root/disk"
+format = "raw"
 read_only = true
 packed = $packed
 TOML

@@ -64,6 +64,7 @@ weight = 250
 quota = 150
 [[disk]]
 path = "/root/disk"
+format = "raw"
 TOML
 up a
 check "guest a tells its CPU" test -n "$(line_of a '^flags=')" || die "no flags, so nothing that follows means anything"

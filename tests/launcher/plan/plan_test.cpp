@@ -466,10 +466,8 @@ TEST_CASE("what the machine said about a disk is met or refused") {
             "cannot be opened for reading and writing by this user"));
   CHECK(has(with("", [](Disk::Facts& f) { f.chain_problem = "a vmdk image"; }).problems(),
             "error: disk[0].path: a vmdk image"));
-  CHECK(has(with("format = \"qcow2\"\n", [](Disk::Facts& f) { f.format = "raw"; }).problems(),
+  CHECK(has(with("format = \"qcow2\"\n", [](Disk::Facts& f) { f.looks = ""; }).problems(),
             "error: disk[0].format: \"qcow2\", but '/images/a.raw' is no qcow2 image"));
-  CHECK(has(with("format = \"raw\"\n", [](Disk::Facts& f) { f.format = "qcow2"; }).problems(),
-            "the guest would see its metadata as a disk"));
   CHECK(has(with("", [](Disk::Facts& f) { f.direct_io = false; }).problems(),
             "error: disk[0].cache: this cache mode opens with O_DIRECT"));
   const Case threads = with("cache = \"writeback\"\n", [](Disk::Facts& f) {
@@ -504,8 +502,10 @@ TEST_CASE("what a disk takes from the device below it, and what is made where th
   CHECK(has(device(with(hardware, [](Disk::Facts& f) { f.hardware_queues = 64; })), "num-queues=4"));
   CHECK(has(with(hardware, [](Disk::Facts&) {}).problems(), "error: disk[0].queues: \"hardware\", but"));
   const Case native = with("", [](Disk::Facts& f) { f.is_block = true, f.logical_block = f.physical_block = 4096; });
-  CHECK(has(device(native), "logical_block_size=4096,physical_block_size=4096"));
-  CHECK(noted(native.plan(), "disk[0].logical_block_size: 4096, as the block device has it"));
+  CHECK(!has(device(native), "logical_block_size"));  // SeaBIOS boots no other than 512
+  CHECK(has(device(native), "physical_block_size=4096"));
+  CHECK(noted(native.plan(),
+              "disk[0].logical_block_size: 512 for the disk to boot from, though the block device has 4096"));
   CHECK(!has(device(with("", [](Disk::Facts& f) { f.logical_block = f.physical_block = 512; })), "block_size"));
   const std::string create = "create = { size = \"20G\", preallocation = \"full\" }\n";
   const auto missing = [](Disk::Facts& f) { f.exists = false, f.room = topology::gib(19).count; };
