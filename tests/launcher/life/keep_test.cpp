@@ -63,6 +63,7 @@ struct Running {
   std::vector<std::string> said;
   std::optional<RunningVm> vm;
   std::function<void(const Ended&)> when_ended;
+  std::function<void()> when_said;
   int console = -1;
   std::chrono::milliseconds lasted{};  // the last keep()
 
@@ -114,7 +115,10 @@ struct Running {
     options.stop_timeout = timeout;
     options.ended = when_ended;
     options.console = console;
-    options.say = [this](const std::string& text) { said.push_back(text); };
+    options.say = [this](const std::string& text) {
+      said.push_back(text);
+      if (when_said) when_said();
+    };
     const auto begun = std::chrono::steady_clock::now();
     Ended ended = keep(*vm, host, base, options);
     lasted = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
@@ -233,7 +237,7 @@ TEST_CASE("what cannot be undone at the end is told") {
 TEST_CASE("a directory that is gone costs a record and no guest: it powers down, and all is undone") {
   Running run("powerdown-ms=20", mib(2));
   REQUIRE(run.host.snapshot(run.base) != run.before);
-  fs::remove_all(run.vm->dir.path());
+  run.when_said = [&run] { fs::remove_all(run.vm->dir.path()); };  // while the guest powers down
   const Ended ended = run.keep_with({{milliseconds(20), SIGTERM}});
   CHECK(ended.reason == "the guest powered off");
   CHECK(ended.left.empty());
