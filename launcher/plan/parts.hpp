@@ -1,4 +1,4 @@
-// A plan in the making, for the files that make it (plan*.cpp). The rule: parts only add to the draft; none does I/O.
+// A plan in the making, for the files that make it (plan/*.cpp). The rule: parts only add to the draft; none does I/O.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,13 @@ namespace launcher::parts {
 // of cgroups, beside the group of QEMU's other threads; or as one within it.
 enum class Isolation { none, slices, beside, within };
 
+// A device, what the machine answered about it, and what it asks of the rest: looked up once, and used by all.
+struct PlannedDevice {
+  const Device& device;
+  const DeviceFacts& facts;
+  DeviceNeeds needs;
+};
+
 struct Draft {
   const Spec& spec;
   const topology::HostTopology& host;
@@ -22,6 +29,7 @@ struct Draft {
   const topology::Reservations& taken;
   const QemuFeatures& qemu;
   const Facts& facts;
+  std::vector<PlannedDevice> devices{};  // in the spec's order
   LaunchPlan plan{};
   Problems problems{};
   QemuArgs args{};
@@ -46,22 +54,31 @@ struct Draft {
   void note(std::string text) { plan.notes.push_back(std::move(text)); }
 };
 
-// plan_machine.cpp: accelerator and board
+// devices.cpp
+std::vector<PlannedDevice> planned_devices(const Spec& spec, const Facts& facts);
+void sum_needs(Draft& draft);    // of draft.devices into draft.needs
+void add_devices(Draft& draft);  // each kind's own part
+// claims.cpp: what only one VM of this host may have; within one VM, too
+void claim_things(Draft& draft);
+// steps.cpp
+void add_steps(Draft& draft);  // the last part: QEMU's own step is the last
+
+// machine.cpp: accelerator and board
 void choose_accel(Draft& draft);
 void choose_machine(Draft& draft);
 void add_machine(Draft& draft);
 
-// plan_cpu.cpp: -cpu, -smp and -overcommit
+// cpu.cpp: -cpu, -smp and -overcommit
 void add_cpu(Draft& draft);
 void add_overcommit(Draft& draft);
 
-// plan_clock.cpp: clocks, timers and Hyper-V; the reasons go into `why`
+// clock.cpp: clocks, timers and Hyper-V; the reasons go into `why`
 void add_tsc(Draft& draft, Opts& cpu, const std::string& model, std::vector<std::string>& why);
 void add_hyperv(Draft& draft, Opts& cpu, std::vector<std::string>& why);
 void add_rtc(Draft& draft);
-// plan_schedule.cpp: priorities, core scheduling, groups; add_devices() has been
+// schedule.cpp: priorities, core scheduling, groups; add_devices() has been
 void add_schedule(Draft& draft);
-// plan_isolate.cpp, plan_host.cpp: [host]
+// isolate.cpp, host.cpp: [host]
 void choose_isolation(Draft& draft);
 void add_isolation(Draft& draft, std::vector<PlannedStep>& steps);  // with the VM's cgroup
 void add_shares(Draft& draft, std::vector<PlannedStep>& steps);     // of that cgroup: schedule.weight and quota
@@ -73,13 +90,13 @@ bool own_cpus(const Draft& draft);    // vCPUs on CPUs that nothing of QEMU's, a
 void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
 void add_uefi(Draft& draft);  // its two flash images
 
-// plan_memory.cpp: what is behind the guest's memory, and its NUMA nodes
+// memory.cpp: what is behind the guest's memory, and its NUMA nodes
 void add_memory(Draft& draft);
 // Of one cell, without what says how it is preallocated.
 boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell, const std::string& id,
                             std::uint64_t size);
 
-// plan_hot_memory.cpp: what `vmrun set NAME memory=` gives and takes
+// hot_memory.cpp: what `vmrun set NAME memory=` gives and takes
 void add_hot_memory(Draft& draft);
 topology::Bytes hot_part(const Draft& draft, std::size_t cell);  // of a cell: what virtio-mem gives later
 std::uint64_t memlock_need(const Draft& draft);                  // bytes mlockall() will cover

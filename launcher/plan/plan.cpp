@@ -17,16 +17,37 @@ namespace {
 
 using namespace parts;
 
-void choose_user(Draft& draft) {
-  if (!draft.facts.user_problem.empty())
-    draft.problem("", draft.facts.user_problem,
-                  "make it with `useradd -r`, or remove the line: each VM then gets a uid of its own");
-  if (draft.facts.root) draft.plan.uid = draft.facts.user_uid.value_or(uid_of(draft.spec.name));
+// What place() is asked.
+topology::PlacementRequest placement_request(const Draft& draft) {
+  const Spec& spec = draft.spec;
+  topology::PlacementRequest request;
+  request.vcpus = spec.cpu.count;
+  request.threads = spec.cpu.threads;
+  request.sockets = spec.cpu.sockets;
+  request.cores = spec.cpu.cores;
+  request.pinning = spec.cpu.pin;
+  request.listed = spec.cpu.pin_list;
+  request.siblings = spec.cpu.siblings;
+  request.emulator = spec.cpu.emulator;
+  request.kind = spec.cpu.kind;
+  request.memory = spec.memory.max.value_or(spec.memory.size);  // all it may become: pages are never given twice
+  request.page = spec.memory.page;
+  if (spec.memory.merge && !request.page) request.page = topology::kib(4);  // KSM merges no others
+  request.may_reserve_pages = draft.facts.root;
+  request.nodes = spec.memory.nodes.value_or(std::vector<unsigned>{});
+  request.policy = spec.memory.policy;
+  std::set<std::pair<std::string, unsigned>> pooled;
+  for (const auto& [device, facts, wanted] : draft.devices) {
+    for (const IothreadWish& wish : wanted.iothreads)
+      request.iothreads += wish.pool.empty() || pooled.emplace(wish.pool, wish.index).second ? 1 : 0;
+    request.vhost_workers += wanted.vhost_workers;
+    if (wanted.node) request.device_nodes.push_back(*wanted.node);
+  }
+  return request;
 }
 
 void place_guest(Draft& draft) {
-  auto placed =
-      topology::place(placement_request(draft.spec, draft.facts), draft.host, draft.config.policy, draft.taken);
+  auto placed = topology::place(placement_request(draft), draft.host, draft.config.policy, draft.taken);
   if (!placed) {
     for (const topology::Unplaceable& why : placed.error()) {
       std::string what = why.what;
@@ -53,6 +74,13 @@ void place_guest(Draft& draft) {
           "CPUs " + (other.cpus & draft.plan.placement.exclusive).to_string() + " belong to VM " + other.owner,
           "choose others");
   }
+}
+
+void choose_user(Draft& draft) {
+  if (!draft.facts.user_problem.empty())
+    draft.problem("", draft.facts.user_problem,
+                  "make it with `useradd -r`, or remove the line: each VM then gets a uid of its own");
+  if (draft.facts.root) draft.plan.uid = draft.facts.user_uid.value_or(uid_of(draft.spec.name));
 }
 
 void check_boot_files(Draft& draft) {
@@ -97,111 +125,6 @@ void add_monitors(Draft& draft) {
   draft.args.add("-chardev", Opts("socket").set("id", "qmp").set("fd", fd).set("server", true).set("wait", false),
                  "listening before QEMU exists: nobody has to retry", "default");
   draft.args.add("-qmp", Opts("chardev:qmp"), "QMP on it", "default");
-}
-
-// One of the device's own, or the pool's, which may be there already.
-std::string add_iothread(Draft& draft, const std::string& device, const IothreadWish& wish, bool several) {
-  const std::string owner = wish.pool.empty() ? "io-" + device : "pool-" + wish.pool;
-  const std::string id = several ? fmt::format("{}-{}", owner, wish.index) : owner;
-  for (const IothreadPin& pin : draft.plan.iothreads)
-    if (pin.id == id) return id;
-  const auto& placed = draft.plan.placement.iothreads;  // empty when there was no place for the VM
-  const std::size_t index = draft.plan.iothreads.size();
-  const topology::CpuSet cpus = index < placed.size() ? placed[index] : topology::CpuSet{};
-  draft.plan.iothreads.push_back({id, cpus});
-  Opts iothread("iothread");
-  iothread.set("id", id);
-  for (const auto& [property, value] : wish.properties) iothread.set(property, value);
-  draft.args.add(
-      "-object", iothread,
-      fmt::format("{} requests run beside the main loop{}", wish.pool.empty() ? device + "'s" : "the pool's disks'",
-                  cpus.empty() ? "" : ", on CPUs " + cpus.to_string()),
-      "guide 001");
-  return id;
-}
-
-DeviceNeeds needs_of(const Device& device, const DeviceFacts& facts, unsigned vcpus) {
-  return with_facts(device, facts,
-                    [&](const auto& one, const auto& its_facts) { return needs(one, its_facts, vcpus); });
-}
-
-void sum_needs(Draft& draft) {
-  for (std::size_t i = 0; i < draft.spec.devices.size(); ++i) {
-    const DeviceNeeds one = needs_of(draft.spec.devices[i], draft.facts.devices.at(i), draft.spec.cpu.count);
-    draft.needs.vhost_workers += one.vhost_workers;
-    draft.needs.boots |= one.boots;
-    draft.needs.shared_memory |= one.shared_memory;
-    draft.needs.locked_memory |= one.locked_memory;
-    draft.needs.guest_nodes |= one.guest_nodes;
-    for (const auto& [property, value] : one.machine) draft.needs.machine[property] = value;
-    draft.needs.memory_slots += one.memory_slots;
-    draft.needs.more_memory = draft.needs.more_memory + one.more_memory;
-  }
-  draft.plan.vhost_workers = draft.needs.vhost_workers;
-}
-
-void add_devices(Draft& draft) {
-  std::map<std::size_t, unsigned> count, all;
-  for (const Device& device : draft.spec.devices) ++all[device.index()];
-  DeviceResults results;
-  for (std::size_t i = 0; i < draft.spec.devices.size(); ++i) {
-    const Device& device = draft.spec.devices[i];
-    const DeviceFacts& facts = draft.facts.devices.at(i);
-    const DeviceKind kind = std::visit([](const auto& one) { return one.kind; }, device);
-    const unsigned index = count[device.index()]++;
-    const std::string table(kind.table);
-    DeviceContext context{.vm = draft.spec.name,
-                          .qemu = draft.qemu,
-                          .host = draft.host,
-                          .placement = draft.plan.placement,
-                          .kind = kind,
-                          .key = kind.many ? fmt::format("{}[{}]", table, index) : table,
-                          .index = index,
-                          .shares_slot = all[device.index()] > 8,
-                          .vcpus = draft.spec.cpu.count,
-                          .kvm = draft.kvm(),
-                          .root = draft.facts.root,
-                          .uid = draft.plan.uid.value_or(draft.facts.uid),
-                          .run_dir = draft.plan.run_dir,
-                          .state_dir = draft.facts.state_base + "/" + draft.spec.name,
-                          .boots_from_net = draft.spec.boot.kernel.empty() && !draft.needs.boots,
-                          .iothreads = {},
-                          .args = draft.args,
-                          .fds = draft.fds,
-                          .steps = draft.steps,
-                          .problems = draft.problems,
-                          .notes = draft.plan.notes,
-                          .claims = draft.claims,
-                          .results = results};
-    const std::vector<IothreadWish> wishes = needs_of(device, facts, draft.spec.cpu.count).iothreads;
-    for (const IothreadWish& wish : wishes)
-      context.iothreads.push_back(add_iothread(draft, fmt::format("{}{}", table, index), wish, wishes.size() > 1));
-    if (index == most_of_a_kind)
-      draft.problems.push_back({context.key,
-                                fmt::format("{} of them; wanted at most {}", all[device.index()], most_of_a_kind),
-                                "remove some: the board has no more slots for this kind"});
-    if (index >= most_of_a_kind) continue;
-    with_facts(device, facts, [&](const auto& one, const auto& its_facts) { plan_device(one, its_facts, context); });
-  }
-  draft.plan.functions = results.functions;
-  if (draft.plan.uid) std::ranges::copy(results.device_nodes, std::back_inserter(draft.private_nodes));
-  draft.plan.console_socket = results.console_socket;
-  draft.plan.console_on_stdio = results.console_on_stdio;
-}
-
-// What only one VM of this host may have; within one VM, too.
-void claim_things(Draft& draft) {
-  std::set<std::string> ours;
-  for (const auto& [key, thing] : draft.claims) {
-    if (!ours.insert(thing).second)
-      draft.problem(key, fmt::format("{} is given twice to this VM", thing), "give each device its own");
-    for (const topology::Reservation& other : draft.taken.vms) {
-      if (std::ranges::find(other.things, thing) != other.things.end())
-        draft.problem(key, fmt::format("{} belongs to VM {}", thing, other.owner),
-                      fmt::format("choose another, or stop it with `vmrun stop {}`", other.owner));
-    }
-  }
-  draft.plan.reservation.things.assign(ours.begin(), ours.end());
 }
 
 // A file QEMU opens by itself: handed over as an fd, named through /proc.
@@ -250,46 +173,6 @@ void add_end(Draft& draft) {
   if (!draft.spec.extra_args.empty())
     draft.note(fmt::format("extra_args: {} argument{} passed on unchecked", draft.spec.extra_args.size(),
                            draft.spec.extra_args.size() == 1 ? "" : "s"));
-}
-
-void add_steps(Draft& draft) {
-  for (const topology::PageNeed& need : draft.plan.placement.pages) {
-    if (need.deficit == 0 || need.page == draft.host.base_page) continue;
-    const topology::HugePagePool* pool = draft.host.pool(need.node, need.page);
-    std::uint64_t floor = pool != nullptr ? pool->total : 0;
-    for (const topology::PageClaim& raise : draft.facts.raised) {
-      if (raise.node == need.node && raise.page == need.page) floor -= std::min(floor, raise.pages);
-    }
-    draft.plan.steps.push_back(
-        {RaisePool{need.node, need.page, need.deficit, floor},
-         fmt::format("{} pages needed, {} free in the pool", need.pages, need.pages - need.deficit),
-         "spec memory.size"});
-  }
-  for (PlannedStep& step : draft.steps)
-    if (auto* helper = std::get_if<StartHelper>(&step.step)) helper->child.cgroup = draft.cgroup;
-  for (PlannedStep& step : draft.steps) draft.plan.steps.push_back(std::move(step));
-  StartQemu start;
-  start.child.argv = draft.args.argv(draft.qemu.binary);
-  start.child.uid = draft.plan.uid;
-  start.child.affinity = draft.plan.placement.emulator;
-  std::set<unsigned> nodes;
-  for (const topology::MemoryCell& cell : draft.plan.placement.cells)
-    nodes.insert(cell.host_nodes.begin(), cell.host_nodes.end());
-  // QEMU's own memory follows the guest's, but only as a wish: its heap must not fail on a full node
-  start.child.policy = topology::MemoryPolicy::preferred;
-  if (draft.host.nodes.size() > 1) start.child.memory_nodes.assign(nodes.begin(), nodes.end());
-  if ((draft.spec.memory.lock != MemorySpec::Lock::off || draft.needs.locked_memory) && draft.facts.root)
-    start.child.memlock = memlock_need(draft);
-  start.child.group = draft.kvm_group;
-  start.child.cgroup = draft.cgroup;
-  start.child.cache_group = draft.cache_group;
-  start.child.own_core_cookie = draft.plan.core_cookie;
-  start.child.private_nodes = draft.private_nodes;
-  if (!draft.private_nodes.empty()) start.child.private_dev = draft.plan.run_dir;  // the mount is seen by QEMU alone
-  start.monitor_fd = draft.monitor_fd;
-  start.log = draft.plan.run_dir + "/qemu.log";
-  draft.plan.steps.push_back(
-      {start, "memory policy and CPUs are set before exec, so no thread is ever elsewhere", "default"});
 }
 
 std::expected<LaunchPlan, Problems> make(Draft& draft) {
@@ -345,40 +228,13 @@ void choose_functions(const Spec& spec, Facts& facts, const topology::Reservatio
 
 const StartQemu& LaunchPlan::start() const { return std::get<StartQemu>(steps.back().step); }
 
-topology::PlacementRequest placement_request(const Spec& spec, const Facts& facts) {
-  topology::PlacementRequest request;
-  request.vcpus = spec.cpu.count;
-  request.threads = spec.cpu.threads;
-  request.sockets = spec.cpu.sockets;
-  request.cores = spec.cpu.cores;
-  request.pinning = spec.cpu.pin;
-  request.listed = spec.cpu.pin_list;
-  request.siblings = spec.cpu.siblings;
-  request.emulator = spec.cpu.emulator;
-  request.kind = spec.cpu.kind;
-  request.memory = spec.memory.max.value_or(spec.memory.size);  // all it may become: pages are never given twice
-  request.page = spec.memory.page;
-  if (spec.memory.merge && !request.page) request.page = topology::kib(4);  // KSM merges no others
-  request.may_reserve_pages = facts.root;
-  request.nodes = spec.memory.nodes.value_or(std::vector<unsigned>{});
-  request.policy = spec.memory.policy;
-  std::set<std::pair<std::string, unsigned>> pooled;
-  for (std::size_t i = 0; i < spec.devices.size(); ++i) {
-    const DeviceNeeds wanted = needs_of(spec.devices[i], facts.devices.at(i), spec.cpu.count);
-    for (const IothreadWish& wish : wanted.iothreads)
-      request.iothreads += wish.pool.empty() || pooled.emplace(wish.pool, wish.index).second ? 1 : 0;
-    request.vhost_workers += wanted.vhost_workers;
-    if (wanted.node) request.device_nodes.push_back(*wanted.node);
-  }
-  return request;
-}
-
 std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::HostTopology& host,
                                               const HostConfig& config, const topology::Reservations& taken,
                                               const QemuFeatures& qemu, const Facts& facts) {
   Facts settled = facts;
   choose_functions(spec, settled, taken);
   parts::Draft draft{.spec = spec, .host = host, .config = config, .taken = taken, .qemu = qemu, .facts = settled};
+  draft.devices = parts::planned_devices(spec, settled);
   return make(draft);
 }
 

@@ -69,9 +69,6 @@ std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::
                                               const HostConfig& config, const topology::Reservations& taken,
                                               const QemuFeatures& qemu, const Facts& facts);
 
-// What place() is asked, from a spec: also used by tests.
-topology::PlacementRequest placement_request(const Spec& spec, const Facts& facts);
-
 std::string to_json(const LaunchPlan& plan);
 std::string to_text(const LaunchPlan& plan, const topology::HostTopology& host, bool explain);
 
