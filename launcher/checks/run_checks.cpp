@@ -9,8 +9,8 @@ namespace launcher::inline checks {
 std::vector<Check> all_checks() {
   std::vector<Check> all;
   for (const auto& topic :
-       {vm_checks, firmware_checks, kvm_checks, power_checks, clock_checks, isolation_checks, stray_checks,
-        memory_checks, pool_checks, network_checks, storage_checks, pci_checks, security_checks}) {
+       {vm_checks, firmware_checks, kvm_checks, power_checks, idle_checks, clock_checks, isolation_checks, stray_checks,
+        numa_checks, memory_checks, pool_checks, network_checks, storage_checks, pci_checks, security_checks}) {
     const std::vector<Check> rows = topic();
     all.insert(all.end(), rows.begin(), rows.end());
   }

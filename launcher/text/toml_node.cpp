@@ -143,4 +143,21 @@ std::string listed(std::vector<std::string> parts) {
   return fmt::format("{} or {}", fmt::join(parts, ", "), last);
 }
 
+std::string in_quotes(const std::vector<std::string>& words) {
+  return fmt::format("\"{}\"", fmt::join(words, "\", \""));
+}
+
+std::string listed_words(const std::vector<std::string>& words) {
+  std::vector<std::string> parts;
+  parts.reserve(words.size());
+  for (const std::string& word : words) parts.push_back("\"" + word + "\"");
+  return listed(std::move(parts));
+}
+
+bool is_auto(const TomlNode& node) { return node.kind == TomlNode::Kind::text && node.text == "auto"; }
+std::string assign(std::string_view key, std::string_view value) { return fmt::format("{} = {}", key, value); }
+std::string range_text(std::int64_t min, std::int64_t max) {
+  return fmt::format("a whole number from {} to {}", min, max);
+}
+
 }  // namespace launcher::inline text

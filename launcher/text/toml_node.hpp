@@ -89,8 +89,13 @@ bool is_index(std::string_view text);
 
 // For messages: "4 is a number", "\"x\" is a string", "a list" ...
 std::string found(const TomlNode& node);
-std::string shown(std::string_view text);            // "text", made printable, long ones shortened
-std::string listed(std::vector<std::string> parts);  // "a, b or c"
+std::string shown(std::string_view text);                         // "text", made printable, long ones shortened
+std::string listed(std::vector<std::string> parts);               // "a, b or c"
+std::string listed_words(const std::vector<std::string>& words);  // the same, each in quotes
+std::string in_quotes(const std::vector<std::string>& words);
+std::string assign(std::string_view key, std::string_view value);  // "key = value"
+std::string range_text(std::int64_t min, std::int64_t max);
+bool is_auto(const TomlNode& node);
 
 // What all readers of one document share.
 struct UnknownKeys {

@@ -13,8 +13,6 @@
 
 namespace launcher::inline text {
 
-using topology::Bytes;
-using topology::CpuSet;
 using Kind = TomlNode::Kind;
 
 std::string TableReader::Impl::join(const std::string& path, std::string_view key) {
@@ -40,29 +38,6 @@ const TomlNode* TableReader::Impl::note(std::string_view key, KeyInfo info) {
   }
   return get(key);
 }
-
-namespace {
-
-std::string in_quotes(const std::vector<std::string>& words) {
-  return fmt::format("\"{}\"", fmt::join(words, "\", \""));
-}
-
-std::string listed_words(const std::vector<std::string>& words) {
-  std::vector<std::string> parts;
-  parts.reserve(words.size());
-  for (const std::string& word : words) parts.push_back("\"" + word + "\"");
-  return listed(std::move(parts));
-}
-
-bool is_auto(const TomlNode& node) { return node.kind == Kind::text && node.text == "auto"; }
-std::string assign(std::string_view key, std::string_view value) { return fmt::format("{} = {}", key, value); }
-std::string range_text(std::int64_t min, std::int64_t max) {
-  return fmt::format("a whole number from {} to {}", min, max);
-}
-
-constexpr const char* numbers_example = "\"0-3,8\" or [0, 1, 2, 3, 8]";
-
-}  // namespace
 
 // `, "off"` for each choice that is_text() asked for, to be put before `or ...`.
 std::string TableReader::Impl::or_choices(std::string_view key) const {
@@ -145,170 +120,6 @@ std::optional<bool> TableReader::flag_or_auto(std::string_view key) {
   problem(key, found(*node) + "; wanted true, false or \"auto\"",
           fmt::format("write {}, {} or {}", assign(key, "true"), assign(key, "false"), assign(key, "\"auto\"")));
   return {};
-}
-
-namespace {
-
-// The number within its bounds, or the problem's {what, help}.
-std::expected<std::int64_t, std::pair<std::string, std::string>> bounded(std::string_view key, const TomlNode& node,
-                                                                         std::int64_t min, std::int64_t max,
-                                                                         std::string_view or_else) {
-  const std::string wanted = range_text(min, max) + std::string(or_else);
-  if (node.kind == Kind::integer && node.number >= min && node.number <= max) return node.number;
-  if (node.kind == Kind::integer) {
-    const bool small = node.number < min;
-    return std::unexpected(
-        std::pair(fmt::format("{} is too {}; wanted {}", node.number, small ? "small" : "large", wanted),
-                  fmt::format("set {} to {} {}", key, small ? "at least" : "at most", small ? min : max)));
-  }
-  if (node.kind == Kind::text && is_index(node.text))
-    return std::unexpected(
-        std::pair(found(node) + "; wanted " + wanted, "numbers stand without quotes: " + assign(key, node.text)));
-  return std::unexpected(std::pair(
-      found(node) + "; wanted " + wanted,
-      "for example " + assign(key, std::to_string(std::max<std::int64_t>(min, std::min<std::int64_t>(4, max))))));
-}
-
-}  // namespace
-
-std::int64_t TableReader::integer(std::string_view key, std::int64_t fallback, std::int64_t min, std::int64_t max,
-                                  bool required) {
-  const TomlNode* node = impl_->note(key, {.type = "integer", .min = min, .max = max, .required = required});
-  if (!node) {
-    if (required) problem(key, "is missing; wanted " + range_text(min, max), "add " + assign(key, std::to_string(min)));
-    return fallback;
-  }
-  const auto value = bounded(key, *node, min, max, "");
-  if (value) return *value;
-  problem(key, value.error().first, value.error().second);
-  return fallback;
-}
-
-std::optional<std::int64_t> TableReader::integer_or_auto(std::string_view key, std::int64_t min, std::int64_t max) {
-  const TomlNode* node = impl_->note(key, {.type = "integer", .or_auto = true, .min = min, .max = max});
-  if (!node || is_auto(*node)) return {};
-  const auto value = bounded(key, *node, min, max, " or \"auto\"");
-  if (value) return *value;
-  problem(key, value.error().first, value.error().second);
-  return {};
-}
-
-namespace {
-
-std::expected<Bytes, std::pair<std::string, std::string>> to_size(std::string_view key, const TomlNode& node,
-                                                                  std::string_view wanted) {
-  if (node.kind == Kind::integer)
-    return std::unexpected(
-        std::pair(fmt::format("{} has no unit; wanted {}", node.number, wanted),
-                  fmt::format("write it in quotes with K, M, G or T: {}",
-                              assign(key, fmt::format("\"{}M\"", std::max<std::int64_t>(node.number, 1))))));
-  if (node.kind != Kind::text)
-    return std::unexpected(
-        std::pair(fmt::format("{}; wanted {}", found(node), wanted), "for example " + assign(key, "\"4G\"")));
-  const std::expected<Bytes, std::string> size = topology::parse_bytes(node.text);
-  if (size) return *size;
-  const std::string said = size.error().substr(0, size.error().find("; wanted"));
-  return std::unexpected(
-      std::pair(fmt::format("{}; wanted {}", said, wanted),
-                fmt::format("for example {} or {}", assign(key, "\"1536M\""), assign(key, "\"4G\""))));
-}
-
-}  // namespace
-
-Bytes TableReader::size(std::string_view key, Bytes fallback, Bytes min, Bytes max) {
-  const TomlNode* node = impl_->note(
-      key, {.type = "size", .min = static_cast<std::int64_t>(min.count), .max = static_cast<std::int64_t>(max.count)});
-  if (!node) return fallback;
-  const std::string wanted = fmt::format("a size from {} to {}", topology::to_string(min), topology::to_string(max));
-  const auto value = to_size(key, *node, wanted);
-  if (!value) {
-    problem(key, value.error().first, value.error().second);
-  } else if (*value < min || *value > max) {
-    const bool small = *value < min;
-    const bool no_unit = small && is_index(node->text);
-    problem(key,
-            fmt::format("{} is too {}; wanted {}", no_unit ? node->text + " bytes" : topology::to_string(*value),
-                        small ? "small" : "large", wanted),
-            no_unit ? fmt::format("give the unit: {}", assign(key, "\"" + node->text + "M\""))
-                    : fmt::format("set {} to {} \"{}\"", key, small ? "at least" : "at most",
-                                  topology::to_string(small ? min : max)));
-  } else {
-    return *value;
-  }
-  return fallback;
-}
-
-Bytes TableReader::required_size(std::string_view key, Bytes min, Bytes max) {
-  const Bytes value = size(key, {0}, min, max);
-  if (impl_->keys) impl_->keys->back().required = true;
-  if (!has(key))
-    problem(key, "is missing; wanted a size",
-            fmt::format("add {}{}", assign(key, "\"4G\""),
-                        impl_->node || impl_->path.empty() ? "" : " below a line [" + impl_->path + "]"));
-  return value;
-}
-
-std::optional<Bytes> TableReader::size_or_auto(std::string_view key, const std::vector<Bytes>& allowed) {
-  std::vector<std::string> words;
-  words.reserve(allowed.size() + 1);
-  for (Bytes size : allowed) words.push_back(topology::to_string(size));
-  const TomlNode* node = impl_->note(key, {.type = "string", .choices = words, .or_auto = true});
-  if (!node || is_auto(*node)) return {};
-  words.emplace_back("auto");
-  const auto value = to_size(key, *node, listed_words(words));
-  if (!value) {
-    problem(key, value.error().first, "write one of these, in quotes: " + assign(key, "\"" + words.front() + "\""));
-  } else if (std::find(allowed.begin(), allowed.end(), *value) == allowed.end()) {
-    problem(key,
-            fmt::format("{} is none of the sizes possible here; wanted {}", shown(node->text), listed_words(words)),
-            "choose one of these, or leave it out for \"auto\"");
-  } else {
-    return *value;
-  }
-  return {};
-}
-
-std::optional<std::vector<unsigned>> TableReader::numbers_or_auto(std::string_view key) {
-  const TomlNode* node = impl_->note(key, {.type = "cpus", .or_auto = true});
-  if (!node || is_auto(*node)) return {};
-  const std::string wanted = fmt::format("{}\"auto\" or numbers such as {}", impl_->or_choices(key), numbers_example);
-  const std::string help = fmt::format("for example {} or {}", assign(key, "\"4-7\""), assign(key, "[4, 5, 6, 7]"));
-  if (node->kind == Kind::integer) {
-    problem(key, fmt::format("{}; wanted {}", found(*node), wanted),
-            fmt::format("write a single one as {}", assign(key, fmt::format("[{}]", node->number))));
-  } else if (node->kind == Kind::text && !node->text.empty()) {
-    if (const std::expected<CpuSet, std::string> set = CpuSet::parse(node->text); !set)
-      problem(key, fmt::format("{}; wanted {}", set.error(), wanted), help);
-    else if (set->empty())
-      problem(key, fmt::format("{} leaves nothing; wanted {}", shown(node->text), wanted), help);
-    else
-      return set->to_vector();
-  } else if (node->kind == Kind::list && !node->children.empty()) {
-    std::vector<unsigned> numbers;
-    for (std::size_t i = 0; i < node->children.size(); ++i) {
-      const TomlNode& item = node->children[i];
-      const bool good = item.kind == Kind::integer && item.number >= 0 && item.number <= CpuSet::max_cpu;
-      if (good)
-        numbers.push_back(static_cast<unsigned>(item.number));
-      else
-        problem(fmt::format("{}[{}]", key, i),
-                fmt::format("{}; wanted {}", found(item), range_text(0, CpuSet::max_cpu)),
-                "a range stands in one string instead of the list: " + assign(key, "\"4-7\""));
-    }
-    if (numbers.size() == node->children.size()) return numbers;
-  } else {
-    const bool empty = node->kind == Kind::text || node->kind == Kind::list;
-    problem(key, fmt::format("{}; wanted {}", empty ? "is empty" : found(*node), wanted), help);
-  }
-  return {};
-}
-
-std::optional<CpuSet> TableReader::cpus_or_auto(std::string_view key) {
-  const std::optional<std::vector<unsigned>> numbers = numbers_or_auto(key);
-  if (!numbers) return {};
-  CpuSet set;
-  for (unsigned cpu : *numbers) set.add(cpu);
-  return set;
 }
 
 std::vector<std::string> TableReader::texts(std::string_view key) {
