@@ -146,8 +146,7 @@ std::vector<CoreNeed> core_needs(const View& view) {
       continue;
     }
     if (!kind) add(view.threads_per_core, kind);  // of any kind: those with siblings alone, where they are enough
-    add(threads_of_kind(view.host, kind), kind);
-    add(1, kind);
+    for (unsigned t = threads_of_kind(view.host, kind); t >= 1; --t) add(t, kind);
   }
   // A shape of the user's own may leave only a number of threads between one and the host's.
   for (unsigned t = view.threads_per_core; r.siblings != Siblings::isolate && needs.empty() && t > 1; --t)
