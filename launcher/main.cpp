@@ -13,6 +13,9 @@ namespace {
 
 using namespace launcher;
 using commands::Command;
+using commands::OptionInfo;
+using commands::Options;
+using commands::UsageError;
 
 std::string overview() {
   std::string text = "usage: vmrun SPEC.toml | vmrun COMMAND [OPTIONS]\n\n";

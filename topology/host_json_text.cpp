@@ -14,7 +14,7 @@ namespace json = boost::json;
 
 namespace {
 
-std::string quoted(std::string_view text) { return json::serialize(json::string(text)); }
+std::string in_quotes(std::string_view text) { return json::serialize(json::string(text)); }
 
 // PUs that differ in nothing but their CPU number are one row.
 std::string cores_text(const HostTopology& host) {
@@ -49,16 +49,17 @@ std::string devices_text(const HostTopology& host) {
   std::string text;
   for (const PciDevice& d : host.devices) {
     std::string names;
-    for (const auto& name : d.os_devices) names += (names.empty() ? "" : ", ") + quoted(name);
+    for (const auto& name : d.os_devices) names += (names.empty() ? "" : ", ") + in_quotes(name);
     text += fmt::format("{}\n    {{\"address\": {}, \"name\": {}, \"class\": {}, \"node\": {}, \"os_devices\": [{}]}}",
-                        text.empty() ? "" : ",", quoted(d.address), quoted(d.name), quoted(d.class_id), d.node, names);
+                        text.empty() ? "" : ",", in_quotes(d.address), in_quotes(d.name), in_quotes(d.class_id), d.node,
+                        names);
   }
   return text;
 }
 
 std::string words_text(const std::vector<std::string>& words) {
   std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + quoted(word);
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + in_quotes(word);
   return text;
 }
 
@@ -84,7 +85,7 @@ std::string to_json(const HostTopology& host) {
       "{{\"version\": 1,\n  \"cpu\": {{\"vendor\": {}, \"model\": {}}},\n  \"base_page\": {},\n  \"isolated\": "
       "\"{}\",\n"
       "  \"cores\": [{}],\n  \"nodes\": [{}],\n  \"devices\": [{}]{}}}",
-      quoted(host.cpu_vendor), quoted(host.cpu_model), host.base_page.count, host.isolated.to_string(),
+      in_quotes(host.cpu_vendor), in_quotes(host.cpu_model), host.base_page.count, host.isolated.to_string(),
       cores_text(host), nodes_text(host), devices_text(host), extras_text(host));
 }
 

@@ -117,8 +117,9 @@ T read(const boost::json::value& json, const std::string& path = {}) {
     boost::mp11::mp_for_each<describe_members<T, boost::describe::mod_public>>([&](auto member) {
       const std::string where = path.empty() ? member.name : path + "." + member.name;
       const boost::json::value* found = object.if_contains(member.name);
-      if (found == nullptr) detail::wrong(where, "to be there");
       using Member = std::remove_cvref_t<decltype(out.*member.pointer)>;
+      if (found == nullptr && detail::is_optional<Member>::value) return;  // records of old may lack what came later
+      if (found == nullptr) detail::wrong(where, "to be there");
       out.*member.pointer = read<Member>(*found, where);
     });
     return out;

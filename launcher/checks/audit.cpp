@@ -12,7 +12,7 @@
 
 #include "topology/read_host.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 using topology::CpuSet;
 
@@ -195,4 +195,4 @@ topology::HostTopology topology_below(const topology::Sysfs& sysfs) {
   return *std::move(host);
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -13,17 +13,19 @@
 #include <vector>
 
 #include "launcher/checks/check.hpp"
-#include "launcher/device.hpp"
-#include "launcher/facts.hpp"
-#include "launcher/problem.hpp"
-#include "launcher/spec.hpp"
+#include "launcher/devices/device.hpp"
+#include "launcher/plan/facts.hpp"
+#include "launcher/spec/spec.hpp"
+#include "launcher/text/problem.hpp"
 #include "topology/host_topology.hpp"
 #include "topology/placement.hpp"
 #include "topology/sysfs.hpp"
 
-namespace launcher {
-
+namespace launcher::inline plan {
 struct LaunchPlan;
+}  // namespace launcher::inline plan
+
+namespace launcher::inline checks {
 
 // A disk of the VM and the kernel's name of what it is on: "nvme0n1"; "" where that is no block device (tmpfs, overlay).
 struct AuditedDisk {
@@ -159,4 +161,4 @@ std::string findings_json(const std::vector<Finding>& findings);
 // A root directory as the audit reads it: /vmrun/host.json in it is its topology, else hwloc reads it from there.
 topology::HostTopology topology_below(const topology::Sysfs& sysfs);
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -7,9 +7,9 @@
 #include <filesystem>
 
 #include "launcher/checks/audit.hpp"
-#include "launcher/plan.hpp"
+#include "launcher/plan/plan.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 using topology::CpuSet;
 
@@ -103,4 +103,4 @@ std::string block_device_of(const topology::Sysfs& sysfs, const std::string& pat
   return std::filesystem::exists(real / "partition", error) ? real.parent_path().filename() : real.filename();
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

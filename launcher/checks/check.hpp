@@ -10,7 +10,7 @@
 
 #include "topology/cpu_set.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 // advice: some VMs gain; warning: it costs clearly, or settings contradict each other; problem: a VM does not run, or does
 // not run as specified.
@@ -102,4 +102,4 @@ std::string module_lasting(std::string_view module, std::string_view options);
 std::string boot_lasting(std::string_view words);
 std::string firmware_now(std::string_view item);
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

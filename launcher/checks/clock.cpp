@@ -3,7 +3,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -59,4 +59,4 @@ std::vector<Check> clock_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -3,7 +3,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -46,4 +46,4 @@ std::vector<Check> firmware_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -3,7 +3,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -240,4 +240,4 @@ std::vector<Check> isolation_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -3,7 +3,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -268,4 +268,4 @@ std::vector<Check> kvm_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

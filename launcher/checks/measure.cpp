@@ -7,7 +7,7 @@
 
 #include "launcher/checks/audit.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -61,4 +61,4 @@ MeasureMhz measure_by_spinning() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -7,7 +7,7 @@
 #include "launcher/checks/concerns.hpp"
 #include "topology/words.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 using topology::meminfo_kib;
 
@@ -305,4 +305,4 @@ std::vector<Check> memory_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -6,7 +6,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -262,4 +262,4 @@ std::vector<Check> network_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -6,7 +6,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -263,4 +263,4 @@ std::vector<Check> pci_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

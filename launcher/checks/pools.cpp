@@ -6,7 +6,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -185,4 +185,4 @@ std::vector<Check> pool_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

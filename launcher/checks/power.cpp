@@ -5,7 +5,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -316,4 +316,4 @@ std::vector<Check> power_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include "launcher/checks/audit.hpp"
-#include "launcher/printable.hpp"
+#include "launcher/text/printable.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 std::vector<Check> all_checks() {
   std::vector<Check> all;
@@ -74,4 +74,4 @@ std::string firmware_now(std::string_view item) {
   return fmt::format("not at run time: {} in the firmware's setup", item);
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -5,7 +5,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -147,4 +147,4 @@ std::vector<Check> security_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -7,7 +7,7 @@
 #include "launcher/checks/audit.hpp"
 #include "topology/json.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 BOOST_DESCRIBE_ENUM(Level, ok, advice, warning, problem)
 BOOST_DESCRIBE_STRUCT(Finding, (),
@@ -101,4 +101,4 @@ std::string findings_json(const std::vector<Finding>& findings) {
   return boost::json::serialize(topology::json::write(Report{count(findings), findings}));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -6,7 +6,7 @@
 #include "launcher/checks/concerns.hpp"
 #include "topology/words.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -207,4 +207,4 @@ std::vector<Check> storage_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -8,7 +8,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -156,4 +156,4 @@ std::vector<Check> stray_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -5,7 +5,7 @@
 
 #include "launcher/checks/concerns.hpp"
 
-namespace launcher {
+namespace launcher::inline checks {
 
 namespace {
 
@@ -52,4 +52,4 @@ std::vector<Check> vm_checks() {
   };
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline checks

@@ -8,8 +8,8 @@
 #include <cerrno>
 
 #include "launcher/commands/commands.hpp"
-#include "launcher/stop_ladder.hpp"
-#include "launcher/transaction.hpp"
+#include "launcher/life/stop_ladder.hpp"
+#include "launcher/steps/transaction.hpp"
 #include "qmp/commands.hpp"
 
 namespace launcher::commands {

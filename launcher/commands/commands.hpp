@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "launcher/host_config.hpp"
-#include "launcher/launch.hpp"
-#include "launcher/options.hpp"
-#include "launcher/printable.hpp"
-#include "launcher/read_spec.hpp"
+#include "launcher/commands/options.hpp"
+#include "launcher/facts/host_config.hpp"
+#include "launcher/life/launch.hpp"
+#include "launcher/spec/read_spec.hpp"
+#include "launcher/text/printable.hpp"
 
 namespace launcher::commands {
 

@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "launcher/commands/commands.hpp"
-#include "launcher/terminal.hpp"
+#include "launcher/life/terminal.hpp"
 
 namespace launcher::commands {
 

@@ -10,8 +10,8 @@
 #include <stdexcept>
 
 #include "launcher/commands/host_map.hpp"
-#include "launcher/process.hpp"
-#include "launcher/qemu_features.hpp"
+#include "launcher/facts/qemu_features.hpp"
+#include "launcher/host/process.hpp"
 #include "topology/read_host.hpp"
 
 namespace launcher::commands {

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "launcher/printable.hpp"
+#include "launcher/text/printable.hpp"
 
 namespace launcher::commands {
 

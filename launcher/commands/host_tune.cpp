@@ -6,9 +6,9 @@
 #include <boost/json/array.hpp>
 
 #include "launcher/commands/commands.hpp"
-#include "launcher/persist.hpp"
-#include "launcher/profiles.hpp"
-#include "launcher/tuning.hpp"
+#include "launcher/spec/profiles.hpp"
+#include "launcher/tune/persist.hpp"
+#include "launcher/tune/tuning.hpp"
 
 namespace launcher::commands {
 

@@ -10,10 +10,10 @@
 #include <ctime>
 
 #include "launcher/commands/commands.hpp"
-#include "launcher/printable.hpp"
-#include "launcher/step_json.hpp"
-#include "launcher/thread_report.hpp"
-#include "launcher/transaction.hpp"
+#include "launcher/life/thread_report.hpp"
+#include "launcher/steps/transaction.hpp"
+#include "launcher/text/printable.hpp"
+#include "topology/placement_json.hpp"
 
 namespace launcher::commands {
 

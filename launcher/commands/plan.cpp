@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "launcher/commands/commands.hpp"
-#include "launcher/plan_json.hpp"
+#include "launcher/plan/json.hpp"
 #include "topology/read_host.hpp"
 
 namespace launcher::commands {

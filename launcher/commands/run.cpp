@@ -9,9 +9,9 @@
 #include <cstdio>
 
 #include "launcher/commands/commands.hpp"
-#include "launcher/keep.hpp"
-#include "launcher/terminal.hpp"
-#include "launcher/thread_report.hpp"
+#include "launcher/life/keep.hpp"
+#include "launcher/life/terminal.hpp"
+#include "launcher/life/thread_report.hpp"
 
 namespace launcher::commands {
 

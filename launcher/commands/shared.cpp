@@ -8,8 +8,9 @@
 #include <cstdio>
 
 #include "launcher/commands/commands.hpp"
-#include "launcher/printable.hpp"
-#include "launcher/terminal.hpp"
+#include "launcher/life/terminal.hpp"
+#include "launcher/text/printable.hpp"
+#include "launcher/text/render_problem.hpp"
 
 namespace launcher::commands {
 

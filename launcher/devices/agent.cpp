@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <cctype>
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 Agent Agent::read(TableReader& table) {
   Agent agent;
@@ -40,4 +41,4 @@ void plan_device(const Agent& agent, const Agent::Facts&, DeviceContext& context
       "where the guest agent listens", context.origin("name"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

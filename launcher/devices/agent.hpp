@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Agent {
   std::string name;  // agent.name: the port's, org.qemu.guest_agent.0
@@ -28,4 +32,4 @@ Agent::Facts assumed(const Agent& agent);
 DeviceNeeds needs(const Agent& agent, const Agent::Facts& facts, unsigned vcpus);
 void plan_device(const Agent& agent, const Agent::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

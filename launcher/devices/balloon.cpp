@@ -1,9 +1,10 @@
 // The balloon's keys, and what it becomes on the command line. `vmrun set NAME balloon=SIZE` moves it.
 #include "launcher/devices/balloon.hpp"
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 Balloon Balloon::read(TableReader& table) {
   Balloon balloon;
@@ -31,4 +32,4 @@ void plan_device(const Balloon& balloon, const Balloon::Facts&, DeviceContext& c
                    context.origin(balloon.free_page_reporting ? "free_page_reporting" : "deflate_on_oom"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

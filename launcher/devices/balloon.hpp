@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Balloon {
   bool deflate_on_oom = true;       // balloon.deflate_on_oom
@@ -29,4 +33,4 @@ Balloon::Facts assumed(const Balloon& balloon);
 DeviceNeeds needs(const Balloon& balloon, const Balloon::Facts& facts, unsigned vcpus);
 void plan_device(const Balloon& balloon, const Balloon::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

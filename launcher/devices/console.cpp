@@ -1,9 +1,10 @@
 // The console's keys, and what it becomes on the command line. The rule: one console per VM, always COM1.
 #include "launcher/devices/console.hpp"
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 Console Console::read(TableReader& table) {
   Console console;
@@ -41,4 +42,4 @@ void plan_device(const Console& console, const Console::Facts&, DeviceContext& c
                    context.origin("mode"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -2,11 +2,15 @@
 // vmrun's own stdin and stdout while `vmrun run` is in the foreground.
 #pragma once
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Console {
   enum class Mode { stdio, socket, none };
@@ -27,4 +31,4 @@ Console::Facts assumed(const Console& console);
 DeviceNeeds needs(const Console& console, const Console::Facts& facts, unsigned vcpus);
 void plan_device(const Console& console, const Console::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

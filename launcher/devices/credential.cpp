@@ -9,9 +9,10 @@
 #include <boost/beast/core/detail/base64.hpp>
 #include <cctype>
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -82,4 +83,4 @@ void plan_device(const Credential& credential, const Credential::Facts& facts, D
                    context.origin("value"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

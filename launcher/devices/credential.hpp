@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Credential {
   std::string name;   // credential.name
@@ -31,4 +35,4 @@ Credential::Facts assumed(const Credential& credential);
 DeviceNeeds needs(const Credential& credential, const Credential::Facts& facts, unsigned vcpus);
 void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

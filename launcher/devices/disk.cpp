@@ -6,9 +6,9 @@
 
 #include <bit>
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -228,4 +228,4 @@ Problems sharing_problems(const Disk& first, const std::string& first_key, const
   return found;
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -8,15 +8,22 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
 #include "launcher/devices/disk_limit.hpp"
-#include "launcher/image.hpp"
-#include "launcher/problem.hpp"
+#include "launcher/devices/kind.hpp"
+#include "launcher/facts/image.hpp"
+#include "launcher/text/problem.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline facts {
 struct HostConfig;
+}  // namespace launcher::inline facts
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Disk {
   enum class Interface { virtio_blk, virtio_scsi, nvme };
@@ -101,4 +108,4 @@ inline bool is_direct(Disk::Cache cache) { return cache == Disk::Cache::none || 
 std::string add_nodes(const Disk& disk, const Disk::Facts& facts, DeviceContext& context, Disk::Aio aio);
 std::string name_of(Disk::Aio aio);  // QEMU's
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

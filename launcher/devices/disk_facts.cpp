@@ -10,12 +10,12 @@
 #include <filesystem>
 
 #include "launcher/devices/disk.hpp"
-#include "launcher/host_config.hpp"
-#include "launcher/io_uring_probe.hpp"
-#include "launcher/qemu_features.hpp"
+#include "launcher/facts/host_config.hpp"
+#include "launcher/facts/io_uring_probe.hpp"
+#include "launcher/facts/qemu_features.hpp"
 #include "topology/sysfs.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -142,4 +142,4 @@ Disk::Facts assumed(const Disk& disk) {
   return facts;
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

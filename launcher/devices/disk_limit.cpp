@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cctype>
 
-#include "launcher/printable.hpp"
-#include "launcher/toml_reader.hpp"
+#include "launcher/text/printable.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -110,4 +110,4 @@ std::string text_of(const DiskLimit& limit) {
   return text;
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

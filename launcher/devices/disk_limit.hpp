@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <string>
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
 
 struct DiskLimit {
   struct Rate {
@@ -36,4 +38,4 @@ std::string text_of(const DiskLimit& limit);                  // "iops 500, byte
 // else is a problem with `key` of the table.
 std::string read_shared_name(TableReader& table, const char* key);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -4,9 +4,10 @@
 
 #include <filesystem>
 
+#include "launcher/devices/device_context.hpp"
 #include "launcher/devices/disk.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -161,4 +162,4 @@ std::string add_nodes(const Disk& disk, const Disk::Facts& facts, DeviceContext&
   return disk.limit.wanted() ? add_limit(context, disk, top) : top;
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

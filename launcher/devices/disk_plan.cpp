@@ -8,9 +8,10 @@
 #include <string_view>
 #include <type_traits>
 
+#include "launcher/devices/device_context.hpp"
 #include "launcher/devices/disk.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace json = boost::json;
 
@@ -303,4 +304,4 @@ void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& cont
     device.add(context, why_of(disk, rings, context), origin);
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

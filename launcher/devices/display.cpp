@@ -5,9 +5,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 constexpr unsigned first_vnc_port = 5900;  // display number 0
@@ -57,4 +58,4 @@ void plan_device(const Display& display, const Display::Facts& facts, DeviceCont
   context.args.add("-vnc", vnc, "the screen", display.port ? context.origin("port") : "spec display");
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

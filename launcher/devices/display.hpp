@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Display {
   std::optional<unsigned> port;  // display.port: on the loopback address; nullopt: a socket in the run directory
@@ -30,4 +34,4 @@ Display::Facts assumed(const Display& display);
 DeviceNeeds needs(const Display& display, const Display::Facts& facts, unsigned vcpus);
 void plan_device(const Display& display, const Display::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

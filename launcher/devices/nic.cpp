@@ -7,11 +7,12 @@
 
 #include <algorithm>
 
-#include "launcher/host_config.hpp"
-#include "launcher/identity.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/devices/identity.hpp"
+#include "launcher/facts/host_config.hpp"
 #include "topology/sysfs.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -155,4 +156,4 @@ void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context
                    nic.queues ? context.origin("queues") : "guide 001");
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -7,14 +7,21 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
-#include "launcher/problem.hpp"
+#include "launcher/devices/kind.hpp"
+#include "launcher/text/problem.hpp"
 #include "topology/bytes.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline facts {
 struct HostConfig;
+}  // namespace launcher::inline facts
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 // A port of the host that leads into the guest: "tcp:2222:22", "udp:127.0.0.1:5353:53".
 struct Forward {
@@ -85,4 +92,4 @@ void check(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, con
 // nic_host.cpp: steps, and the -netdev that takes their fds.
 void add_host_side(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -2,10 +2,11 @@
 // was found and how to mend it; nothing is lowered here.
 #include <fmt/format.h>
 
+#include "launcher/devices/device_context.hpp"
 #include "launcher/devices/nic.hpp"
-#include "launcher/printable.hpp"
+#include "launcher/text/printable.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -128,4 +129,4 @@ void check(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, con
   check_qemu(nic, choice, context);
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "launcher/devices/device_context.hpp"
+#include "launcher/devices/identity.hpp"
 #include "launcher/devices/nic.hpp"
-#include "launcher/identity.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -175,4 +176,4 @@ void add_host_side(const Nic& nic, const Nic::Facts& facts, const NicChoice& cho
   }
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

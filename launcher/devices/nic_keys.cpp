@@ -8,10 +8,10 @@
 #include <map>
 
 #include "launcher/devices/nic.hpp"
-#include "launcher/printable.hpp"
-#include "launcher/toml_reader.hpp"
+#include "launcher/text/printable.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -322,4 +322,4 @@ Nic Nic::read(TableReader& table) {
   return nic;
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -7,10 +7,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 #include "topology/sysfs.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -146,4 +147,4 @@ void plan_device(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, DeviceContext
   context.args.add("-device", device, "persistent memory for the guest", "guide 001");
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

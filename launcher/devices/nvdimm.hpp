@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Nvdimm {
   std::string path;                      // nvdimm.path, required
@@ -37,4 +41,4 @@ Nvdimm::Facts assumed(const Nvdimm& nvdimm);
 DeviceNeeds needs(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, unsigned vcpus);
 void plan_device(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 
-namespace launcher {
+#include "launcher/devices/device_context.hpp"
+
+namespace launcher::inline devices {
 
 namespace {
 
@@ -271,4 +273,4 @@ DeviceNeeds needs(const Pci& pci, const Pci::Facts& facts, unsigned) {
   return all;
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -9,12 +9,16 @@
 #include <utility>
 #include <vector>
 
-#include "launcher/device_context.hpp"
-#include "launcher/pci_function.hpp"
+#include "launcher/devices/kind.hpp"
+#include "launcher/facts/pci_function.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Pci {
   std::string address;              // pci.address: "0000:81:00.0"
@@ -57,4 +61,4 @@ void choose_functions(const std::vector<std::pair<const Pci*, Pci::Facts*>>& ask
 DeviceNeeds needs(const Pci& pci, const Pci::Facts& facts, unsigned vcpus);
 void plan_device(const Pci& pci, const Pci::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

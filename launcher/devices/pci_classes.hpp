@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace launcher {
+namespace launcher::inline devices {
 
 inline constexpr std::array<std::pair<std::string_view, std::string_view>, 7> pci_classes{{{"nvme", "0108"},
                                                                                            {"net", "02"},
@@ -30,4 +30,4 @@ inline std::string_view class_prefix(std::string_view name) {
   return "?";
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -5,9 +5,10 @@
 
 #include "launcher/devices/pci.hpp"
 #include "launcher/devices/pci_classes.hpp"
-#include "launcher/vf_mac.hpp"
+#include "launcher/host/vf_mac.hpp"
+#include "topology/host_topology.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 using topology::Sysfs;
 
@@ -153,4 +154,4 @@ void choose_functions(const std::vector<std::pair<const Pci*, Pci::Facts*>>& ask
     if (facts->chosen) facts->neighbours_taken = neighbours_taken(facts->candidates[*facts->chosen], ours, owners);
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -7,9 +7,9 @@
 #include "launcher/devices/nic.hpp"
 #include "launcher/devices/pci.hpp"
 #include "launcher/devices/pci_classes.hpp"
-#include "launcher/toml_reader.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -78,4 +78,4 @@ Pci Pci::read(TableReader& table) {
   return pci;
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

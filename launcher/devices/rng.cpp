@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 Rng Rng::read(TableReader& table) {
   Rng rng;
@@ -45,4 +46,4 @@ void plan_device(const Rng& rng, const Rng::Facts& facts, DeviceContext& context
                    rng.per_second ? context.origin("rate") : "spec rng");
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

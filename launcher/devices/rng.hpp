@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Rng {
   std::string source;                         // rng.source: a file or device; "": QEMU's own generator
@@ -30,4 +34,4 @@ Rng::Facts assumed(const Rng& rng);
 DeviceNeeds needs(const Rng& rng, const Rng::Facts& facts, unsigned vcpus);
 void plan_device(const Rng& rng, const Rng::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

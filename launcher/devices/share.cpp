@@ -11,12 +11,13 @@
 #include <stdexcept>
 #include <vector>
 
-#include "launcher/host_config.hpp"
-#include "launcher/process.hpp"
-#include "launcher/qemu_features.hpp"
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/facts/host_config.hpp"
+#include "launcher/facts/qemu_features.hpp"
+#include "launcher/host/process.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -184,4 +185,4 @@ void plan_device(const Share& share, const Share::Facts& facts, DeviceContext& c
   context.args.add("-device", device, "the guest mounts it by its tag", context.origin("tag"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -5,12 +5,19 @@
 #include <optional>
 #include <string>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline facts {
 struct HostConfig;
+}  // namespace launcher::inline facts
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Share {
   enum class Cache { automatic, always, metadata, never };
@@ -40,4 +47,4 @@ Share::Facts assumed(const Share& share);
 DeviceNeeds needs(const Share& share, const Share::Facts& facts, unsigned vcpus);
 void plan_device(const Share& share, const Share::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

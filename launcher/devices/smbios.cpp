@@ -6,9 +6,10 @@
 
 #include <algorithm>
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -69,4 +70,4 @@ void plan_device(const Smbios& smbios, const Smbios::Facts&, DeviceContext& cont
                      context.origin("strings"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Smbios {
   // smbios.manufacturer, product, version, serial, sku, family: of table 1; "" leaves QEMU's
@@ -30,4 +34,4 @@ Smbios::Facts assumed(const Smbios& smbios);
 DeviceNeeds needs(const Smbios& smbios, const Smbios::Facts& facts, unsigned vcpus);
 void plan_device(const Smbios& smbios, const Smbios::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

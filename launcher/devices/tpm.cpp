@@ -4,10 +4,11 @@
 
 #include <fmt/format.h>
 
-#include "launcher/host_config.hpp"
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/facts/host_config.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 Tpm Tpm::read(TableReader& table) {
   Tpm tpm;
@@ -56,4 +57,4 @@ void plan_device(const Tpm& tpm, const Tpm::Facts& facts, DeviceContext& context
                    context.origin("model"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

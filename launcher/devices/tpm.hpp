@@ -5,12 +5,19 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline facts {
 struct HostConfig;
+}  // namespace launcher::inline facts
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Tpm {
   enum class Model { crb, tis };
@@ -31,4 +38,4 @@ Tpm::Facts assumed(const Tpm& tpm);
 DeviceNeeds needs(const Tpm& tpm, const Tpm::Facts& facts, unsigned vcpus);
 void plan_device(const Tpm& tpm, const Tpm::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

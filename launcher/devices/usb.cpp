@@ -6,10 +6,11 @@
 #include <algorithm>
 #include <cctype>
 
-#include "launcher/pci_function.hpp"
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/facts/pci_function.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 using topology::Sysfs;
 
@@ -149,4 +150,4 @@ void plan_device(const Usb& usb, const Usb::Facts& facts, DeviceContext& context
                    fmt::format("the host's USB device at port {}", device.port), context.origin(key));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -6,12 +6,16 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 #include "topology/sysfs.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Usb {
   std::string id;    // usb.id: "046d:c52b", vendor and product
@@ -40,4 +44,4 @@ Usb::Facts assumed(const Usb& usb);
 DeviceNeeds needs(const Usb& usb, const Usb::Facts& facts, unsigned vcpus);
 void plan_device(const Usb& usb, const Usb::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

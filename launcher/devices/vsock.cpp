@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "launcher/identity.hpp"
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/devices/identity.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 namespace {
 
@@ -53,4 +54,4 @@ void plan_device(const Vsock& vsock, const Vsock::Facts& facts, DeviceContext& c
   context.args.add("-device", device, "host and guest reach each other without a network", context.origin("cid"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

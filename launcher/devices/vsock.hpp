@@ -4,11 +4,15 @@
 #include <cstdint>
 #include <optional>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Vsock {
   std::optional<std::uint32_t> cid;  // vsock.cid, 3..4294967294; auto: derived from the VM's name
@@ -28,4 +32,4 @@ Vsock::Facts assumed(const Vsock& vsock);
 DeviceNeeds needs(const Vsock& vsock, const Vsock::Facts& facts, unsigned vcpus);
 void plan_device(const Vsock& vsock, const Vsock::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -3,9 +3,10 @@
 
 #include <array>
 
-#include "launcher/toml_reader.hpp"
+#include "launcher/devices/device_context.hpp"
+#include "launcher/text/toml_reader.hpp"
 
-namespace launcher {
+namespace launcher::inline devices {
 
 Watchdog Watchdog::read(TableReader& table) {
   Watchdog watchdog;
@@ -30,4 +31,4 @@ void plan_device(const Watchdog& watchdog, const Watchdog::Facts&, DeviceContext
                    "what happens then", context.origin("action"));
 }
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launcher/device_context.hpp"
+#include "launcher/devices/kind.hpp"
 
-namespace launcher {
-
+namespace launcher::inline text {
 class TableReader;
+}  // namespace launcher::inline text
+
+namespace launcher::inline devices {
+
+struct DeviceContext;
 
 struct Watchdog {
   enum class Action { reset, poweroff, pause, none };
@@ -29,4 +33,4 @@ Watchdog::Facts assumed(const Watchdog& watchdog);
 DeviceNeeds needs(const Watchdog& watchdog, const Watchdog::Facts& facts, unsigned vcpus);
 void plan_device(const Watchdog& watchdog, const Watchdog::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher
+}  // namespace launcher::inline devices

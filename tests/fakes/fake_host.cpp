@@ -62,14 +62,17 @@ class FakeHost::Verb {
  public:
   Verb(FakeHost& host, std::string text) : host_(host), number_(host.verbs_++) {
     host_.log_.push_back(std::move(text));
-    if (host_.fail_at_ == number_) throw refusal(EIO, "told to fail: " + host_.log_.back());
+    if (host_.fail_at_ == number_ && host_.fail_when_ == When::before) fail();
     if (host_.stop_at_ == number_ && host_.stop_when_ == When::before) host_.stop();
   }
   void done() {
+    if (host_.fail_at_ == number_ && host_.fail_when_ == When::after) fail();
     if (host_.stop_at_ == number_ && host_.stop_when_ == When::after) host_.stop();
   }
 
  private:
+  [[noreturn]] void fail() const { throw refusal(EIO, "told to fail: " + host_.log_.back()); }
+
   FakeHost& host_;
   std::size_t number_;
 };
@@ -202,6 +205,13 @@ void FakeHost::compact_memory(unsigned node) {
     if (shared_->pools[i].node == node) shared_->pools[i].fragmented = false;
   }
   verb.done();
+}
+
+bool FakeHost::has_interface(const std::string& name) {
+  Verb verb(*this, "has_interface " + name);
+  const bool there = tap_exists(name) || persistent_taps_.contains(name) || fs::exists(dir_ / "macvtaps" / name);
+  verb.done();
+  return there;
 }
 
 std::vector<int> FakeHost::make_tap(const std::string& name, std::size_t queues) {
@@ -456,6 +466,13 @@ void FakeHost::end_process(const ProcessId& process) {
 }
 
 // Groups are directories below dir_/groups; a control of one is a file in it.
+bool FakeHost::has_group(const std::string& path) {
+  Verb verb(*this, "has_group " + path);
+  const bool there = fs::exists(dir_ / "groups" / fs::path(path).relative_path());
+  verb.done();
+  return there;
+}
+
 void FakeHost::make_group(const std::string& path, bool may_exist) {
   Verb verb(*this, "make_group " + path);
   const fs::path dir = dir_ / "groups" / fs::path(path).relative_path();

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/host.hpp"
+#include "launcher/host/host.hpp"
 
 namespace fakes {
 
@@ -55,7 +55,7 @@ class FakeHost final : public launcher::Host {
   void set_unpinnable(topology::CpuSet cpus) { unpinnable_ = std::move(cpus); }  // as if a cpuset forbade them
 
   // --- what goes wrong: the k-th verb from now on (0 is the next) ---
-  void fail_at(std::size_t verb) { fail_at_ = verb; }
+  void fail_at(std::size_t verb, When when = When::before) { fail_at_ = verb, fail_when_ = when; }
   void stop_dead_at(std::size_t verb, When when) { stop_at_ = verb, stop_when_ = when; }
   void heal();                            // nothing goes wrong any more; verbs are counted from 0 again
   void exit_on_stop() { exits_ = true; }  // in a forked launch: _exit(stopped) instead of throw StopDead
@@ -79,6 +79,7 @@ class FakeHost final : public launcher::Host {
   std::uint64_t pool_total(unsigned node, topology::Bytes page) override;
   std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) override;
   void compact_memory(unsigned node) override;
+  bool has_interface(const std::string& name) override;
   std::vector<int> make_tap(const std::string& name, std::size_t queues) override;
   std::vector<int> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
   void set_mtu(const std::string& interface, unsigned mtu) override;
@@ -114,6 +115,7 @@ class FakeHost final : public launcher::Host {
   launcher::ProcessId spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
                             const std::function<void(const launcher::ProcessId&)>& written_down) override;
   void end_process(const launcher::ProcessId& process) override;
+  bool has_group(const std::string& path) override;
   void make_group(const std::string& path, bool may_exist) override;
   void remove_group(const std::string& path, bool shared) override;
   std::string write_control(const std::string& path, const std::string& text) override;
@@ -147,7 +149,7 @@ class FakeHost final : public launcher::Host {
   std::vector<std::string> log_;
   std::size_t verbs_ = 0;
   std::optional<std::size_t> fail_at_, stop_at_;
-  When stop_when_ = When::before;
+  When stop_when_ = When::before, fail_when_ = When::before;
   std::string deaf_;
   bool children_die_ = true, exits_ = false, cookieless_ = false;
 };

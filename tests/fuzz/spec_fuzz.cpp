@@ -8,8 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "launcher/printable.hpp"
-#include "launcher/read_spec.hpp"
+#include "launcher/spec/read_spec.hpp"
+#include "launcher/text/printable.hpp"
+#include "launcher/text/render_problem.hpp"
 
 namespace {
 

@@ -1,0 +1,78 @@
+#include "launcher/commands/options.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/program_options.hpp>
+#include <charconv>
+
+namespace launcher::commands {
+
+namespace po = boost::program_options;
+
+Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, const std::vector<std::string>& args) {
+  po::options_description description;
+  for (const OptionInfo& option : known) {
+    if (option.value.empty())
+      description.add_options()(option.name.c_str(), option.help.c_str());
+    else if (option.repeated)
+      description.add_options()(option.name.c_str(), po::value<std::vector<std::string>>()->composing(),
+                                option.help.c_str());
+    else
+      description.add_options()(option.name.c_str(), po::value<std::string>(), option.help.c_str());
+  }
+  description.add_options()("word", po::value<std::vector<std::string>>());
+  po::positional_options_description positional;
+  positional.add("word", -1);
+  Options result;
+  try {
+    const auto parsed = po::command_line_parser(args)
+                            .options(description)
+                            .positional(positional)
+                            .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
+                            .run();
+    for (const auto& option : parsed.options) {
+      if (option.string_key == "word" || option.position_key >= 0)
+        result.words_.insert(result.words_.end(), option.value.begin(), option.value.end());
+      else {
+        auto& values = result.values_[option.string_key];
+        values.insert(values.end(), option.value.begin(), option.value.end());
+      }
+    }
+  } catch (const po::error& error) {
+    throw UsageError(error.what());
+  }
+  if (result.words_.size() > words) throw UsageError(fmt::format("'{}' is one word too many", result.words_[words]));
+  for (const OptionInfo& option : known) {
+    if (!option.repeated && result.values_.contains(option.name) && result.values_[option.name].size() > 1)
+      throw UsageError(fmt::format("--{} was given more than once", option.name));
+  }
+  return result;
+}
+
+std::optional<std::string> Options::value(const std::string& name) const {
+  const auto found = values_.find(name);
+  if (found == values_.end() || found->second.empty()) return std::nullopt;
+  return found->second.front();
+}
+
+std::vector<std::string> Options::all(const std::string& name) const {
+  const auto found = values_.find(name);
+  return found == values_.end() ? std::vector<std::string>{} : found->second;
+}
+
+std::optional<double> Options::number(const std::string& name) const {
+  const std::optional<std::string> text = value(name);
+  if (!text) return std::nullopt;
+  double number = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (error != std::errc{} || end != text->data() + text->size() || !(number >= 0 && number <= 1e9))
+    throw UsageError(fmt::format("--{} wants a number of seconds, not '{}'", name, *text));
+  return number;
+}
+
+const std::string& Options::word(std::size_t index, const std::string& what) const {
+  if (index >= words_.size()) throw UsageError("wanted " + what);
+  return words_[index];
+}
+
+}  // namespace launcher::commands

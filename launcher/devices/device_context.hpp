@@ -1,0 +1,80 @@
+// What a device kind is told when it plans itself, and where it puts its arguments and steps.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "launcher/devices/kind.hpp"
+#include "launcher/devices/qemu_args.hpp"
+#include "launcher/facts/qemu_features.hpp"
+#include "launcher/steps/step.hpp"
+#include "launcher/text/problem.hpp"
+#include "topology/host_topology.hpp"
+#include "topology/placement.hpp"
+
+namespace launcher::inline devices {
+
+// What the launch itself must know of the devices.
+struct DeviceResults {
+  std::string console_socket;  // "" when the VM has no console
+  bool console_on_stdio = false;
+  unsigned disks_on_bus = 0;                            // PCI functions that disks have so far
+  std::map<std::string, std::string> scsi_controllers;  // by the I/O thread pool whose disks share it
+  std::map<std::string, unsigned> scsi_disks;           // how many disks hang on each controller
+  std::set<std::string> limits;                         // throttle groups that are there
+  std::vector<PassedFunction> functions;                // the host's PCI functions that are passed on
+  std::vector<std::string> device_nodes;                // files below /dev that QEMU opens by path
+  std::map<std::string, unsigned> used_slots;           // by bus: how many devices are on it
+};
+
+struct DeviceContext {
+  const std::string& vm;
+  const QemuFeatures& qemu;
+  const topology::HostTopology& host;
+  const topology::Placement& placement;  // empty where the VM has no place; then only problems are looked for
+  DeviceKind kind;
+  std::string key;           // "disk[0]"
+  unsigned index = 0;        // within its kind
+  bool shares_slot = false;  // more than eight of its kind: function 0 of a slot must say that others follow
+  unsigned vcpus = 1;
+  bool kvm = false;
+  bool root = false;                   // vmrun has the rights to make taps
+  unsigned uid = 0;                    // QEMU's
+  std::string run_dir;                 // "/run/vmrun/db"
+  std::string state_dir;               // "/var/lib/vmrun/db": what outlives the VM's run
+  bool boots_from_net = false;         // nothing else to boot from: network cards keep their boot ROM
+  std::vector<std::string> iothreads;  // ids of those it asked for
+  QemuArgs& args;
+  FdPlan& fds;
+  std::vector<PlannedStep>& steps;
+  Problems& problems;
+  std::vector<std::string>& notes;                           // what "auto" became and why
+  std::vector<std::pair<std::string, std::string>>& claims;  // key -> what no other VM may have: "MAC 52:54:00:1:2:3"
+  DeviceResults& results;
+
+  // Adds a problem about one of this device's keys.
+  void problem(const std::string& name, std::string what, std::string help) const {
+    problems.push_back({key + "." + name, std::move(what), std::move(help)});
+  }
+  void note(const std::string& name, const std::string& text) const { notes.push_back(key + "." + name + ": " + text); }
+  void claim(const std::string& name, std::string what) const {
+    claims.emplace_back(key + "." + name, std::move(what));
+  }
+  void set_address(Opts& device) const;  // "addr", and "multifunction" where others share the slot
+  std::string origin(const std::string& name) const { return "spec " + key + "." + name; }
+};
+
+// Functions of slots::singles. The panic device is always there: function 0 makes the others visible.
+enum class Single { panic, rng, balloon, vsock, watchdog, agent, usb = 7 };
+void set_address(Opts& device, Single single);
+
+constexpr std::size_t most_of_a_kind = 64;
+std::string pci_address(unsigned first_slot, unsigned index);  // "08", "08.1": device i of a kind that owns eight slots
+
+}  // namespace launcher::inline devices

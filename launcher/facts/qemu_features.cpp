@@ -1,0 +1,301 @@
+#include "launcher/facts/qemu_features.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+
+#include "launcher/facts/host_config.hpp"
+#include "launcher/facts/qemu_cache.hpp"
+#include "launcher/host/process.hpp"
+#include "qmp/commands.hpp"
+#include "topology/json.hpp"
+#include "topology/sysfs.hpp"
+
+namespace launcher::inline facts {
+
+BOOST_DESCRIBE_STRUCT(MachineLimit, (), (machine, cpus))
+BOOST_DESCRIBE_STRUCT(QemuFeatures, (),
+                      (binary, version, q35, machines, deprecated_machines, known, limits, cpu_models,
+                       deprecated_cpu_models, cpu_on, cpu_off))
+
+namespace {
+
+constexpr std::chrono::seconds patience{30};
+
+// What is asked of a QEMU: raise `generation` when this list changes, so that old caches are asked again.
+constexpr int generation = 5;
+constexpr std::array probed_devices = {"virtio-blk-pci",
+                                       "virtio-scsi-pci",
+                                       "scsi-hd",
+                                       "nvme",
+                                       "nvme-ns",
+                                       "virtio-net-pci",
+                                       "vhost-user-fs-pci",
+                                       "vhost-vsock-pci",
+                                       "virtio-rng-pci",
+                                       "virtio-balloon-pci",
+                                       "virtio-mem-pci",
+                                       "virtio-pmem-pci",
+                                       "nvdimm",
+                                       "pvpanic-pci",
+                                       "vfio-pci",
+                                       "pxb-pcie",
+                                       "pcie-root-port",
+                                       "virtio-serial-pci",
+                                       "virtserialport",
+                                       "i6300esb",
+                                       "tpm-crb",
+                                       "tpm-tis",
+                                       "qemu-xhci",
+                                       "usb-host",
+                                       "isa-serial",
+                                       "VGA",
+                                       "virtio-vga",
+                                       "vhost-user-blk-pci",
+                                       "intel-iommu"};
+constexpr std::array probed_objects = {"memory-backend-memfd", "memory-backend-ram",
+                                       "memory-backend-file",  "memory-backend-shm",
+                                       "thread-context",       "iothread",
+                                       "rng-random",           "rng-builtin",
+                                       "throttle-group",       "iommufd"};
+constexpr std::array probed_accels = {"kvm", "tcg"};
+
+std::string identity(const std::string& binary) { return fmt::format("{}:{}", generation, identity_of(binary)); }
+
+class Probe {
+ public:
+  explicit Probe(const std::string& binary, const std::vector<std::string>& more = {}) {
+    std::array<int, 2> pair{};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0)
+      throw std::system_error(errno, std::generic_category(), "socketpair");
+    std::array<int, 2> words{};
+    if (pipe2(words.data(), O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe");
+    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ChildSpec child;
+    child.argv = {binary,
+                  "-M",
+                  "none",
+                  "-nodefaults",
+                  "-no-user-config",
+                  "-display",
+                  "none",
+                  "-S",
+                  "-chardev",
+                  "socket,id=control,fd=10",
+                  "-qmp",
+                  "chardev:control"};
+    child.argv.insert(child.argv.end(), more.begin(), more.end());
+    words_ = words[0];
+    client_.emplace(pair[0]);
+    const auto close_ours = [&] {
+      for (int fd : {pair[1], words[1], null}) close(fd);
+    };
+    try {
+      process_ = spawn(child, {{0, null}, {1, words[1]}, {2, words[1]}, {10, pair[1]}}, [](const ProcessId&) {});
+    } catch (...) {
+      close_ours();
+      throw;
+    }
+    close_ours();
+  }
+  ~Probe() {
+    client_.reset();
+    if (process_) {
+      end_process(*process_);
+      reap(process_->pid);
+    }
+    if (words_ >= 0) close(words_);
+  }
+  Probe(const Probe&) = delete;
+  Probe& operator=(const Probe&) = delete;
+
+  QemuFeatures ask(const std::string& binary) {
+    QemuFeatures features;
+    const qmp::Greeting greeting = client_->handshake(patience);
+    features.binary = binary;
+    features.version = fmt::format("{}.{}.{}", greeting.major, greeting.minor, greeting.micro);
+    ask_machines(features);
+    for (const char* device : probed_devices)
+      note(features, device, qmp::device_list_properties(*client_, device, patience));
+    for (const char* object : probed_objects)
+      note(features, object, qmp::qom_list_properties(*client_, object, patience));
+    if (!features.q35.empty())
+      note(features, "machine", qmp::qom_list_properties(*client_, features.q35 + "-machine", patience));
+    for (const char* accel : probed_accels) {
+      const auto properties = qmp::qom_list_properties(*client_, std::string(accel) + "-accel", patience);
+      if (properties) features.known.insert(std::string("accel.") + accel);
+      note(features, accel, properties);
+    }
+    if (qmp::option_type(*client_, "overcommit", "mem-lock", patience) == "string")  // was on or off before 10.0
+      features.known.insert("overcommit.on-fault");
+    ask_schema(features);
+    ask_cpus(features);
+    quit();
+    return features;
+  }
+
+  // What model "host" has; with `-accel kvm`.
+  std::set<std::string> ask_host_cpu() {
+    client_->handshake(patience);
+    const auto switches = qmp::query_cpu_model_expansion(*client_, "host", patience);
+    quit();
+    if (!switches) throw std::runtime_error("it has no model \"host\"");
+    std::set<std::string> on;
+    for (const auto& [name, is_on] : *switches)
+      if (is_on && is_feature(name)) on.insert(name);
+    return on;
+  }
+
+  // What QEMU printed before it gave up.
+  std::string words() const {
+    std::string text(4096, '\0');
+    fcntl(words_, F_SETFL, O_NONBLOCK);
+    const ssize_t got = read(words_, text.data(), text.size());
+    text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+  }
+
+ private:
+  void quit() {
+    try {
+      qmp::quit(*client_, patience);
+    } catch (const qmp::Error&) {
+      // it is ended in any case
+    }
+  }
+
+  // Not QEMU's switches for itself, nor second spellings: the spec's names have '-' where those have '_'.
+  static bool is_feature(const std::string& name) {
+    return !name.starts_with("x-") && name != "realized" && name.find('_') == std::string::npos;
+  }
+
+  void ask_cpus(QemuFeatures& features) {
+    for (const qmp::CpuModel& model : qmp::query_cpu_definitions(*client_, patience)) {
+      features.cpu_models.insert(model.name);
+      if (model.deprecated) features.deprecated_cpu_models.insert(model.name);
+    }
+    const auto switches = qmp::query_cpu_model_expansion(*client_, "max", patience);
+    if (!switches) return;
+    for (const auto& [name, on] : *switches)
+      if (is_feature(name)) (on ? features.cpu_on : features.cpu_off).insert(name);
+  }
+
+  static void note(QemuFeatures& features, const std::string& type,
+                   const std::optional<std::vector<std::string>>& properties) {
+    if (!properties) return;
+    features.known.insert(type);
+    for (const std::string& property : *properties) features.known.insert(fmt::format("{}.{}", type, property));
+  }
+
+  void ask_machines(QemuFeatures& features) {
+    std::vector<qmp::MachineType> machines = qmp::query_machines(*client_, patience);
+    std::sort(machines.begin(), machines.end(),
+              [](const qmp::MachineType& a, const qmp::MachineType& b) { return a.name < b.name; });
+    for (const qmp::MachineType& machine : machines) {
+      if (machine.alias == "q35") features.q35 = machine.name;
+      if (!machine.name.starts_with("pc-q35-")) continue;
+      features.machines.insert(machine.name);
+      features.limits.push_back({machine.name, machine.cpu_max});
+      if (machine.deprecated) features.deprecated_machines.insert(machine.name);
+    }
+  }
+
+  // Enumerations of the schema; its type names are numbers, so they are found by what they hold.
+  void ask_schema(QemuFeatures& features) {
+    const boost::json::value schema = qmp::query_qmp_schema(*client_, patience);
+    for (const boost::json::value& entry : schema.as_array()) {
+      const boost::json::object& type = entry.as_object();
+      if (type.at("meta-type").as_string() != "enum") continue;
+      std::set<std::string> values;
+      for (const boost::json::value& value : type.at("values").as_array())
+        values.insert(std::string(value.as_string()));
+      if (values.contains("threads") && values.contains("native")) note_values(features, "aio", values);
+      if (values.contains("tap") && values.contains("vhost-user")) note_values(features, "netdev", values);
+    }
+  }
+
+  static void note_values(QemuFeatures& features, const std::string& what, const std::set<std::string>& values) {
+    for (const std::string& value : values) features.known.insert(fmt::format("{}.{}", what, value));
+  }
+
+  std::optional<qmp::Client> client_;
+  std::optional<ProcessId> process_;
+  int words_ = -1;
+};
+
+}  // namespace
+
+std::expected<std::string, std::string> find_qemu(const std::string& name) {
+  if (const auto found = find_program(name)) return *found;
+  if (name.find('/') != std::string::npos)
+    return std::unexpected(
+        fmt::format("QEMU: '{}' cannot be executed; set qemu in /etc/vmrun/host.toml to a binary that can", name));
+  return std::unexpected(fmt::format(
+      "QEMU: no '{}' in PATH; install it (Debian: apt install qemu-system-x86), or set qemu in /etc/vmrun/host.toml",
+      name));
+}
+
+std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary, Cache cache) {
+  const std::string key = identity(binary);
+  for (const std::string& kept : read_cache(key))
+    if (auto features = features_from_json(kept)) return *features;
+  std::optional<Probe> probe;
+  try {
+    probe.emplace(binary);
+    QemuFeatures features = probe->ask(binary);
+    if (features.q35.empty())
+      return std::unexpected(fmt::format("QEMU: '{}' has no q35 machine; is it qemu-system-x86_64?", binary));
+    if (cache == Cache::store) write_cache(key, to_json(features));
+    return features;
+  } catch (const std::exception& error) {
+    const std::string words = probe ? probe->words() : "";
+    return std::unexpected(
+        fmt::format("QEMU: '{}' does not answer: {}{}{}", binary, error.what(), words.empty() ? "" : "\n", words));
+  }
+}
+
+std::expected<std::set<std::string>, std::string> host_cpu_features(const std::string& binary, Cache cache) {
+  const topology::Sysfs sysfs;
+  std::string key = identity(binary) + ":host-cpu:" + sysfs.read("/proc/sys/kernel/random/boot_id").value_or("");
+  for (const char* module : {"kvm_intel", "kvm_amd"})
+    key += ":" + sysfs.read(std::string("/sys/module/") + module + "/parameters/nested").value_or("");
+  for (const std::string& kept : read_cache(key)) {
+    boost::system::error_code error;
+    const boost::json::value value = boost::json::parse(kept, error);
+    if (!error && value.is_array()) return topology::json::read<std::set<std::string>>(value, "host-cpu");
+  }
+  std::optional<Probe> probe;
+  try {
+    probe.emplace(binary, std::vector<std::string>{"-accel", "kvm"});
+    std::set<std::string> features = probe->ask_host_cpu();
+    if (cache == Cache::store) write_cache(key, boost::json::serialize(topology::json::write(features)));
+    return features;
+  } catch (const std::exception& error) {
+    return std::unexpected(fmt::format("QEMU does not tell: {}", error.what()));
+  }
+}
+
+std::string to_json(const QemuFeatures& features) { return boost::json::serialize(topology::json::write(features)); }
+
+std::expected<QemuFeatures, std::string> features_from_json(std::string_view json) {
+  boost::system::error_code error;
+  const boost::json::value value = boost::json::parse(json, error);
+  if (error) return std::unexpected("no JSON: " + error.message());
+  try {
+    return topology::json::read<QemuFeatures>(value, "qemu");
+  } catch (const std::invalid_argument& wrong) {
+    return std::unexpected(wrong.what());
+  }
+}
+
+}  // namespace launcher::inline facts

@@ -1,0 +1,203 @@
+// The verbs on this machine: sysfs for pools, files, sockets, processes; those of networks are in linux_host_net.cpp.
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+#include "launcher/host/host.hpp"
+#include "topology/page_location.hpp"
+#include "topology/sysfs.hpp"
+
+namespace launcher::inline host {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, int error = errno) {
+  throw std::system_error(error, std::generic_category(), what);
+}
+
+std::string pool_path(unsigned node, topology::Bytes page) {
+  return "/sys/devices/system/node/node" + std::to_string(node) + "/hugepages/hugepages-" +
+         std::to_string(page.count / 1024) + "kB/nr_hugepages";
+}
+
+}  // namespace
+
+std::uint64_t LinuxHost::pool_total(unsigned node, topology::Bytes page) {
+  const auto total = topology::Sysfs{}.read_number(pool_path(node, page));
+  if (!total)
+    throw std::runtime_error("node " + std::to_string(node) + " has no pool of " + to_string(page) + " pages");
+  return *total;
+}
+
+std::uint64_t LinuxHost::set_pool(unsigned node, topology::Bytes page, std::uint64_t total) {
+  const auto error = topology::Sysfs{}.write(pool_path(node, page), std::to_string(total));
+  if (error) refuse("write " + pool_path(node, page), error.value());
+  return pool_total(node, page);  // the kernel may grant fewer without an error
+}
+
+void LinuxHost::compact_memory(unsigned node) {
+  // best effort: a kernel without compaction has no such file, and the pool is read back anyway
+  (void)topology::Sysfs{}.write("/sys/devices/system/node/node" + std::to_string(node) + "/compact", "1");
+}
+
+int LinuxHost::open_file(const std::string& path, bool writable, bool direct) {
+  const int fd = open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC);
+  if (fd < 0) refuse("open " + path);
+  return fd;
+}
+
+int LinuxHost::make_unnamed(const std::string& directory) {
+  const int fd = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0 && errno == EOPNOTSUPP)
+    throw std::runtime_error("the file system of " + directory + " has no files without a name (O_TMPFILE)");
+  if (fd < 0) refuse("make a file in " + directory);
+  return fd;
+}
+
+void LinuxHost::name_file(int fd, const std::string& path) {
+  const std::string here = "/proc/self/fd/" + std::to_string(fd);
+  if (linkat(AT_FDCWD, here.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) < 0) refuse("name " + path);
+}
+
+int LinuxHost::readable_copy(int fd, std::optional<unsigned> uid) {
+  struct stat info {};
+  if (fstat(fd, &info) < 0) refuse("fstat");
+  const bool readable = !uid || (info.st_uid == *uid ? info.st_mode & S_IRUSR : info.st_mode & S_IROTH) != 0;
+  if (readable) return fd;
+  const int copy = memfd_create("vmrun-copy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (copy < 0) refuse("memfd");
+  for (off_t left = info.st_size; left > 0;) {
+    const ssize_t sent = sendfile(copy, fd, nullptr, static_cast<std::size_t>(left));
+    if (sent <= 0) refuse("copy for QEMU");
+    left -= sent;
+  }
+  if (fchmod(copy, 0444) < 0) refuse("mode of a copy for QEMU");
+  fcntl(copy, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
+  close(fd);
+  return copy;
+}
+
+int LinuxHost::listen(const std::string& path, std::optional<unsigned> owner) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) throw std::invalid_argument("socket path too long: " + path);
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) refuse("socket");
+  const mode_t before = umask(0177);  // the owner's alone
+  const int bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int error = errno;
+  umask(before);
+  if (bound < 0 || ::listen(fd, 8) < 0) {
+    const int why = bound < 0 ? error : errno;
+    close(fd);
+    refuse("listen on " + path, why);
+  }
+  if (owner && chown(path.c_str(), *owner, *owner) < 0) {
+    const int why = errno;
+    close(fd);
+    refuse("give away " + path, why);
+  }
+  return fd;
+}
+
+int LinuxHost::hold_path(const std::string& path) {
+  const int fd = open(path.c_str(), O_PATH | O_CLOEXEC);
+  if (fd < 0) refuse("find " + path);
+  return fd;
+}
+
+int LinuxHost::make_directory(const std::string& path, std::optional<unsigned> owner) {
+  if (mkdir(path.c_str(), 0700) < 0) refuse("make directory " + path);
+  if (owner && chown(path.c_str(), *owner, *owner) < 0) refuse("give away " + path);
+  return hold_path(path);
+}
+
+ProcessId LinuxHost::spawn(const ChildSpec& child, const FdLayout& fds,
+                           const std::function<void(const ProcessId&)>& written_down) {
+  return launcher::spawn(child, fds, written_down);
+}
+
+void LinuxHost::end_process(const ProcessId& process) { launcher::end_process(process); }
+
+bool LinuxHost::has_group(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+void LinuxHost::make_group(const std::string& path, bool may_exist) {
+  if (mkdir(path.c_str(), 0755) == 0 || (may_exist && errno == EEXIST)) return;
+  refuse("make " + path);
+}
+
+void LinuxHost::remove_group(const std::string& path, bool shared) {
+  // A killed process is in its cgroup until its last thread is gone, a moment after its pidfd says so.
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    if (rmdir(path.c_str()) == 0 || errno == ENOENT) return;
+    if (shared && (errno == EBUSY || errno == ENOTEMPTY)) return;
+    if (errno != EBUSY) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  refuse("remove " + path);
+}
+
+std::string LinuxHost::write_control(const std::string& path, const std::string& text) {
+  const topology::Sysfs sysfs;
+  if (const auto error = sysfs.write(path, text + "\n")) refuse("write " + text + " to " + path, error.value());
+  return sysfs.read(path).value_or("");
+}
+
+void LinuxHost::set_fifo(pid_t thread, unsigned priority) {
+  sched_param parameter{};
+  parameter.sched_priority = static_cast<int>(priority);
+  // threads that it makes later (KVM's huge-page recovery) are not to inherit it
+  if (sched_setscheduler(thread, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) < 0)
+    refuse("make thread " + std::to_string(thread) + " SCHED_FIFO " + std::to_string(priority));
+}
+
+unsigned LinuxHost::fifo(pid_t thread) { return fifo_priority(thread); }
+
+std::uint64_t LinuxHost::core_cookie(pid_t thread) {
+  unsigned long long cookie = 0;
+  if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, thread, 0, &cookie) < 0)
+    refuse("core scheduling of thread " + std::to_string(thread));
+  return cookie;
+}
+
+int LinuxHost::wait_for(const ProcessId& child, const std::function<void()>& meanwhile) {
+  constexpr int between_looks = 200;  // ms
+  const int pidfd = open_pidfd(child);
+  pollfd ending{pidfd, POLLIN, 0};
+  try {
+    while (pidfd >= 0 && poll(&ending, 1, between_looks) == 0) meanwhile();
+  } catch (...) {
+    close(pidfd);
+    throw;
+  }
+  if (pidfd >= 0) close(pidfd);
+  return reap(child.pid);
+}
+
+void LinuxHost::pin(pid_t thread, const topology::CpuSet& cpus) {
+  const auto error = topology::set_affinity(thread, cpus);
+  if (error) refuse("pin thread " + std::to_string(thread) + " to CPUs " + cpus.to_string(), error.value());
+}
+
+topology::CpuSet LinuxHost::pinned(pid_t thread) {
+  const auto cpus = topology::get_affinity(thread);
+  if (!cpus) refuse("affinity of thread " + std::to_string(thread), cpus.error().value());
+  return *cpus;
+}
+
+}  // namespace launcher::inline host

@@ -1,0 +1,59 @@
+// The verbs that make, copy and give away files. The rule: nothing that is there already is overwritten, and what lies in
+// a directory that is given away is never followed out of it.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "launcher/host/host.hpp"
+
+namespace launcher::inline host {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, int error = errno) {
+  throw std::system_error(error, std::generic_category(), what);
+}
+
+}  // namespace
+
+int LinuxHost::append_to(const std::string& path) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+  if (fd < 0) refuse("open " + path + " for appending");
+  return fd;
+}
+
+void LinuxHost::keep_directory(const std::string& path, std::optional<unsigned> owner) {
+  fs::create_directories(fs::path(path).parent_path());  // 0755, ours
+  // QEMU's user passes through ours to its own
+  if (mkdir(path.c_str(), owner ? 0700 : 0711) < 0 && errno != EEXIST) refuse("make directory " + path);
+  if (!owner) return;
+  if (lchown(path.c_str(), *owner, *owner) < 0) refuse("give away " + path);
+  for (const auto& entry : fs::directory_iterator(path))  // host.toml's user may have changed since
+    if (lchown(entry.path().c_str(), *owner, *owner) < 0) refuse("give away " + entry.path().string());
+}
+
+void LinuxHost::copy_once(const std::string& from, const std::string& to) {
+  if (access(to.c_str(), F_OK) == 0) return;
+  const std::string next = to + ".new";  // a crash in between leaves no half of a copy
+  fs::copy_file(from, next, fs::copy_options::overwrite_existing);
+  if (chmod(next.c_str(), 0600) < 0) refuse("mode of " + next);
+  fs::rename(next, to);
+}
+
+void LinuxHost::give_file(const std::string& path, unsigned uid, unsigned gid) {
+  const int fd = open(path.c_str(), O_PATH | O_CLOEXEC);  // whatever it is: a file, or a device
+  if (fd < 0 && errno == ENOENT) return;
+  if (fd < 0) refuse("open " + path);
+  const int given = fchownat(fd, "", uid, gid, AT_EMPTY_PATH);
+  const int error = errno;
+  close(fd);
+  if (given < 0) refuse("give away " + path, error);
+}
+
+}  // namespace launcher::inline host

@@ -1,0 +1,148 @@
+#include "launcher/host/vf_mac.hpp"
+
+#include <fmt/format.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <system_error>
+
+namespace launcher::inline host {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, int error = errno) {
+  throw std::system_error(error, std::generic_category(), what);
+}
+
+// A request about one interface, its attributes appended one by one (rtnetlink(7)).
+class Request {
+ public:
+  Request(unsigned short type, unsigned short flags, int interface) : bytes_(NLMSG_SPACE(sizeof(ifinfomsg))) {
+    nlmsghdr header{};
+    header.nlmsg_type = type;
+    header.nlmsg_flags = static_cast<unsigned short>(NLM_F_REQUEST | flags);
+    ifinfomsg link{};
+    link.ifi_family = AF_UNSPEC;
+    link.ifi_index = interface;
+    std::memcpy(bytes_.data(), &header, sizeof header);
+    std::memcpy(bytes_.data() + NLMSG_HDRLEN, &link, sizeof link);
+  }
+  std::size_t begin(unsigned short type) {
+    const std::size_t at = bytes_.size();
+    const rtattr attribute{0, type};
+    bytes_.resize(at + RTA_LENGTH(0));
+    std::memcpy(bytes_.data() + at, &attribute, sizeof attribute);
+    return at;
+  }
+  void end(std::size_t at) {
+    const auto length = static_cast<unsigned short>(bytes_.size() - at);
+    std::memcpy(bytes_.data() + at, &length, sizeof length);
+    bytes_.resize(NLMSG_ALIGN(bytes_.size()));
+  }
+  void add(unsigned short type, const void* data, std::size_t size) {
+    const std::size_t at = begin(type);
+    const std::size_t body = bytes_.size();
+    bytes_.resize(body + size);
+    std::memcpy(bytes_.data() + body, data, size);
+    end(at);
+  }
+  // The kernel's answer, whole.
+  std::vector<char> ask() {
+    const auto length = static_cast<std::uint32_t>(bytes_.size());
+    std::memcpy(bytes_.data(), &length, sizeof length);
+    const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd < 0) refuse("netlink socket");
+    std::vector<char> answer(1 << 18);  // 256 functions of 300 bytes each fit
+    const bool sent = send(fd, bytes_.data(), bytes_.size(), 0) == static_cast<ssize_t>(bytes_.size());
+    const ssize_t got = sent ? recv(fd, answer.data(), answer.size(), 0) : -1;
+    const int error = errno;
+    close(fd);
+    if (got < static_cast<ssize_t>(NLMSG_HDRLEN)) refuse("netlink", error);
+    answer.resize(static_cast<std::size_t>(got));
+    return answer;
+  }
+
+ private:
+  std::vector<char> bytes_;
+};
+
+template <class T>
+T at(const char* bytes) {
+  T value{};
+  std::memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
+// f(type, data, size) for each attribute in a run of them.
+template <class F>
+void each(const char* data, std::size_t size, const F& f) {
+  while (size >= sizeof(rtattr)) {
+    const auto attribute = at<rtattr>(data);
+    if (attribute.rta_len < sizeof(rtattr) || attribute.rta_len > size) return;
+    f(attribute.rta_type & NLA_TYPE_MASK, data + RTA_LENGTH(0), attribute.rta_len - RTA_LENGTH(0));
+    const std::size_t step = std::min<std::size_t>(size, RTA_ALIGN(attribute.rta_len));
+    data += step;
+    size -= step;
+  }
+}
+
+std::string text_of(const ifla_vf_mac& mac) {
+  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac.mac[0], mac.mac[1], mac.mac[2], mac.mac[3],
+                     mac.mac[4], mac.mac[5]);
+}
+
+}  // namespace
+
+std::optional<std::vector<std::string>> vf_macs(const std::string& interface) {
+  const unsigned index = if_nametoindex(interface.c_str());
+  if (index == 0) return std::nullopt;
+  Request request(RTM_GETLINK, 0, static_cast<int>(index));
+  const std::uint32_t with_vfs = RTEXT_FILTER_VF;
+  request.add(IFLA_EXT_MASK, &with_vfs, sizeof with_vfs);
+  const std::vector<char> answer = request.ask();
+  constexpr std::size_t head = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(ifinfomsg));
+  if (at<nlmsghdr>(answer.data()).nlmsg_type != RTM_NEWLINK || answer.size() < head) return std::nullopt;
+  std::optional<std::vector<std::string>> macs;
+  each(answer.data() + head, answer.size() - head, [&](int type, const char* list, std::size_t size) {
+    if (type != IFLA_VFINFO_LIST) return;  // there, even if empty, where the driver knows its functions
+    macs.emplace();
+    each(list, size, [&](int, const char* info, std::size_t info_size) {
+      each(info, info_size, [&](int what, const char* data, std::size_t data_size) {
+        if (what == IFLA_VF_MAC && data_size >= sizeof(ifla_vf_mac)) macs->push_back(text_of(at<ifla_vf_mac>(data)));
+      });
+    });
+  });
+  return macs;
+}
+
+void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
+  const unsigned index = if_nametoindex(interface.c_str());
+  if (index == 0) refuse("find " + interface);
+  ifla_vf_mac value{};
+  value.vf = vf;
+  if (std::sscanf(mac.c_str(), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &value.mac[0], &value.mac[1], &value.mac[2],
+                  &value.mac[3], &value.mac[4], &value.mac[5]) != 6)
+    throw std::invalid_argument("'" + mac + "' is no MAC address");
+  Request request(RTM_SETLINK, NLM_F_ACK, static_cast<int>(index));
+  const std::size_t list = request.begin(IFLA_VFINFO_LIST);
+  const std::size_t info = request.begin(IFLA_VF_INFO);
+  request.add(IFLA_VF_MAC, &value, sizeof value);
+  request.end(info);
+  request.end(list);
+  const std::vector<char> answer = request.ask();
+  if (at<nlmsghdr>(answer.data()).nlmsg_type != NLMSG_ERROR || answer.size() < NLMSG_HDRLEN + sizeof(int)) return;
+  const int error = -at<int>(answer.data() + NLMSG_HDRLEN);
+  if (error != 0) refuse(fmt::format("MAC address {} of virtual function {} of {}", mac, vf, interface), error);
+}
+
+}  // namespace launcher::inline host

@@ -1,0 +1,50 @@
+// Puts every thread of a paused QEMU where the plan says, and reads every mask back. The rules: vCPUs are keyed by
+// cpu-index, never by list position; a thread nobody planned for goes to the emulator's CPUs.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <vector>
+
+#include "launcher/host/host.hpp"
+#include "launcher/plan/plan.hpp"
+#include "launcher/steps/vm_dir.hpp"
+#include "qmp/client.hpp"
+#include "topology/page_location.hpp"
+
+namespace launcher::inline life {
+
+// Throws std::runtime_error when a planned thread is missing or a mask does not read back as set.
+std::vector<ThreadRecord> pin_threads(const LaunchPlan& plan, qmp::Client& monitor, const ProcessId& qemu,
+                                      const std::vector<Helper>& helpers, Host& host,
+                                      std::chrono::milliseconds patience);
+
+// Every CPU feature that the spec asked for, as vCPU 0 has it: QEMU leaves out what the host cannot give, with no more than
+// a warning. Throws std::runtime_error with the first that is not as asked.
+void check_features(const LaunchPlan& plan, qmp::Client& monitor, std::chrono::milliseconds patience);
+
+// Threads that come with the first run of a vCPU (kvm-nx-lpage-recovery takes that vCPU's CPU with it): sent to the
+// emulator's CPUs, with what KVM runs for this VM outside of QEMU. Waits a few milliseconds for them under KVM.
+void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records);
+
+// On a busy host a vCPU's first run, and the recovery thread with it, comes later than that. True when there is nothing more to look for.
+bool pin_recovery_thread(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records);
+
+// The threads a VM has now, with their roles: those recorded, and late ones (workers, vhost) by where they are found.
+struct Thread {
+  pid_t tid = 0;
+  std::string name;  // comm
+  std::string role;
+  bool in_qemu = true;  // false: a kernel thread that works for it
+};
+std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known,
+                               bool look_for_kernel_threads);
+
+// Those of the processes beside QEMU; their role is the helper's.
+std::vector<Thread> threads_of(const std::vector<Helper>& helpers);
+
+using MemoryOf = std::function<std::expected<std::vector<topology::MappedRange>, std::string>(pid_t)>;
+// Guest memory that is preallocated and strictly bound must lie where the plan says (numa_maps). Throws with numbers.
+void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of);
+
+}  // namespace launcher::inline life

@@ -1,0 +1,80 @@
+#include "launcher/plan/cpu_facts.hpp"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "launcher/spec/spec.hpp"
+#include "topology/sysfs.hpp"
+
+namespace launcher::inline plan {
+
+namespace {
+
+// The flags of the first CPU. Only the file's first bytes are read: on a large machine the whole costs milliseconds.
+std::set<std::string> cpu_flags() {
+  const int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  std::string text(8192, '\0');
+  const ssize_t got = read(fd, text.data(), text.size());
+  close(fd);
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  const std::size_t line = text.find("\nflags");
+  if (line == std::string::npos) return {};
+  const std::size_t colon = text.find(':', line);
+  std::istringstream words(text.substr(colon + 1, text.find('\n', colon) - colon));
+  std::set<std::string> flags;
+  for (std::string word; words >> word;) flags.insert(word);
+  return flags;
+}
+
+void ask_kvm(CpuFacts& facts) {
+  const int fd = open("/dev/kvm", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  const auto has = [fd](int capability) { return ioctl(fd, KVM_CHECK_EXTENSION, capability); };
+  facts.tsc_scaling = has(KVM_CAP_TSC_CONTROL) > 0;
+  facts.kvm_max_vcpus = static_cast<unsigned>(std::max(0, has(KVM_CAP_MAX_VCPUS)));
+  facts.disable_exits = static_cast<unsigned>(std::max(0, has(KVM_CAP_X86_DISABLE_EXITS)));
+  close(fd);
+}
+
+}  // namespace
+
+CpuFacts look_at_cpu(const Spec& spec, const HostConfig& config, bool kvm, Cache cache) {
+  CpuFacts facts;
+  const std::set<std::string> flags = cpu_flags();
+  facts.stable_tsc = flags.contains("constant_tsc") && flags.contains("nonstop_tsc");
+  for (const char* module : {"kvm_intel", "kvm_amd"}) {
+    const auto nested = topology::Sysfs{}.read(std::string("/sys/module/") + module + "/parameters/nested");
+    if (nested && (nested->starts_with("Y") || nested->starts_with("1"))) facts.nested = true;
+  }
+  facts.schedule = look_at_schedule(spec);
+  if (!kvm) return facts;
+  ask_kvm(facts);
+  if (spec.accel == Accel::tcg || spec.cpu.add.size() + spec.cpu.require.size() == 0) return facts;
+  const auto binary = find_qemu(config.qemu);
+  if (!binary) return facts;  // a problem that is told elsewhere
+  auto features = host_cpu_features(*binary, cache);
+  if (features)
+    facts.features = std::move(*features);
+  else
+    facts.features_why = features.error();
+  return facts;
+}
+
+CpuFacts assumed_cpu_facts() {
+  CpuFacts facts;
+  facts.features_why = "another machine's";
+  facts.stable_tsc = facts.tsc_scaling = facts.nested = true;
+  facts.schedule.fifo_limit = 99;
+  facts.schedule.rt_runtime_us = 950'000;  // the kernel's default
+  facts.schedule.cgroup = {"/sys/fs/cgroup/vmrun", "", true, {"/sys/fs/cgroup/vmrun/cgroup.subtree_control"}};
+  facts.schedule.l3.there = true;
+  return facts;
+}
+
+}  // namespace launcher::inline plan

@@ -1,0 +1,119 @@
+#include "launcher/plan/facts.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+
+#include "launcher/steps/ledger.hpp"
+#include "launcher/steps/run_base.hpp"
+#include "topology/sysfs.hpp"
+#include "topology/words.hpp"
+
+namespace launcher::inline plan {
+
+namespace {
+
+bool may(const std::string& path, int mode) { return access(path.c_str(), mode) == 0; }
+
+// KVM counts when /dev/kvm can be opened; auto uses it only when kvm_intel or kvm_amd is what serves it.
+void look_at_kvm(Facts& facts) {
+  struct stat info {};
+  if (stat("/dev/kvm", &info) < 0) {
+    facts.kvm_why = "there is no /dev/kvm (no virtualization extensions, or `modprobe kvm_intel` / `kvm_amd` is due)";
+    return;
+  }
+  if (!may("/dev/kvm", R_OK | W_OK)) {
+    facts.kvm_why = "/dev/kvm may not be opened by this user (join group kvm, or run as root)";
+    return;
+  }
+  facts.kvm = true;
+  facts.kvm_open_to_all = (info.st_mode & 0006) == 0006;
+  if ((info.st_mode & 0060) == 0060 && info.st_gid != 0) facts.kvm_group = info.st_gid;
+  const topology::Sysfs sysfs;
+  for (const char* module : {"kvm_intel", "kvm_amd"}) {
+    if (sysfs.exists(std::string("/sys/module/") + module)) facts.kvm_module = module;
+  }
+  if (facts.kvm_module.empty()) {
+    facts.kvm_why =
+        "/dev/kvm is served neither by kvm_intel nor by kvm_amd, and such a KVM may not run ordinary guests (accel = "
+        "\"kvm\" insists)";
+  }
+}
+
+// A kind that starts a helper asks host.toml where it is.
+template <class Kind>
+DeviceFacts look(const Kind& one, const HostConfig& config) {
+  if constexpr (requires { look_at(one, config); })
+    return look_at(one, config);
+  else
+    return look_at(one);
+}
+
+std::string transparent_pages() {
+  return topology::chosen_word(topology::Sysfs{}.read("/sys/kernel/mm/transparent_hugepage/enabled").value_or(""));
+}
+
+}  // namespace
+
+Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
+  Facts facts;
+  facts.uid = geteuid();
+  facts.root = facts.uid == 0;
+  facts.run_base = run_base();
+  facts.makers_of_vfs = makers_of_vfs(facts.run_base);
+  if (config.user) {
+    const passwd* user = getpwnam(config.user->c_str());
+    if (user != nullptr)
+      facts.user_uid = user->pw_uid;
+    else
+      facts.user_problem = fmt::format("host.toml says user = \"{}\", but this host has no such user", *config.user);
+  }
+  facts.state_base = state_base(config);
+  look_at_kvm(facts);
+  facts.cpu = look_at_cpu(spec, config, facts.kvm, cache);
+  facts.tuning = look_at_host_tuning(spec.host);
+  facts.transparent_pages = transparent_pages();
+  if (spec.boot.uefi) facts.uefi = find_firmware(firmware_directories(), spec.boot.secure_boot);
+  rlimit memlock{};
+  if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY) facts.memlock = memlock.rlim_cur;
+  for (const Device& device : spec.devices) {
+    facts.devices.push_back(std::visit([&](const auto& one) { return look(one, config); }, device));
+  }
+  facts.kernel_readable = spec.boot.kernel.empty() || may(spec.boot.kernel, R_OK);
+  facts.initrd_readable = spec.boot.initrd.empty() || may(spec.boot.initrd, R_OK);
+  facts.firmware_readable = spec.boot.firmware.empty() || may(spec.boot.firmware, R_OK);
+  return facts;
+}
+
+Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
+  Facts facts;
+  facts.root = true;
+  facts.run_base = "/run/vmrun";
+  facts.state_base = "/var/lib/vmrun";
+  facts.transparent_pages = "madvise";
+  facts.uefi = assumed_firmware(spec.boot.secure_boot);
+  facts.kvm = true;
+  facts.kvm_module = host.cpu_vendor == "AuthenticAMD" ? "kvm_amd" : "kvm_intel";
+  facts.cpu = assumed_cpu_facts();
+  facts.tuning = assumed_host_tuning(host);
+  for (const Device& device : spec.devices) {
+    facts.devices.push_back(std::visit(
+        [&](const auto& one) {
+          if constexpr (requires { assumed(one, host); })
+            return DeviceFacts{assumed(one, host)};
+          else
+            return DeviceFacts{assumed(one)};
+        },
+        device));
+  }
+  return facts;
+}
+
+}  // namespace launcher::inline plan

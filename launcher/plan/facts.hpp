@@ -1,0 +1,50 @@
+// What has to be looked up before a plan can be made: who we are, whether KVM is usable, what the spec's files are. The
+// rule: read-only (a plan opens nothing for writing), and everything the plan depends on that is not the host's topology.
+#pragma once
+
+#include <expected>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "launcher/devices/device_context.hpp"
+#include "launcher/facts/firmware.hpp"
+#include "launcher/facts/host_config.hpp"
+#include "launcher/plan/cpu_facts.hpp"
+#include "launcher/plan/tuning_facts.hpp"
+#include "launcher/spec/spec.hpp"
+#include "launcher/text/problem.hpp"
+#include "topology/host_topology.hpp"
+
+namespace launcher::inline plan {
+
+struct Facts {
+  bool root = false;
+  unsigned uid = 0;              // ours
+  std::string run_base;          // "/run/vmrun"
+  bool kvm = false;              // /dev/kvm opens
+  std::string kvm_module;        // "kvm_intel" | "kvm_amd" | "" (something else serves /dev/kvm, or nothing)
+  std::string kvm_why;           // when it is not usable, or not one of the two
+  bool kvm_open_to_all = false;  // mode lets any uid open it
+  CpuFacts cpu;
+  HostTuningFacts tuning;
+  std::optional<unsigned> kvm_group;     // whose members may open it, where it is not root's
+  std::optional<std::uint64_t> memlock;  // our RLIMIT_MEMLOCK; nullopt: unlimited
+  std::vector<DeviceFacts> devices;      // beside Spec::devices
+  std::set<std::string> makers_of_vfs;   // physical functions whose virtual ones other VMs' journals will remove
+  std::optional<unsigned> user_uid;      // of host.toml's user
+  std::string user_problem;              // when there is no such user
+  std::string state_base;                // "/var/lib/vmrun": what VMs keep between runs
+  std::string transparent_pages;         // the host's word on them: "always" | "madvise" | "never"; "": has none
+  std::expected<Firmware, std::string> uefi = std::unexpected("");  // where boot.firmware = "uefi"
+  bool kernel_readable = true, initrd_readable = true, firmware_readable = true;
+};
+
+// Looks at this machine. cache: may what a QEMU had to be asked for be kept (a plan writes nothing)?
+Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache = Cache::store);
+
+// For `--host FILE`: another machine, whose files nobody can look at: root, KVM by CPU vendor, every image there and fit.
+Facts assumed_facts(const Spec& spec, const topology::HostTopology& host);
+
+}  // namespace launcher::inline plan

@@ -1,0 +1,159 @@
+// What is behind the guest's memory, and the NUMA nodes it sees.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+
+#include "launcher/plan/parts.hpp"
+
+namespace launcher::parts {
+
+namespace {
+
+// Threads for preallocation: the VM's own CPUs, which nobody uses yet; on their node the pages are local.
+boost::json::object thread_context(const Draft& draft, const topology::MemoryCell& cell, const std::string& id) {
+  boost::json::object context{{"qom-type", "thread-context"}, {"id", id}};
+  boost::json::array cpus;
+  // a partition's CPUs are not to be had before the vCPUs' threads are moved there
+  const bool apart = draft.isolation == Isolation::beside || draft.isolation == Isolation::within;
+  if (apart)
+    for (const unsigned cpu : draft.plan.placement.emulator.to_vector()) cpus.push_back(cpu);
+  for (const topology::VcpuSeat& seat : draft.plan.placement.vcpus) {
+    if (!apart && seat.cpu && seat.guest_node == cell.guest_node) cpus.push_back(*seat.cpu);
+  }
+  if (cpus.empty())
+    context["node-affinity"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
+  else
+    context["cpu-affinity"] = cpus;
+  return context;
+}
+
+void add_guest_nodes(Draft& draft) {
+  const topology::Placement& placement = draft.plan.placement;
+  for (const topology::MemoryCell& cell : placement.cells) {
+    Opts node("node");
+    node.set("nodeid", cell.guest_node).set("memdev", fmt::format("ram{}", cell.guest_node));
+    for (unsigned vcpu : cell.vcpus) node.set("cpus", vcpu);
+    draft.args.add(
+        "-numa", node,
+        fmt::format("the guest sees host node {} as its node {}", fmt::join(cell.host_nodes, ","), cell.guest_node),
+        "host");
+  }
+  for (std::size_t from = 0; from < placement.distances.size(); ++from) {
+    for (std::size_t to = from + 1; to < placement.distances[from].size(); ++to) {
+      draft.args.add("-numa", Opts("dist").set("src", from).set("dst", to).set("val", placement.distances[from][to]),
+                     "the host's own distance", "host");
+    }
+  }
+}
+
+void check_memlock(Draft& draft) {
+  const bool locked = draft.spec.memory.lock == MemorySpec::Lock::on;
+  if (!(locked || draft.needs.locked_memory) || draft.facts.root || !draft.facts.memlock ||
+      *draft.facts.memlock >= memlock_need(draft))
+    return;
+  draft.problem(
+      "memory.lock",
+      fmt::format("needs a memlock limit of {}, this user has {}", to_string(topology::Bytes{memlock_need(draft)}),
+                  to_string(topology::Bytes{*draft.facts.memlock})),
+      "raise it in /etc/security/limits.d, run as root, or set lock = false");
+}
+
+}  // namespace
+
+boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell, const std::string& id,
+                            std::uint64_t size) {
+  const topology::Placement& placement = draft.plan.placement;
+  const bool huge = placement.page > draft.host.base_page;
+  const bool shared = draft.spec.memory.shared || draft.needs.shared_memory;
+  boost::json::object ram{
+      {"qom-type", huge || shared ? "memory-backend-memfd" : "memory-backend-ram"}, {"id", id}, {"size", size}};
+  if (huge) {
+    ram["hugetlb"] = true;
+    ram["hugetlbsize"] = placement.page.count;
+  }
+  if (shared) ram["share"] = true;
+  if (!cell.host_nodes.empty()) {
+    static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
+    ram["host-nodes"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
+    ram["policy"] = policies[static_cast<int>(placement.policy)];
+  }
+  return ram;
+}
+
+// mlockall() covers guest memory and QEMU's own: heap, stacks, and TCG's translation buffer.
+std::uint64_t memlock_need(const Draft& draft) {
+  const MemorySpec& memory = draft.spec.memory;
+  return (memory.max.value_or(memory.size) + topology::gib(draft.kvm() ? 1 : 2)).count;
+}
+
+namespace {
+
+// How much there is, and how much address space for what comes beside it: virtio-mem and NVDIMMs, each aligned.
+void add_size(Draft& draft) {
+  const MemorySpec& memory = draft.spec.memory;
+  Opts size(fmt::format("{}k", memory.size.count / 1024));
+  const topology::Bytes hot = {memory.max ? memory.max->count - memory.size.count : 0};
+  if (hot.count != 0 || draft.needs.memory_slots != 0) {
+    const topology::Bytes most = memory.size + hot + draft.needs.more_memory;
+    size.set("maxmem", fmt::format("{}k", most.count / 1024));
+    if (draft.needs.memory_slots != 0) size.set("slots", draft.needs.memory_slots);
+  }
+  draft.args.add("-m", size, "the guest's memory", "spec memory.size");
+}
+
+void check_memory_kind(Draft& draft) {
+  const MemorySpec& memory = draft.spec.memory;
+  if (memory.transparent && draft.facts.transparent_pages != "always" && draft.facts.transparent_pages != "madvise")
+    draft.problem("memory.page",
+                  fmt::format("\"transparent\", but this host {}; wanted \"always\" or \"madvise\"",
+                              draft.facts.transparent_pages.empty()
+                                  ? std::string("has no transparent huge pages")
+                                  : fmt::format("has them set to \"{}\"", draft.facts.transparent_pages)),
+                  "write madvise to /sys/kernel/mm/transparent_hugepage/enabled, or set page = \"2M\"");
+  if (memory.lock == MemorySpec::Lock::on_fault && !draft.qemu.has("overcommit.on-fault"))
+    draft.problem(
+        "memory.lock",
+        fmt::format("\"on-fault\", but QEMU {} locks all memory or none; wanted one that knows it", draft.qemu.version),
+        "set lock = true, or another qemu in /etc/vmrun/host.toml");
+}
+
+}  // namespace
+
+void add_memory(Draft& draft) {
+  const topology::Placement& placement = draft.plan.placement;
+  check_memory_kind(draft);
+  add_size(draft);
+  const bool huge = placement.page > draft.host.base_page;
+  const bool prealloc = draft.spec.memory.prealloc.value_or(huge);
+  const bool shared = draft.spec.memory.shared || draft.needs.shared_memory;
+  for (std::size_t i = 0; i < placement.cells.size(); ++i) {
+    const topology::MemoryCell& cell = placement.cells[i];
+    const std::string id = fmt::format("ram{}", cell.guest_node);
+    boost::json::object ram = backend(draft, cell, id, cell.size.count - hot_part(draft, i).count);
+    if (prealloc) {
+      ram["prealloc"] = true;
+      ram["prealloc-threads"] = std::clamp<std::uint64_t>(cell.vcpus.size(), 1, 16);
+      if (draft.qemu.has("thread-context") && draft.qemu.has("memory-backend-memfd.prealloc-context")) {
+        const std::string context = fmt::format("prealloc{}", cell.guest_node);
+        draft.args.add("-object", thread_context(draft, cell, context),
+                       draft.isolation == Isolation::none ? "preallocation runs on the VM's own CPUs, near the pages"
+                                                          : "preallocation runs on CPUs near the pages",
+                       "default");
+        ram["prealloc-context"] = context;
+      }
+    }
+    draft.args.add("-object", ram,
+                   huge     ? fmt::format("{} pages of node {}, without a hugetlbfs mount", to_string(placement.page),
+                                          fmt::join(cell.host_nodes, ","))
+                   : shared ? std::string("base pages that another process may map")
+                            : std::string("base pages; transparent huge pages where the host has them on"),
+                   draft.spec.memory.page ? "spec memory.page" : "host");
+  }
+  if (draft.has_guest_nodes()) add_guest_nodes(draft);
+  add_hot_memory(draft);
+  add_overcommit(draft);
+  check_memlock(draft);
+}
+
+}  // namespace launcher::parts

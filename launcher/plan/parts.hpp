@@ -1,0 +1,87 @@
+// A plan in the making, for the files that make it (plan*.cpp). The rule: parts only add to the draft; none does I/O.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "launcher/plan/plan.hpp"
+
+namespace launcher::parts {
+
+// How the VM's CPUs are kept for it alone: by taking them from the groups of all others; as a partition right below the root
+// of cgroups, beside the group of QEMU's other threads; or as one within it.
+enum class Isolation { none, slices, beside, within };
+
+struct Draft {
+  const Spec& spec;
+  const topology::HostTopology& host;
+  const HostConfig& config;
+  const topology::Reservations& taken;
+  const QemuFeatures& qemu;
+  const Facts& facts;
+  LaunchPlan plan{};
+  Problems problems{};
+  QemuArgs args{};
+  FdPlan fds{};
+  std::vector<PlannedStep> steps{};                           // before those that reserve pages are put in front
+  std::string machine{};                                      // versioned
+  DeviceNeeds needs{};                                        // of all devices together
+  std::vector<std::pair<std::string, std::string>> claims{};  // key -> what no other VM may have
+  std::optional<unsigned> kvm_group{};                        // ChildSpec::group
+  std::string cgroup{}, cache_group{};                        // ChildSpec's
+  Isolation isolation = Isolation::none;
+  std::vector<std::string> private_nodes{};  // ChildSpec::private_nodes
+  int monitor_fd = -1;
+  bool placed = false;
+
+  // The guest is told of its nodes, even of a single one where a device is to show where it hangs.
+  bool has_guest_nodes() const { return plan.placement.cells.size() > 1 || needs.guest_nodes; }
+  bool kvm() const { return plan.accel == "kvm"; }
+  void problem(std::string key, std::string what, std::string help) {
+    problems.push_back({std::move(key), std::move(what), std::move(help)});
+  }
+  void note(std::string text) { plan.notes.push_back(std::move(text)); }
+};
+
+// plan_machine.cpp: accelerator and board
+void choose_accel(Draft& draft);
+void choose_machine(Draft& draft);
+void add_machine(Draft& draft);
+
+// plan_cpu.cpp: -cpu, -smp and -overcommit
+void add_cpu(Draft& draft);
+void add_overcommit(Draft& draft);
+
+// plan_clock.cpp: clocks, timers and Hyper-V; the reasons go into `why`
+void add_tsc(Draft& draft, Opts& cpu, const std::string& model, std::vector<std::string>& why);
+void add_hyperv(Draft& draft, Opts& cpu, std::vector<std::string>& why);
+void add_rtc(Draft& draft);
+// plan_schedule.cpp: priorities, core scheduling, groups; add_devices() has been
+void add_schedule(Draft& draft);
+// plan_isolate.cpp, plan_host.cpp: [host]
+void choose_isolation(Draft& draft);
+void add_isolation(Draft& draft, std::vector<PlannedStep>& steps);  // with the VM's cgroup
+void add_shares(Draft& draft, std::vector<PlannedStep>& steps);     // of that cgroup: schedule.weight and quota
+void add_host_tuning(Draft& draft, std::vector<PlannedStep>& steps);
+void refuse(Draft& draft, Wish wish, const std::string& key,
+            const std::string& why);  // a problem, or a note where "auto"
+bool own_cpus(const Draft& draft);    // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
+
+void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
+void add_uefi(Draft& draft);  // its two flash images
+
+// plan_memory.cpp: what is behind the guest's memory, and its NUMA nodes
+void add_memory(Draft& draft);
+// Of one cell, without what says how it is preallocated.
+boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell, const std::string& id,
+                            std::uint64_t size);
+
+// plan_hot_memory.cpp: what `vmrun set NAME memory=` gives and takes
+void add_hot_memory(Draft& draft);
+topology::Bytes hot_part(const Draft& draft, std::size_t cell);  // of a cell: what virtio-mem gives later
+std::uint64_t memlock_need(const Draft& draft);                  // bytes mlockall() will cover
+
+}  // namespace launcher::parts

@@ -1,0 +1,89 @@
+#include "launcher/spec/profiles.hpp"
+
+#include <algorithm>
+
+namespace launcher::inline spec {
+
+const std::vector<Profile>& profiles() {
+  static const std::vector<Profile> all = {
+      {"latency",
+       R"(# As little as possible between the guest and its CPUs: guide 001 (cpu-pm, lock, polling), guide 003 (trading).
+[cpu]
+siblings = "isolate"
+pm = true
+[memory]
+prealloc = true
+lock = true
+[host]
+governor = "auto"
+energy = "auto"
+[each.disk]
+cache = "none"
+poll_max_ns = 100000
+[each.net]
+packed = "auto"
+)"},
+      {"throughput", R"(# Long queues, one for each vCPU: guide 001 (multiqueue), guide 004.
+[memory]
+prealloc = true
+[each.disk]
+cache = "none"
+queue_size = 1024
+[each.net]
+rx_queue_size = 1024
+)"},
+      {"database",
+       R"(# Its own memory, never swapped; its disks past the page cache, which the database has itself: guide 003 (PostgreSQL).
+[cpu]
+siblings = "prefer"
+[memory]
+prealloc = true
+lock = true
+[each.disk]
+cache = "none"
+detect_zeroes = "off"
+)"},
+      {"density", R"(# Many guests on one host, their CPUs and memory shared: guide 003 (cloud provider).
+[cpu]
+pin = "off"
+[memory]
+page = "4K"
+prealloc = false
+merge = true
+[balloon]
+free_page_reporting = true
+[each.disk]
+queues = 1
+detect_zeroes = "unmap"
+[each.net]
+queues = 1
+)"},
+      {"windows", R"(# What Windows 11 asks for: its interfaces, UEFI with keys, a TPM.
+windows = true
+[boot]
+firmware = "uefi"
+secure_boot = true
+[tpm]
+)"},
+      {"lab",
+       R"(# A guest to try things on: it takes nothing from the host for good, and its disks are as before afterwards.
+[cpu]
+pin = "off"
+[memory]
+page = "4K"
+prealloc = false
+[rng]
+[each.disk]
+ephemeral = true
+)"},
+  };
+  return all;
+}
+
+std::vector<std::string> profile_names() {
+  std::vector<std::string> names;
+  for (const Profile& profile : profiles()) names.emplace_back(profile.name);
+  return names;
+}
+
+}  // namespace launcher::inline spec

@@ -1,0 +1,126 @@
+// The spec's keys, table by table. The rule: what is read here is what may be written; there is no second list.
+#include "launcher/spec/read_spec.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/mp11/algorithm.hpp>
+#include <iterator>
+#include <type_traits>
+
+#include "launcher/spec/profiles.hpp"
+#include "launcher/spec/rules.hpp"
+#include "launcher/text/printable.hpp"
+
+namespace launcher::inline spec {
+
+using topology::gib;
+using topology::kib;
+using topology::mib;
+
+namespace {
+
+constexpr topology::Bytes most_memory = {std::uint64_t{1} << 52};  // x86-64's physical address space
+
+MemorySpec read_memory(TableReader& table) {
+  MemorySpec memory;
+  memory.size = table.required_size("size", mib(1), most_memory);
+  memory.transparent = table.is_text("page", "transparent");
+  memory.page = memory.transparent ? std::optional(kib(4)) : table.size_or_auto("page", {kib(4), mib(2), gib(1)});
+  memory.nodes = table.numbers_or_auto("nodes");
+  memory.policy = static_cast<topology::MemoryPolicy>(table.choice("policy", {"strict", "preferred", "interleave"}, 0));
+  memory.prealloc = table.flag_or_auto("prealloc");
+  if (table.is_text("lock", "on-fault"))
+    memory.lock = MemorySpec::Lock::on_fault;
+  else if (table.flag("lock", false))
+    memory.lock = MemorySpec::Lock::on;
+  memory.merge = table.flag("merge", false);
+  memory.dump = table.flag("dump", false);
+  memory.shared = table.flag("shared", false);
+  if (const topology::Bytes max = table.size("max", {0}, mib(1), most_memory); max.count != 0) memory.max = max;
+  return memory;
+}
+
+BootSpec read_boot(TableReader& table) {
+  BootSpec boot;
+  boot.kernel = table.path("kernel", false);
+  boot.initrd = table.path("initrd", false);
+  boot.cmdline = table.text("cmdline", "");
+  boot.uefi = table.is_text("firmware", "uefi");
+  const bool bios = table.is_text("firmware", "seabios");
+  if (!boot.uefi && !bios) boot.firmware = table.path("firmware", false);
+  boot.secure_boot = table.flag("secure_boot", false);
+  if (boot.secure_boot && !boot.uefi)
+    table.problem("secure_boot", "true, but the firmware is not \"uefi\"; wanted both: only UEFI knows Secure Boot",
+                  "add firmware = \"uefi\", or remove secure_boot");
+  return boot;
+}
+
+Spec read_root(TableReader& root) {
+  Spec spec;
+  spec.name = root.text("name", "");
+  spec.machine = root.text("machine", "q35");
+  const std::size_t accel = root.choice("accel", {"auto", "kvm", "tcg"}, 0);
+  if (accel > 0) spec.accel = static_cast<Accel>(accel - 1);
+  spec.windows = root.flag("windows", false);
+  root.texts("include");
+  std::vector<std::string> choices{"none"};
+  std::ranges::move(profile_names(), std::back_inserter(choices));
+  root.choice("profile", choices, 0);
+  spec.extra_args = root.texts("extra_args");
+  root.table("cpu", [&](TableReader& table) { spec.cpu = read_cpu(table); });
+  root.table("clock", [&](TableReader& table) { spec.clock = read_clock(table); });
+  root.table("hyperv", [&](TableReader& table) { spec.hyperv = read_hyperv(table); });
+  root.table("schedule", [&](TableReader& table) { spec.schedule = read_schedule(table); });
+  root.table("host", [&](TableReader& table) { spec.host = read_host_spec(table); });
+  root.table("memory", [&](TableReader& table) { spec.memory = read_memory(table); });
+  boost::mp11::mp_for_each<boost::mp11::mp_transform<std::type_identity, Device>>([&](auto kind) {
+    using Kind = typename decltype(kind)::type;
+    const auto read = [&](TableReader& table) { spec.devices.emplace_back(Kind::read(table)); };
+    const auto read_single = [&](TableReader& table) {
+      Kind one = Kind::read(table);
+      if (Kind::kind.always || root.has(Kind::kind.table)) spec.devices.emplace_back(std::move(one));
+    };
+    Kind::kind.many ? root.tables(Kind::kind.table, read) : root.table(Kind::kind.table, read_single);
+  });
+  root.table("panic", [&](TableReader& table) {
+    spec.panic = static_cast<PanicAction>(table.choice("action", {"exit", "pause", "none"}, 0));
+  });
+  root.table("boot", [&](TableReader& table) { spec.boot = read_boot(table); });
+  root.finish();
+  return spec;
+}
+
+}  // namespace
+
+std::vector<KeyInfo> spec_keys() {
+  const std::expected<TomlDocument, TomlErrors> nothing = TomlDocument::parse("", "");
+  std::vector<KeyInfo> keys;
+  Problems ignored;
+  TableReader root(*nothing, ignored, &keys);
+  read_root(root);
+  return keys;
+}
+
+Spec read_document(const TomlDocument& document, Problems& problems) {
+  const std::vector<KeyInfo> known = spec_keys();
+  TableReader root(document, problems, nullptr, &known);
+  Spec spec = read_root(root);
+  spec.profile_story = document.profile_story();
+  if (!root.has("name")) spec.name = std::filesystem::path(document.file()).stem().string();
+  for (Problem& problem : broken_rules(spec, problems)) problems.push_back(std::move(problem));
+  return spec;
+}
+
+std::expected<SpecFile, SpecErrors> read_spec(const std::filesystem::path& file,
+                                              const std::vector<std::string>& overrides) {
+  std::expected<TomlDocument, TomlErrors> document = TomlDocument::load(file, overrides, profiles());
+  if (!document)
+    return std::unexpected(SpecErrors{std::move(document.error().problems), std::move(document.error().document)});
+  Problems problems;
+  Spec spec = read_document(*document, problems);
+  if (!problems.empty()) return std::unexpected(SpecErrors{std::move(problems), std::move(*document)});
+  return SpecFile{std::move(spec), std::move(*document)};
+}
+
+}  // namespace launcher::inline spec

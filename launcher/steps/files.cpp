@@ -1,0 +1,51 @@
+#include "launcher/steps/files.hpp"
+
+#include <fmt/format.h>
+
+#include "launcher/host/host.hpp"
+#include "launcher/steps/context.hpp"
+
+namespace launcher::inline steps {
+
+std::string OpenFile::describe() const {
+  return fmt::format("open {} {}", path, writable ? "for reading and writing" : "read-only");
+}
+void OpenFile::perform(PerformContext& context) const {
+  int& ours = context.opened.fds[fd] = context.host.open_file(path, writable, direct);
+  if (reopened) ours = context.host.readable_copy(ours, context.uid);
+}
+
+std::string Listen::describe() const { return fmt::format("listen on {}", path); }
+void Listen::perform(PerformContext& context) const {
+  const std::optional<unsigned> owner = for_qemu ? context.uid : std::nullopt;
+  context.opened.fds[fd] = context.host.listen(path, owner);
+}
+
+std::string HoldPath::describe() const { return fmt::format("find {}", path); }
+void HoldPath::perform(PerformContext& context) const { context.opened.fds[fd] = context.host.hold_path(path); }
+
+std::string MakeDirectory::describe() const { return fmt::format("make directory {} for QEMU", path); }
+void MakeDirectory::perform(PerformContext& context) const {
+  context.opened.fds[fd] = context.host.make_directory(path, context.uid);
+}
+
+std::string OpenLog::describe() const { return fmt::format("open {} for appending", path); }
+void OpenLog::perform(PerformContext& context) const { context.opened.fds[fd] = context.host.append_to(path); }
+
+std::string KeepDirectory::describe() const {
+  return fmt::format("make directory {}{}, unless it is there", path, for_qemu ? " for QEMU's user" : "");
+}
+void KeepDirectory::perform(PerformContext& context) const {
+  context.host.keep_directory(path, for_qemu ? context.uid : std::nullopt);
+}
+
+std::string CopyOnce::describe() const { return fmt::format("copy {} to {}, unless it is there", from, to); }
+void CopyOnce::perform(PerformContext& context) const { context.host.copy_once(from, to); }
+
+std::string GiveFile::describe() const { return fmt::format("give {} to uid {} while the VM lives", path, uid); }
+void GiveFile::perform(PerformContext& context) const { context.host.give_file(path, uid, gid); }
+
+std::string TakeFileBack::describe() const { return fmt::format("give {} back to uid {}", path, uid); }
+void TakeFileBack::perform(UndoContext& context) const { context.host.give_file(path, uid, gid); }
+
+}  // namespace launcher::inline steps

@@ -1,0 +1,155 @@
+#include "launcher/steps/ledger.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <stdexcept>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "launcher/steps/vm_dir.hpp"
+#include "topology/page_location.hpp"
+
+namespace launcher::inline steps {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// A ledger beside our own: root's (for a user), or one user's (for root).
+struct Foreign {
+  fs::path base;
+  uid_t uid = 0;
+};
+
+// One given by $VMRUN_RUN_DIR stands alone.
+std::vector<Foreign> other_ledgers(const fs::path& base) {
+  std::vector<Foreign> others;
+  if (std::getenv("VMRUN_RUN_DIR") != nullptr || base != run_base()) return others;  // a world of its own
+  std::vector<fs::path> candidates{"/run/vmrun"};
+  std::error_code error;
+  for (const auto& user : fs::directory_iterator("/run/user", error)) candidates.push_back(user.path() / "vmrun");
+  for (const fs::path& candidate : candidates) {
+    struct stat info {};
+    if (candidate != base && lstat(candidate.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
+      others.push_back({candidate, info.st_uid});
+  }
+  return others;
+}
+
+using PageCounts = std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t>;  // by (node, page size)
+
+// Huge pages that a process has touched.
+PageCounts touched_pages(const std::optional<ProcessId>& qemu) {
+  PageCounts touched;
+  if (!qemu) return touched;
+  const auto ranges = topology::read_numa_maps(qemu->pid);
+  if (!ranges) return touched;
+  for (const auto& range : *ranges) {
+    if (!range.huge) continue;
+    for (const auto& [node, pages] : range.pages_on_node) touched[{node, range.page.count}] += pages;
+  }
+  return touched;
+}
+
+// CPUs that a process has one thread alone for: what pinning looks like. A mask of several says nothing of who has them.
+topology::CpuSet pinned_cpus(pid_t pid) {
+  topology::CpuSet cpus;
+  std::error_code error;
+  for (const auto& task : fs::directory_iterator(fmt::format("/proc/{}/task", pid), error)) {
+    const auto mask = topology::get_affinity(static_cast<pid_t>(std::atol(task.path().filename().c_str())));
+    if (mask && mask->size() == 1) cpus = cpus | *mask;
+  }
+  return cpus;
+}
+
+bool runs_as(const std::optional<ProcessId>& process, uid_t uid) {
+  struct stat info {};
+  return process && is_alive(*process) && stat(fmt::format("/proc/{}", process->pid).c_str(), &info) == 0 &&
+         info.st_uid == uid;
+}
+
+// What another user's record says of a VM, as far as the process that it names, which has to be that user's, really has it.
+topology::Reservation confirmed(const VmDir& dir) {
+  topology::Reservation held = dir.reservation();
+  const State state = dir.read_state();
+  held.cpus = state.qemu ? held.cpus & pinned_cpus(state.qemu->pid) : topology::CpuSet{};
+  PageCounts touched = touched_pages(state.qemu);
+  for (topology::PageClaim& claim : held.pages)
+    claim.pages = std::min(claim.pages, touched[{claim.node, claim.page.count}]);
+  return held;
+}
+
+std::vector<topology::Reservation> foreign_reservations(const fs::path& base) {
+  std::vector<topology::Reservation> held;
+  for (const Foreign& other : other_ledgers(base)) {
+    for (const VmDir& dir : VmDir::all(other.base)) {
+      if (other.uid == 0 && runs_as(dir.owner(), 0)) {
+        held.push_back(dir.reservation());  // root's word
+        continue;
+      }
+      const State state = dir.read_state();
+      if (runs_as(dir.owner(), other.uid) && runs_as(state.qemu, other.uid)) held.push_back(confirmed(dir));
+    }
+  }
+  return held;
+}
+
+}  // namespace
+
+topology::Reservations read_reservations(const fs::path& base) {
+  topology::Reservations taken;
+  for (const VmDir& dir : VmDir::all(base)) {
+    if (const std::vector<std::string> bad = dir.unreadable(); !bad.empty())
+      throw std::runtime_error(fmt::format(
+          "what VM {} has cannot be read, so nothing can be given to another: {} (`vmrun recover` tells more)",
+          dir.name(), bad.front()));
+    taken.vms.push_back(dir.reservation());
+  }
+  for (topology::Reservation& other : foreign_reservations(base)) taken.vms.push_back(std::move(other));
+  return taken;
+}
+
+void subtract_pending(topology::HostTopology& host, const fs::path& base) {
+  for (const VmDir& dir : VmDir::all(base)) {
+    const State state = dir.read_state();
+    if (state.pages_held) continue;
+    const topology::Reservation reservation = dir.reservation();
+    if (reservation.pages.empty()) continue;
+    PageCounts touched = touched_pages(state.qemu);
+    for (const topology::PageClaim& claim : reservation.pages) {
+      const std::uint64_t has = touched[{claim.node, claim.page.count}];
+      const std::uint64_t pending = claim.pages > has ? claim.pages - has : 0;
+      for (topology::Node& node : host.nodes) {
+        if (node.id != claim.node) continue;
+        for (topology::HugePagePool& pool : node.pools) {
+          if (pool.page == claim.page) pool.free -= std::min(pool.free, pending);
+        }
+      }
+    }
+  }
+}
+
+std::set<std::string> makers_of_vfs(const fs::path& base) {
+  std::set<std::string> physical;
+  for (const VmDir& dir : VmDir::all(base))
+    for (const Owed& owed : dir.journal().read().owed)
+      if (const auto* remove = std::get_if<RemoveVfs>(&owed.undo)) physical.insert(remove->physical);
+  return physical;
+}
+
+bool others_have(const fs::path& base, const std::string& except, const Undo& undo) {
+  for (const VmDir& dir : VmDir::all(base)) {
+    if (dir.name() == except) continue;
+    for (const Owed& owed : dir.journal().read().owed)
+      if (owed.undo == undo) return true;
+  }
+  return false;
+}
+
+}  // namespace launcher::inline steps

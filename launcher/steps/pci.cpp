@@ -1,0 +1,145 @@
+#include "launcher/steps/pci.hpp"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <vector>
+
+#include "launcher/host/host.hpp"
+#include "launcher/steps/context.hpp"
+
+namespace launcher::inline steps {
+
+namespace {
+
+constexpr const char* vfio = "vfio-pci";
+
+std::string driver_name(const std::string& driver) { return driver.empty() ? "no driver" : "driver " + driver; }
+
+}  // namespace
+
+std::string LoadModule::describe() const { return fmt::format("load kernel module {}", name); }
+
+std::string CreateVfs::describe() const {
+  return fmt::format("have {} virtual functions of {}, number {} at {}", count, physical, vf, address);
+}
+
+std::string RemoveVfs::describe() const {
+  return fmt::format("remove the virtual functions of {} when no VM uses them", physical);
+}
+
+std::string SetVfMac::describe() const {
+  return fmt::format("give virtual function {} of {} MAC address {}", vf, interface, mac);
+}
+
+std::string GiveVfMacBack::describe() const {
+  return fmt::format("give virtual function {} of {} MAC address {}", vf, interface, mac);
+}
+
+std::string BindVfio::describe() const {
+  return fmt::format("take {} from {} and bind it to vfio-pci", address, driver ? driver_name(*driver) : "its driver");
+}
+
+std::string GiveBack::describe() const {
+  return fmt::format("give {} back to {}", address, driver ? driver_name(*driver) : "its driver");
+}
+
+std::string OpenVfio::describe() const {
+  return fd ? fmt::format("open {}'s own vfio device", address)
+            : fmt::format("let QEMU open {}'s IOMMU group", address);
+}
+
+std::string TakeUsb::describe() const { return fmt::format("open the USB device at port {} ({})", port, node); }
+
+std::string GiveBackUsb::describe() const {
+  return fmt::format("give the USB device at port {} back to its drivers", port);
+}
+
+void LoadModule::perform(PerformContext& context) const { context.host.load_module(name); }
+
+// Those that are there already are somebody else's, unless another VM made them and shares them.
+std::optional<RemoveVfs> CreateVfs::precheck(PerformContext& context) const {
+  const bool ours = context.host.vfs_of(physical).empty() || (context.others_have && context.others_have(Undo{undo()}));
+  return ours ? std::optional(undo()) : std::nullopt;
+}
+
+void CreateVfs::perform(PerformContext& context) const {
+  std::vector<std::string> there = context.host.vfs_of(physical);
+  if (there.empty()) {
+    context.host.set_vfs(physical, count);
+    there = context.host.vfs_of(physical);
+  }
+  if (vf >= there.size())
+    throw std::runtime_error(
+        fmt::format("{} has {} virtual functions, number {} was wanted", physical, there.size(), vf));
+  if (there[vf] != address)
+    throw std::runtime_error(
+        fmt::format("virtual function {} of {} is at {}, planned was {}", vf, physical, there[vf], address));
+}
+
+void RemoveVfs::perform(UndoContext& context) const {
+  if (context.others_have(Undo{*this})) return;  // the last of them removes them
+  const std::vector<std::string> there = context.host.vfs_of(physical);
+  if (there.size() != count) return;  // not made, gone already, or somebody else's by now
+  for (const std::string& one : there)
+    if (context.host.driver_of(one) == vfio)
+      throw std::runtime_error(fmt::format("{} is still bound to vfio-pci: another program has it", one));
+  context.host.set_vfs(physical, 0);
+}
+
+void SetVfMac::perform(PerformContext& context) const { context.host.set_vf_mac(interface, vf, mac); }
+
+std::optional<GiveVfMacBack> SetVfMac::undo() const {
+  if (found.empty()) return std::nullopt;
+  return GiveVfMacBack{interface, vf, found};
+}
+
+void GiveVfMacBack::perform(UndoContext& context) const { context.host.set_vf_mac(interface, vf, mac); }
+
+GiveBack BindVfio::precheck(PerformContext& context) const {
+  const std::string now = context.host.driver_of(address);
+  if (driver && now != *driver)
+    throw std::runtime_error(fmt::format("it changed since it was looked at: {} was bound, now {} is",
+                                         driver_name(*driver), driver_name(now)));
+  return undo();
+}
+
+void BindVfio::perform(PerformContext& context) const {
+  Host& host = context.host;
+  const std::string now = host.driver_of(address);
+  if (now == vfio) return;
+  host.set_driver_override(address, vfio);
+  if (!now.empty()) host.unbind_driver(address);
+  host.probe_driver(address);
+  if (const std::string after = host.driver_of(address); after != vfio)
+    throw std::runtime_error(fmt::format("the kernel bound {} instead", driver_name(after)));
+}
+
+void GiveBack::perform(UndoContext& context) const {
+  Host& host = context.host;
+  if (!host.has_function(address)) return;  // a virtual function that has gone
+  const std::string now = host.driver_of(address);
+  host.set_driver_override(address, driver_override);
+  if (driver == now) return;
+  if (now == vfio) host.unbind_driver(address);
+  if (driver == "") return;
+  if (now.empty() || now == vfio) host.probe_driver(address);
+  const std::string after = host.driver_of(address);
+  if (driver && after != *driver) throw std::runtime_error(fmt::format("{} has it now", driver_name(after)));
+}
+
+void TakeUsb::perform(PerformContext& context) const {
+  context.opened.fds[fd] = context.host.open_file(node, true, false);
+}
+
+void GiveBackUsb::perform(UndoContext& context) const { context.host.probe_usb(port); }
+
+void OpenVfio::perform(PerformContext& context) const {
+  const std::string node = context.host.vfio_node(address, !fd);
+  if (fd)
+    context.opened.fds[*fd] = context.host.open_file(node, true, false);
+  else
+    context.opened.device_nodes.insert(node);
+}
+
+}  // namespace launcher::inline steps

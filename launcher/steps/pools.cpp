@@ -1,0 +1,57 @@
+#include "launcher/steps/pools.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "launcher/host/host.hpp"
+#include "launcher/steps/context.hpp"
+
+namespace launcher::inline steps {
+
+std::string RaisePool::describe() const {
+  return fmt::format("raise node {}'s pool of {} pages by {}", node, to_string(page), pages);
+}
+
+TrimPool RaisePool::precheck(PerformContext& context) const {
+  TrimPool trim = undo();
+  trim.before = context.host.pool_total(node, page);
+  return trim;
+}
+
+void RaisePool::perform(PerformContext& context) const {
+  Host& host = context.host;
+  const std::uint64_t before = host.pool_total(node, page);
+  const std::uint64_t wanted = before + pages;
+  std::uint64_t granted = host.set_pool(node, page, wanted);
+  for (int attempt = 0; granted < wanted && attempt < 3; ++attempt) {  // fragmented: compact, ask again
+    host.compact_memory(node);
+    granted = host.set_pool(node, page, wanted);
+  }
+  if (granted < wanted)
+    throw std::runtime_error(
+        fmt::format("node {} has no room for {} more {} pages: the kernel granted {} (memory is short or fragmented; "
+                    "reserve at boot, or use smaller pages)",
+                    node, pages, to_string(page), granted > before ? granted - before : 0));
+}
+
+std::string TrimPool::describe() const {
+  return fmt::format("trim node {}'s pool of {} pages by {}", node, to_string(page), pages);
+}
+
+void TrimPool::perform(UndoContext& context) const {
+  const std::uint64_t total = context.host.pool_total(node, page);
+  if (context.begun) {
+    // A crash came between writing down that this begins, and that it is done. Unless the pool still is what it was then, it was
+    // trimmed; taking as much once more would take somebody else's.
+    if (total != *context.begun) return;
+  } else {
+    context.begin(total);
+  }
+  std::uint64_t raised = pages;
+  if (!context.done && before) raised = std::min(pages, total > *before ? total - *before : 0);
+  if (raised = std::min(raised, total); raised > 0) context.host.set_pool(node, page, total - raised);
+}
+
+}  // namespace launcher::inline steps

@@ -1,0 +1,418 @@
+// TableReader: one typed read after the other; see toml_reader.hpp for the rules.
+#include "launcher/text/toml_reader.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "launcher/text/printable.hpp"
+#include "launcher/text/problem.hpp"
+#include "launcher/text/toml_node.hpp"
+
+namespace launcher::inline text {
+
+using topology::Bytes;
+using topology::CpuSet;
+using Kind = TomlNode::Kind;
+
+std::string TableReader::Impl::join(const std::string& path, std::string_view key) {
+  return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
+}
+
+// Every read begins here: the key is known from now on. The value, or nullptr if there is none.
+const TomlNode* TableReader::Impl::note(std::string_view key, KeyInfo info) {
+  if (std::find(asked.begin(), asked.end(), key) == asked.end()) asked.emplace_back(key);
+  if (info.type == "table") in_brackets[std::string(key)] = fmt::format("[{}]", join(pattern, key));
+  if (info.type == "tables") in_brackets[std::string(key)] = fmt::format("[[{}]]", join(pattern, key));
+  if (keys) {
+    info.path = join(pattern, key);
+    const std::vector<std::string> more =
+        more_choices.contains(key) ? more_choices.find(key)->second : std::vector<std::string>();
+    const bool any_text = info.type == "string" && info.choices.empty();  // then "auto" is one text of many
+    if (any_text)
+      info.or_auto = std::find(more.begin(), more.end(), "auto") != more.end();
+    else
+      info.choices.insert(info.choices.begin(), more.begin(), more.end());
+    if (info.or_auto && !any_text) info.choices.insert(info.choices.begin(), "auto");
+    keys->push_back(std::move(info));
+  }
+  return get(key);
+}
+
+namespace {
+
+std::string in_quotes(const std::vector<std::string>& words) {
+  return fmt::format("\"{}\"", fmt::join(words, "\", \""));
+}
+
+std::string listed_words(const std::vector<std::string>& words) {
+  std::vector<std::string> parts;
+  parts.reserve(words.size());
+  for (const std::string& word : words) parts.push_back("\"" + word + "\"");
+  return listed(std::move(parts));
+}
+
+bool is_auto(const TomlNode& node) { return node.kind == Kind::text && node.text == "auto"; }
+std::string assign(std::string_view key, std::string_view value) { return fmt::format("{} = {}", key, value); }
+std::string range_text(std::int64_t min, std::int64_t max) {
+  return fmt::format("a whole number from {} to {}", min, max);
+}
+
+constexpr const char* numbers_example = "\"0-3,8\" or [0, 1, 2, 3, 8]";
+
+}  // namespace
+
+// `, "off"` for each choice that is_text() asked for, to be put before `or ...`.
+std::string TableReader::Impl::or_choices(std::string_view key) const {
+  const auto more = more_choices.find(key);
+  return more == more_choices.end() ? "" : in_quotes(more->second) + ", ";
+}
+
+TableReader::TableReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+TableReader::TableReader(const TomlDocument& document, Problems& problems, std::vector<KeyInfo>* keys,
+                         const std::vector<KeyInfo>* known)
+    : impl_(
+          std::make_unique<Impl>(Impl{&document, &problems, keys, known, &document.impl().root, "", "", {}, {}, {}})) {}
+
+std::string TableReader::text(std::string_view key, std::string fallback) {
+  const TomlNode* node = impl_->note(key, {.type = "string"});
+  if (!node) return fallback;
+  if (node->kind != Kind::text) {
+    const std::string as_text = node->kind == Kind::integer   ? std::to_string(node->number)
+                                : node->kind == Kind::boolean ? fmt::format("{}", node->flag)
+                                                              : "...";
+    problem(key, found(*node) + "; wanted a string",
+            fmt::format("strings need quotes: {}", assign(key, "\"" + as_text + "\"")));
+    return fallback;
+  }
+  if (node->text.find('\0') != node->text.npos) {
+    problem(key, fmt::format("{} contains a NUL byte; wanted text without", shown(node->text)),
+            "remove \\u0000 from it");
+    return fallback;
+  }
+  return node->text;
+}
+
+std::string TableReader::required_text(std::string_view key) {
+  std::string value = text(key, "");
+  if (impl_->keys) impl_->keys->back().required = true;
+  if (!has(key))
+    problem(key, "is missing; wanted a string", "add " + assign(key, "\"...\""));
+  else if (value.empty() && impl_->get(key)->kind == Kind::text && impl_->get(key)->text.empty())
+    problem(key, "is empty; wanted a string", "write " + assign(key, "\"...\""));
+  return value;
+}
+
+std::string TableReader::path(std::string_view key, bool required) {
+  std::string value = text(key, "");
+  if (impl_->keys) impl_->keys->back().required = required;
+  const TomlNode* node = impl_->get(key);
+  if (required && (!node || (node->kind == Kind::text && node->text.empty())))
+    problem(key, fmt::format("is {}; wanted the path of a file", node ? "empty" : "missing"),
+            fmt::format("{} {}", node ? "write" : "add", assign(key, "\"/path/to/file\"")));
+  if (value.empty()) return {};
+  const std::filesystem::path given(value);
+  if (given.is_absolute()) return value;
+  return (impl_->document->directory_of(full_key(key)) / given).lexically_normal().string();
+}
+
+bool TableReader::flag(std::string_view key, bool fallback) {
+  const TomlNode* node = impl_->note(key, {.type = "boolean"});
+  if (!node) return fallback;
+  if (node->kind == Kind::boolean) return node->flag;
+  const auto more = impl_->more_choices.find(key);
+  problem(key,
+          fmt::format("{}; wanted true{}", found(*node),
+                      more == impl_->more_choices.end() ? " or false" : ", false or " + in_quotes(more->second)),
+          fmt::format("write {} or {}, without quotes", assign(key, "true"), assign(key, "false")));
+  return fallback;
+}
+
+std::optional<bool> TableReader::flag_or_auto(std::string_view key) {
+  const TomlNode* node = impl_->note(key, {.type = "boolean", .or_auto = true});
+  if (!node || is_auto(*node)) return {};
+  if (node->kind == Kind::boolean) return node->flag;
+  problem(key, found(*node) + "; wanted true, false or \"auto\"",
+          fmt::format("write {}, {} or {}", assign(key, "true"), assign(key, "false"), assign(key, "\"auto\"")));
+  return {};
+}
+
+namespace {
+
+// The number within its bounds, or the problem's {what, help}.
+std::expected<std::int64_t, std::pair<std::string, std::string>> bounded(std::string_view key, const TomlNode& node,
+                                                                         std::int64_t min, std::int64_t max,
+                                                                         std::string_view or_else) {
+  const std::string wanted = range_text(min, max) + std::string(or_else);
+  if (node.kind == Kind::integer && node.number >= min && node.number <= max) return node.number;
+  if (node.kind == Kind::integer) {
+    const bool small = node.number < min;
+    return std::unexpected(
+        std::pair(fmt::format("{} is too {}; wanted {}", node.number, small ? "small" : "large", wanted),
+                  fmt::format("set {} to {} {}", key, small ? "at least" : "at most", small ? min : max)));
+  }
+  if (node.kind == Kind::text && is_index(node.text))
+    return std::unexpected(
+        std::pair(found(node) + "; wanted " + wanted, "numbers stand without quotes: " + assign(key, node.text)));
+  return std::unexpected(std::pair(
+      found(node) + "; wanted " + wanted,
+      "for example " + assign(key, std::to_string(std::max<std::int64_t>(min, std::min<std::int64_t>(4, max))))));
+}
+
+}  // namespace
+
+std::int64_t TableReader::integer(std::string_view key, std::int64_t fallback, std::int64_t min, std::int64_t max,
+                                  bool required) {
+  const TomlNode* node = impl_->note(key, {.type = "integer", .min = min, .max = max, .required = required});
+  if (!node) {
+    if (required) problem(key, "is missing; wanted " + range_text(min, max), "add " + assign(key, std::to_string(min)));
+    return fallback;
+  }
+  const auto value = bounded(key, *node, min, max, "");
+  if (value) return *value;
+  problem(key, value.error().first, value.error().second);
+  return fallback;
+}
+
+std::optional<std::int64_t> TableReader::integer_or_auto(std::string_view key, std::int64_t min, std::int64_t max) {
+  const TomlNode* node = impl_->note(key, {.type = "integer", .or_auto = true, .min = min, .max = max});
+  if (!node || is_auto(*node)) return {};
+  const auto value = bounded(key, *node, min, max, " or \"auto\"");
+  if (value) return *value;
+  problem(key, value.error().first, value.error().second);
+  return {};
+}
+
+namespace {
+
+std::expected<Bytes, std::pair<std::string, std::string>> to_size(std::string_view key, const TomlNode& node,
+                                                                  std::string_view wanted) {
+  if (node.kind == Kind::integer)
+    return std::unexpected(
+        std::pair(fmt::format("{} has no unit; wanted {}", node.number, wanted),
+                  fmt::format("write it in quotes with K, M, G or T: {}",
+                              assign(key, fmt::format("\"{}M\"", std::max<std::int64_t>(node.number, 1))))));
+  if (node.kind != Kind::text)
+    return std::unexpected(
+        std::pair(fmt::format("{}; wanted {}", found(node), wanted), "for example " + assign(key, "\"4G\"")));
+  const std::expected<Bytes, std::string> size = topology::parse_bytes(node.text);
+  if (size) return *size;
+  const std::string said = size.error().substr(0, size.error().find("; wanted"));
+  return std::unexpected(
+      std::pair(fmt::format("{}; wanted {}", said, wanted),
+                fmt::format("for example {} or {}", assign(key, "\"1536M\""), assign(key, "\"4G\""))));
+}
+
+}  // namespace
+
+Bytes TableReader::size(std::string_view key, Bytes fallback, Bytes min, Bytes max) {
+  const TomlNode* node = impl_->note(
+      key, {.type = "size", .min = static_cast<std::int64_t>(min.count), .max = static_cast<std::int64_t>(max.count)});
+  if (!node) return fallback;
+  const std::string wanted = fmt::format("a size from {} to {}", topology::to_string(min), topology::to_string(max));
+  const auto value = to_size(key, *node, wanted);
+  if (!value) {
+    problem(key, value.error().first, value.error().second);
+  } else if (*value < min || *value > max) {
+    const bool small = *value < min;
+    const bool no_unit = small && is_index(node->text);
+    problem(key,
+            fmt::format("{} is too {}; wanted {}", no_unit ? node->text + " bytes" : topology::to_string(*value),
+                        small ? "small" : "large", wanted),
+            no_unit ? fmt::format("give the unit: {}", assign(key, "\"" + node->text + "M\""))
+                    : fmt::format("set {} to {} \"{}\"", key, small ? "at least" : "at most",
+                                  topology::to_string(small ? min : max)));
+  } else {
+    return *value;
+  }
+  return fallback;
+}
+
+Bytes TableReader::required_size(std::string_view key, Bytes min, Bytes max) {
+  const Bytes value = size(key, {0}, min, max);
+  if (impl_->keys) impl_->keys->back().required = true;
+  if (!has(key))
+    problem(key, "is missing; wanted a size",
+            fmt::format("add {}{}", assign(key, "\"4G\""),
+                        impl_->node || impl_->path.empty() ? "" : " below a line [" + impl_->path + "]"));
+  return value;
+}
+
+std::optional<Bytes> TableReader::size_or_auto(std::string_view key, const std::vector<Bytes>& allowed) {
+  std::vector<std::string> words;
+  words.reserve(allowed.size() + 1);
+  for (Bytes size : allowed) words.push_back(topology::to_string(size));
+  const TomlNode* node = impl_->note(key, {.type = "string", .choices = words, .or_auto = true});
+  if (!node || is_auto(*node)) return {};
+  words.emplace_back("auto");
+  const auto value = to_size(key, *node, listed_words(words));
+  if (!value) {
+    problem(key, value.error().first, "write one of these, in quotes: " + assign(key, "\"" + words.front() + "\""));
+  } else if (std::find(allowed.begin(), allowed.end(), *value) == allowed.end()) {
+    problem(key,
+            fmt::format("{} is none of the sizes possible here; wanted {}", shown(node->text), listed_words(words)),
+            "choose one of these, or leave it out for \"auto\"");
+  } else {
+    return *value;
+  }
+  return {};
+}
+
+std::optional<std::vector<unsigned>> TableReader::numbers_or_auto(std::string_view key) {
+  const TomlNode* node = impl_->note(key, {.type = "cpus", .or_auto = true});
+  if (!node || is_auto(*node)) return {};
+  const std::string wanted = fmt::format("{}\"auto\" or numbers such as {}", impl_->or_choices(key), numbers_example);
+  const std::string help = fmt::format("for example {} or {}", assign(key, "\"4-7\""), assign(key, "[4, 5, 6, 7]"));
+  if (node->kind == Kind::integer) {
+    problem(key, fmt::format("{}; wanted {}", found(*node), wanted),
+            fmt::format("write a single one as {}", assign(key, fmt::format("[{}]", node->number))));
+  } else if (node->kind == Kind::text && !node->text.empty()) {
+    if (const std::expected<CpuSet, std::string> set = CpuSet::parse(node->text); !set)
+      problem(key, fmt::format("{}; wanted {}", set.error(), wanted), help);
+    else if (set->empty())
+      problem(key, fmt::format("{} leaves nothing; wanted {}", shown(node->text), wanted), help);
+    else
+      return set->to_vector();
+  } else if (node->kind == Kind::list && !node->children.empty()) {
+    std::vector<unsigned> numbers;
+    for (std::size_t i = 0; i < node->children.size(); ++i) {
+      const TomlNode& item = node->children[i];
+      const bool good = item.kind == Kind::integer && item.number >= 0 && item.number <= CpuSet::max_cpu;
+      if (good)
+        numbers.push_back(static_cast<unsigned>(item.number));
+      else
+        problem(fmt::format("{}[{}]", key, i),
+                fmt::format("{}; wanted {}", found(item), range_text(0, CpuSet::max_cpu)),
+                "a range stands in one string instead of the list: " + assign(key, "\"4-7\""));
+    }
+    if (numbers.size() == node->children.size()) return numbers;
+  } else {
+    const bool empty = node->kind == Kind::text || node->kind == Kind::list;
+    problem(key, fmt::format("{}; wanted {}", empty ? "is empty" : found(*node), wanted), help);
+  }
+  return {};
+}
+
+std::optional<CpuSet> TableReader::cpus_or_auto(std::string_view key) {
+  const std::optional<std::vector<unsigned>> numbers = numbers_or_auto(key);
+  if (!numbers) return {};
+  CpuSet set;
+  for (unsigned cpu : *numbers) set.add(cpu);
+  return set;
+}
+
+std::vector<std::string> TableReader::texts(std::string_view key) {
+  const TomlNode* node = impl_->note(key, {.type = "list"});
+  std::vector<std::string> all;
+  if (!node) return all;
+  if (node->kind != Kind::list) {
+    problem(key, found(*node) + "; wanted a list of strings",
+            fmt::format("write {}",
+                        assign(key, fmt::format("[{}]", node->kind == Kind::text ? shown(node->text) : "\"...\""))));
+    return all;
+  }
+  for (std::size_t i = 0; i < node->children.size(); ++i) {
+    const TomlNode& item = node->children[i];
+    const std::string item_key = fmt::format("{}[{}]", key, i);
+    if (item.kind != Kind::text)
+      problem(
+          item_key, found(item) + "; wanted a string",
+          item.kind == Kind::integer ? fmt::format("write it in quotes: \"{}\"", item.number) : "write it in quotes");
+    else if (item.text.find('\0') != item.text.npos)
+      problem(item_key, shown(item.text) + " contains a NUL byte; wanted text without", "remove \\u0000 from it");
+    all.push_back(item.kind == Kind::text ? item.text : "");
+  }
+  return all;
+}
+
+std::size_t TableReader::choice(std::string_view key, const std::vector<std::string>& choices, std::size_t fallback) {
+  const bool or_auto = choices.front() == "auto";
+  const TomlNode* node =
+      impl_->note(key, {.type = "string", .choices = {choices.begin() + or_auto, choices.end()}, .or_auto = or_auto});
+  if (!node) return fallback;
+  const auto match = node->kind == Kind::text ? std::find(choices.begin(), choices.end(), node->text) : choices.end();
+  if (match != choices.end()) return static_cast<std::size_t>(match - choices.begin());
+  const std::string near = node->kind == Kind::text ? closest(node->text, choices) : "";
+  problem(
+      key,
+      fmt::format("{}; wanted {}", node->kind == Kind::text ? shown(node->text) + " is not known here" : found(*node),
+                  listed_words(choices)),
+      !near.empty() ? fmt::format("did you mean \"{}\"?", near)
+                    : fmt::format("choose one of these, for example {}", assign(key, "\"" + choices[fallback] + "\"")));
+  return fallback;
+}
+
+bool TableReader::has(std::string_view key) const { return impl_->get(key) != nullptr; }
+
+bool TableReader::is_text(std::string_view key, std::string_view value) {
+  std::vector<std::string>& more = impl_->more_choices[std::string(key)];
+  if (std::find(more.begin(), more.end(), value) == more.end()) more.emplace_back(value);
+  if (std::find(impl_->asked.begin(), impl_->asked.end(), key) == impl_->asked.end()) impl_->asked.emplace_back(key);
+  const TomlNode* node = impl_->get(key);
+  return node && node->kind == Kind::text && node->text == value;
+}
+
+void TableReader::table(std::string_view key, const std::function<void(TableReader&)>& read) {
+  const TomlNode* node = impl_->note(key, {.type = "table"});
+  if (node && node->kind != Kind::table) {
+    const bool several = node->of_tables;
+    problem(key,
+            several ? fmt::format("[[{0}]] makes a list of tables; wanted the single table [{0}]", key)
+                    : fmt::format("{}; wanted a table", found(*node)),
+            several ? fmt::format("write [{}] with single brackets, once", key)
+                    : fmt::format("start a line with [{}] and put its keys below", key));
+    return;
+  }
+  TableReader inner = Impl::make({impl_->document,
+                                  impl_->problems,
+                                  impl_->keys,
+                                  impl_->known,
+                                  node,
+                                  Impl::join(impl_->path, key),
+                                  Impl::join(impl_->pattern, key),
+                                  {},
+                                  {},
+                                  {}});
+  read(inner);
+  inner.finish();
+}
+
+void TableReader::tables(std::string_view key, const std::function<void(TableReader&)>& read) {
+  const TomlNode* node = impl_->note(key, {.type = "tables"});
+  const auto read_one = [&](const TomlNode* item, const std::string& name) {
+    TableReader inner = Impl::make({impl_->document,
+                                    impl_->problems,
+                                    impl_->keys,
+                                    impl_->known,
+                                    item,
+                                    Impl::join(impl_->path, name),
+                                    Impl::join(impl_->pattern, fmt::format("{}[]", key)),
+                                    {},
+                                    {},
+                                    {}});
+    read(inner);
+    inner.finish();
+  };
+  if (impl_->keys) return read_one(nullptr, fmt::format("{}[]", key));
+  if (!node || (node->kind == Kind::list && node->children.empty())) return;
+  if (!node->of_tables) {
+    problem(key,
+            node->kind == Kind::table
+                ? fmt::format("[{0}] is a single table; wanted [[{0}]], as there may be several", key)
+                : fmt::format("{}; wanted tables", found(*node)),
+            fmt::format("write [[{}]] with double brackets", key));
+    return;
+  }
+  for (std::size_t i = 0; i < node->children.size(); ++i) read_one(&node->children[i], fmt::format("{}[{}]", key, i));
+}
+
+void TableReader::problem(std::string_view key, std::string what, std::string help) {
+  impl_->add(key, std::move(what), std::move(help));
+}
+
+std::string TableReader::full_key(std::string_view key) const { return Impl::join(impl_->path, key); }
+
+}  // namespace launcher::inline text

@@ -1,0 +1,101 @@
+// Keys that nobody asked for: what was likely meant, and where it belongs.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "launcher/text/printable.hpp"
+#include "launcher/text/problem.hpp"
+#include "launcher/text/toml_node.hpp"
+
+namespace launcher::inline text {
+
+using Kind = TomlNode::Kind;
+
+namespace {
+
+// A user's name as a step of a key path: odd ones are quoted, so that the path can be taken apart again.
+std::string as_step(std::string_view name) {
+  if (!name.empty() &&
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; }))
+    return std::string(name);
+  std::string step = "\"";
+  for (char c : name) step += c == '"' || c == '\\' ? std::string{'\\', c} : std::string{c};
+  return step + '"';
+}
+
+}  // namespace
+
+// The other keys of that name.
+std::vector<const KeyInfo*> TableReader::Impl::namesakes(std::string_view name) const {
+  std::vector<const KeyInfo*> all;
+  for (std::size_t i = 0; known && i < known->size(); ++i) {
+    const std::string_view whole = (*known)[i].path;
+    const std::size_t dot = whole.rfind('.');
+    if (whole.substr(dot == whole.npos ? 0 : dot + 1) == name) all.push_back(&(*known)[i]);
+  }
+  return all;
+}
+
+namespace {
+
+// "[cpu]" of "cpu.count", "[[net]]" of "net[].mac".
+std::string home_of(const KeyInfo& info) {
+  const std::size_t dot = info.path.rfind('.');
+  if (dot == info.path.npos) return "the top of the file, above the first [table]";
+  const std::string table = info.path.substr(0, dot);
+  return table.ends_with("[]") ? "[[" + table.substr(0, table.size() - 2) + "]]" : "[" + table + "]";
+}
+
+}  // namespace
+
+// The sibling that was likely meant: by spelling, or because one name goes on where the other ends (page_size,
+// network).
+std::string TableReader::Impl::sibling_like(const std::string& name) const {
+  if (const std::string near = closest(name, asked); !near.empty()) return near;
+  for (const std::string& key : asked)
+    if (std::min(key.size(), name.size()) >= 3 && (name.starts_with(key) || key.starts_with(name))) return key;
+  return {};
+}
+
+void TableReader::Impl::report_unknown(const TomlNode& member) {
+  const auto as_written = [this](const std::string& key) {
+    return in_brackets.contains(key) ? in_brackets.find(key)->second : key;
+  };
+  std::vector<std::string> wanted, homes, meant;
+  for (const std::string& key : asked) wanted.push_back(as_written(key));
+  for (const KeyInfo* info : namesakes(member.name)) homes.push_back(home_of(*info)), meant.push_back(info->path);
+  std::string help = "remove it, or use one of those keys";
+  if (const std::string near = sibling_like(member.name); !homes.empty()) {
+    help = fmt::format("it belongs to {}", listed(homes));
+  } else if (!near.empty()) {
+    help = fmt::format("did you mean {}?", in_brackets.contains(near) ? as_written(near) : "\"" + near + "\"");
+    meant.push_back(join(path, near));
+  }
+  // What is "missing" only because its name is misspelled or misplaced need not be said twice.
+  std::erase_if(*problems, [&](const Problem& problem) {
+    return problem.what.starts_with("is missing;") &&
+           std::any_of(meant.begin(), meant.end(), [&](const std::string& key) {
+             return problem.key == key || problem.key.starts_with(key + ".");
+           });
+  });
+  const std::string table = pattern.empty() ? "" : home_of({.path = pattern + "."});
+  const bool is_table = member.kind == Kind::table || member.of_tables;
+  const std::string name = is_table && pattern.empty()
+                               ? fmt::format("{0}{1}{2}", member.of_tables ? "[[" : "[", printable(member.name),
+                                             member.of_tables ? "]]" : "]")
+                               : shown(member.name);
+  const std::string what = !table.empty() ? fmt::format("{} has no key {}", table, name)
+                                          : fmt::format("there is no {}{}", is_table ? "" : "key ", name);
+  problems->push_back(
+      {join(path, as_step(member.name)), fmt::format("{}; wanted {}", what, listed(wanted)), help, true});
+}
+
+void TableReader::finish() {
+  if (!impl_->node || impl_->keys) return;
+  for (const TomlNode& member : impl_->node->children)
+    if (std::find(impl_->asked.begin(), impl_->asked.end(), member.name) == impl_->asked.end())
+      impl_->report_unknown(member);
+}
+
+}  // namespace launcher::inline text

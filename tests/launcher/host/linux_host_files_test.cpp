@@ -1,0 +1,73 @@
+// The verbs that make and copy files, on real ones: nothing that is there is lost, and no link is followed.
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "launcher/host/host.hpp"
+#include "tests/fakes/temp_dir.hpp"
+
+namespace {
+
+struct stat stat_of(const std::filesystem::path& path) {
+  struct stat info {};
+  REQUIRE(lstat(path.c_str(), &info) == 0);
+  return info;
+}
+
+}  // namespace
+
+TEST_CASE("a VM's own copy is made once, and kept") {
+  const fakes::TempDir dir;
+  launcher::LinuxHost host;
+  fakes::write_file(dir / "template", "first");
+  host.copy_once(dir / "template", dir / "own");
+  CHECK(fakes::read_file(dir / "own") == "first");
+  CHECK((stat_of(dir / "own").st_mode & 0777) == 0600);
+  fakes::write_file(dir / "template", "second");
+  host.copy_once(dir / "template", dir / "own");
+  CHECK(fakes::read_file(dir / "own") == "first");
+  CHECK(!std::filesystem::exists(dir / "own.new"));
+  CHECK_THROWS(host.copy_once(dir / "nothing", dir / "other"));
+  CHECK(!std::filesystem::exists(dir / "other"));
+}
+
+TEST_CASE("a directory is made with what leads there, and given away with what is in it") {
+  const fakes::TempDir dir;
+  launcher::LinuxHost host;
+  const std::filesystem::path state = dir / "var/lib/db/tpm";
+  host.keep_directory(state, std::nullopt);
+  CHECK((stat_of(state).st_mode & 0777) == 0711);
+  fakes::write_file(dir / "outside", "x");
+  fakes::write_file(state / "inside", "x");
+  std::filesystem::create_symlink(dir / "outside", state / "link");
+  const unsigned owner = geteuid() == 0 ? 1'912'345'678u : geteuid();
+  host.keep_directory(state, owner);
+  host.keep_directory(state, owner);
+  CHECK(stat_of(state).st_uid == owner);
+  CHECK(stat_of(state / "inside").st_uid == owner);
+  CHECK(stat_of(state / "link").st_uid == owner);
+  CHECK(stat_of(dir / "outside").st_uid == geteuid());
+}
+
+TEST_CASE("a file is given away and taken back; one that is gone needs neither") {
+  const fakes::TempDir dir;
+  launcher::LinuxHost host;
+  fakes::write_file(dir / "pmem", "x");
+  const unsigned other = geteuid() == 0 ? 1'912'345'678u : geteuid();
+  host.give_file(dir / "pmem", other, getegid());
+  CHECK(stat_of(dir / "pmem").st_uid == other);
+  host.give_file(dir / "pmem", geteuid(), getegid());
+  CHECK(stat_of(dir / "pmem").st_uid == geteuid());
+  host.give_file(dir / "gone", other, getegid());
+}
+
+TEST_CASE("a log is appended to") {
+  const fakes::TempDir dir;
+  launcher::LinuxHost host;
+  for (const char* text : {"one\n", "two\n"}) {
+    const int fd = host.append_to(dir / "log");
+    CHECK(write(fd, text, 4) == 4);
+    close(fd);
+  }
+  CHECK(fakes::read_file(dir / "log") == "one\ntwo\n");
+}
