@@ -215,8 +215,8 @@ Result place_pinned(const View& view) {
 
 Result place(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
              const Reservations& taken) {
-  const HostTopology usable = usable_part(host);
-  const View view = view_of(request, usable, host, policy, taken);
+  const std::optional<HostTopology> part = usable_part(host);
+  const View view = view_of(request, part ? *part : host, host, policy, taken);
   if (auto problems = check(view); !problems.empty()) return std::unexpected(std::move(problems));
   Result result = place_pinned(view);
   if (result)

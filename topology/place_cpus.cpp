@@ -27,9 +27,10 @@ std::vector<Core> whole_free_cores(const HostTopology& host, const CpuSet& usabl
       Core& core =
           cores.emplace_back(Core{first.core, first.node, first.l3, first.package, first.kind, {}, false, false});
       for (; at < end; ++at) core.cpus.push_back(by_core[at]->cpu);
-      const auto some = std::stable_partition(core.cpus.begin(), core.cpus.end(),
-                                              [&host](unsigned cpu) { return host.isolated.contains(cpu); });
-      core.isolated = some == core.cpus.end();
+      if (!host.isolated.empty())
+        core.isolated = std::stable_partition(core.cpus.begin(), core.cpus.end(), [&host](unsigned cpu) {
+                          return host.isolated.contains(cpu);
+                        }) == core.cpus.end();
     }
     at = end;
   }
@@ -108,7 +109,8 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
   CpuSet usable = host.all_cpus() - view.housekeeping - view.held;
   if (request.emulator) usable -= *request.emulator;
   view.cores = whole_free_cores(host, usable);
-  for (Core& core : view.cores) core.far = whole.pu(core.cpus.front())->node != core.node;
+  if (&whole != &host)
+    for (Core& core : view.cores) core.far = whole.pu(core.cpus.front())->node != core.node;
   for (const Pu& pu : host.pus) {
     if (std::find(view.kinds.begin(), view.kinds.end(), pu.kind) == view.kinds.end()) view.kinds.push_back(pu.kind);
     if (std::find(view.cpu_nodes.begin(), view.cpu_nodes.end(), pu.node) == view.cpu_nodes.end())

@@ -55,6 +55,7 @@ bool gigantic_pages_ready(const View& view, unsigned node, const Memory& memory)
 }
 
 std::size_t isolated_cores(const View& view, const CoreNeed& need, unsigned node) {
+  if (view.host.isolated.empty()) return 0;
   const auto count = std::count_if(view.cores.begin(), view.cores.end(), [&](const Core& core) {
     return core.node == node && core.isolated && serves(core, need);
   });
@@ -76,12 +77,12 @@ std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const 
   for (const unsigned node : nodes) {
     const auto count = free_cores.find(node);
     if (count == free_cores.end() || count->second < need.cores) continue;
-    const auto memory = with_memory ? memory_over(view, {node}) : Memory{};
+    auto memory = with_memory ? memory_over(view, {node}) : Memory{};
     if (!memory) continue;
     std::uint64_t left = all_free_bytes(view, node);
     if (with_memory)
       left = room_in_pages(view, node, memory->page) * memory->page.page.count - view.request.memory.count;
-    candidates.push_back({node, count->second, *memory, left});
+    candidates.push_back({node, count->second, *std::move(memory), left});
   }
   std::uint64_t most = 0;
   for (const Candidate& one : candidates) most = std::max(most, one.left);
@@ -199,14 +200,6 @@ std::string why_several(const View& view, const Choice& choice, bool with_memory
                        numbers(nodes), split, choice.need.cores, on, most_cores);
   return fmt::format("the VM crosses nodes {} ({} vCPUs): no node with {} whole free cores has {} of free memory too",
                      numbers(nodes), split, choice.need.cores, to_string(view.request.memory));
-}
-
-std::string why_slower(const View& view, const CoreNeed& need) {
-  const auto free_cores = cores_by_node(view, {need.cores, 1, view.kinds.front()});
-  unsigned free = 0;
-  for (const auto& [ignored, count] : free_cores) free += count;
-  return fmt::format("the vCPUs get {}, not {}: of those only {} whole ones are free", cores_of_kind(view, need.kind),
-                     cores_of_kind(view, view.kinds.front()), free);
 }
 
 std::vector<unsigned> nodes_of(const Choice& choice) {

@@ -50,8 +50,9 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
 
 // ---- what of it may be used (place_usable.cpp)
 
-// The allowed CPUs; memory of the allowed nodes only; CPUs whose node has no memory on the nearest that has some.
-HostTopology usable_part(const HostTopology& host);
+// The allowed CPUs; memory of the allowed nodes only; CPUs whose node has no memory on the nearest that has some. nullopt:
+// the host as it is (a copy of a large one costs more than the placement).
+std::optional<HostTopology> usable_part(const HostTopology& host);
 // What of that concerns this placement, in words: who serves its CPUs, what bounds the plan.
 std::vector<std::string> usable_notes(const View& view, const Placement& placement);
 // "; CPUs 0,2-7 are not allowed (CPUs 1: ...)" for a refusal; "" where all is allowed.
@@ -165,6 +166,7 @@ Helpers helper_cpus(const View& view, const Seats& seats, const std::vector<unsi
 Problems why_not(const View& view);  // no cores, no memory, or not both together
 Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes);
 std::string who_holds_cpus(const View& view, unsigned node);
+std::string why_slower(const View& view, const CoreNeed& need);  // a note: not the fastest kind
 
 std::string numbers(const std::vector<unsigned>& sorted);  // "0,2,5"
 std::string page_name(Bytes page);                         // "2M"

@@ -98,6 +98,16 @@ CpuSet left_over_core(const View& view, const CpuSet& own, const std::vector<uns
   return {};
 }
 
+// Where one node serves another's CPUs: those that are on the vCPUs' own.
+CpuSet of_own_nodes(const View& view, const CpuSet& own, const CpuSet& cpus) {
+  if (&view.whole == &view.host) return {};
+  std::set<unsigned> nodes;
+  for (const unsigned cpu : own.to_vector()) nodes.insert(view.whole.pu(cpu)->node);
+  CpuSet beside;
+  for (const unsigned node : nodes) beside |= cpus & view.whole.cpus_of_node(node);
+  return beside;
+}
+
 }  // namespace
 
 bool mirrors(const View& view, unsigned threads) {
@@ -181,14 +191,11 @@ Helpers helper_cpus(const View& view, const Seats& seats, const std::vector<unsi
   }
   const auto nearest = by_distance(view, nodes, view.cpu_nodes);
   const CpuSet taken = view.held | seats.exclusive | view.host.isolated;
-  const CpuSet keepers = (view.housekeeping & view.host.all_cpus()) - taken;
+  const CpuSet keepers = view.housekeeping - taken;
   CpuSet here;
   for (const unsigned node : nodes) here |= keepers & view.host.cpus_of_node(node);
-  CpuSet beside;  // where one node serves another's CPUs: those of the vCPUs' own
-  std::set<unsigned> own_nodes;
-  for (const unsigned cpu : own.to_vector()) own_nodes.insert(view.whole.pu(cpu)->node);
-  for (const unsigned node : own_nodes) beside |= here & view.whole.cpus_of_node(node);
-  if (!here.empty()) return {beside.empty() ? here : beside, {}};
+  if (const CpuSet beside = of_own_nodes(view, own, here); !beside.empty()) return {beside, {}};
+  if (!here.empty()) return {here, {}};
   for (const unsigned node : nearest)
     if (const CpuSet there = keepers & view.host.cpus_of_node(node); !there.empty())
       return {there,

@@ -14,6 +14,7 @@ namespace {
 // Node without memory -> the one that serves its CPUs: the nearest; among equals that which serves the fewest, then the
 // first. Empty where no node says what it has.
 std::map<unsigned, unsigned> servers(const HostTopology& host) {
+  if (std::ranges::none_of(host.nodes, [](const Node& node) { return node.memory_total.count == 0; })) return {};
   std::map<unsigned, unsigned> cpus_on, served;
   for (const Pu& pu : host.pus) ++cpus_on[pu.node];
   for (const Node& node : host.nodes) {
@@ -34,7 +35,8 @@ std::map<unsigned, unsigned> servers(const HostTopology& host) {
 
 }  // namespace
 
-HostTopology usable_part(const HostTopology& host) {
+std::optional<HostTopology> usable_part(const HostTopology& host) {
+  if (!host.allowed.cpus && !host.allowed.nodes && servers(host).empty()) return std::nullopt;
   HostTopology part = host;
   if (host.allowed.cpus) std::erase_if(part.pus, [&](const Pu& pu) { return !host.allowed.cpus->contains(pu.cpu); });
   for (Node& node : part.nodes) {
@@ -54,13 +56,13 @@ std::string bounds_text(const HostTopology& host) {
 }
 
 std::vector<std::string> usable_notes(const View& view, const Placement& placement) {
+  std::vector<std::string> notes;
   CpuSet cpus = placement.exclusive | placement.emulator;
   std::map<std::pair<unsigned, unsigned>, CpuSet> moved;  // own node, serving node -> CPUs
-  for (const unsigned cpu : cpus.to_vector()) {
+  for (const unsigned cpu : &view.whole != &view.host ? cpus.to_vector() : std::vector<unsigned>{}) {
     const Pu *was = view.whole.pu(cpu), *is = view.host.pu(cpu);
     if (was != nullptr && is != nullptr && was->node != is->node) moved[{was->node, is->node}].add(cpu);
   }
-  std::vector<std::string> notes;
   for (const auto& [nodes, here] : moved) {
     const Node* own = view.whole.node(nodes.first);
     notes.push_back(fmt::format("node {} has no memory{}: its CPUs {} are served by node {}, the nearest that has some",
@@ -71,8 +73,9 @@ std::vector<std::string> usable_notes(const View& view, const Placement& placeme
     notes.push_back(
         fmt::format("the plan stays within what vmrun was allowed: {}", fmt::join(view.whole.allowed.by, "; ")));
   CpuSet outside;
-  for (const unsigned cpu : placement.exclusive.to_vector())
-    outside |= view.whole.cpus_of_core(view.whole.pu(cpu)->core) - view.whole.allowed_cpus();
+  if (view.whole.allowed.cpus)
+    for (const unsigned cpu : placement.exclusive.to_vector())
+      outside |= view.whole.cpus_of_core(view.whole.pu(cpu)->core) - *view.whole.allowed.cpus;
   if (!outside.empty())
     notes.push_back(fmt::format("CPUs {} share cores with the VM's but are not allowed: others may run there",
                                 outside.to_string()));

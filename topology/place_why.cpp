@@ -159,4 +159,12 @@ Problems why_not(const View& view) {
   return problems;
 }
 
+std::string why_slower(const View& view, const CoreNeed& need) {
+  const auto free_cores = cores_by_node(view, {need.cores, 1, view.kinds.front()});
+  unsigned free = 0;
+  for (const auto& [ignored, count] : free_cores) free += count;
+  return fmt::format("the vCPUs get {}, not {}: of those only {} whole ones are free", cores_of_kind(view, need.kind),
+                     cores_of_kind(view, view.kinds.front()), free);
+}
+
 }  // namespace topology::parts
