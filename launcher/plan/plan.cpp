@@ -351,7 +351,8 @@ topology::PlacementRequest placement_request(const Spec& spec, const Facts& fact
   request.siblings = spec.cpu.siblings;
   request.emulator = spec.cpu.emulator;
   request.kind = spec.cpu.kind;
-  request.own_cpus = spec.cpu.pm || spec.cpu.dedicated.value_or(false) || spec.host.isolate == Wish::yes;
+  request.own_cpus = spec.cpu.pm || spec.cpu.dedicated.value_or(false) || spec.host.isolate == Wish::yes ||
+                     spec.schedule.vcpu_fifo > 0;
   request.memory = spec.memory.max.value_or(spec.memory.size);  // all it may become: pages are never given twice
   request.page = spec.memory.page;
   if (spec.memory.merge && !request.page) request.page = topology::kib(4);  // KSM merges no others
