@@ -59,6 +59,7 @@ struct SysfsTruth {
     for (const unsigned one : online) {
       const std::string at = cpu + "/cpu" + std::to_string(one);
       siblings[one] = list(text[at + "/topology/thread_siblings_list"]);
+      if (siblings[one].empty()) siblings[one] = mask(text[at + "/topology/thread_siblings"]);
       if (text[at + "/cache/index3/level"] == "3\n") l3[one] = mask(text[at + "/cache/index3/shared_cpu_map"]);
     }
     std::istringstream lines(text["/proc/self/status"]);

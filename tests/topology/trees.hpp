@@ -25,6 +25,19 @@ inline std::vector<topology::CapturedFile> tree_files(const std::string& name) {
   return *std::move(files);
 }
 
+// Captures of machines in tests/hosts itself that hold CPUs and nodes (those composed for `tune` have none), as "../NAME".
+inline std::vector<std::string> older_captures() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(VMRUN_TESTS) + "/hosts")) {
+    if (entry.path().extension() != ".capture") continue;
+    const std::string text = text_of(entry.path());
+    if (text.find("/sys/devices/system/node/node0/cpulist") != text.npos)
+      names.push_back("../" + entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 inline std::vector<std::string> tree_names() {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(std::string(VMRUN_TESTS) + "/hosts/trees"))
