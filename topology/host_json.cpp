@@ -1,11 +1,13 @@
-// HostTopology <-> JSON, version 1. The rule: what comes in may be hostile; every number has a bound, every reference
+// JSON -> HostTopology, version 1 (written by host_json_text.cpp). The rule: what comes in may be hostile; every number has a bound, every reference
 // is checked, and nothing throws.
 //
 //   {"version": 1, "cpu": {"vendor": "GenuineIntel", "model": "..."}, "base_page": 4096, "isolated": "4-7",
 //    "cores": [{"core": 0, "cpus": "0,4", "l3": 0, "package": 0, "node": 0, "kind": 0}, ...],
 //    "nodes": [{"id": 0, "memory_total": N, "memory_free": N, "distances": [10, 20],
 //               "pools": [{"page": 2097152, "total": 0, "free": 0}]}, ...],
-//    "devices": [{"address": "0000:31:00.0", "name": "", "class": "0200", "node": 0, "os_devices": ["eth0"]}, ...]}
+//    "devices": [{"address": "0000:31:00.0", "name": "", "class": "0200", "node": 0, "os_devices": ["eth0"]}, ...],
+//    and where there are any: "kinds": ["E-cores", "P-cores"], "caches": [{"l3": 0, "size": N}],
+//    "allowed": {"by": ["CPUs 0-3: ..."], "cpus": "0-3", "nodes": "0", "memory": N}}
 //
 // Sizes are bytes. Unknown members are passed over, so that a newer writer can be read.
 #include <fmt/format.h>
@@ -14,8 +16,6 @@
 #include <bit>
 #include <boost/json.hpp>
 #include <limits>
-#include <map>
-#include <tuple>
 
 #include "topology/host_topology.hpp"
 
@@ -29,53 +29,6 @@ constexpr std::uint64_t largest_number = 1u << 20;                // cores, cach
 constexpr std::uint64_t largest_memory = std::uint64_t{1} << 56;  // bytes of a node: 64 PiB
 constexpr std::size_t most_nodes = 1024;                          // the kernel's MAX_NUMNODES
 constexpr std::size_t most_devices = 65536;
-
-std::string in_quotes(std::string_view text) { return json::serialize(json::string(text)); }
-
-// ---- writing
-
-// PUs that differ in nothing but their CPU number are one row.
-std::string cores_text(const HostTopology& host) {
-  using Row = std::tuple<unsigned, unsigned, unsigned, unsigned, unsigned>;
-  std::map<Row, CpuSet> rows;
-  for (const Pu& p : host.pus) rows[{p.core, p.l3, p.package, p.node, p.kind}].add(p.cpu);
-  std::string text;
-  for (const auto& [row, cpus] : rows) {
-    const auto& [core, l3, package, node, kind] = row;
-    text += fmt::format(
-        "{}\n    {{\"core\": {}, \"cpus\": \"{}\", \"l3\": {}, \"package\": {}, \"node\": {}, \"kind\": {}}}",
-        text.empty() ? "" : ",", core, cpus.to_string(), l3, package, node, kind);
-  }
-  return text;
-}
-
-std::string nodes_text(const HostTopology& host) {
-  std::string text;
-  for (const Node& n : host.nodes) {
-    std::string pools;
-    for (const HugePagePool& p : n.pools)
-      pools += fmt::format("{}{{\"page\": {}, \"total\": {}, \"free\": {}}}", pools.empty() ? "" : ", ", p.page.count,
-                           p.total, p.free);
-    text += fmt::format(
-        "{}\n    {{\"id\": {}, \"memory_total\": {}, \"memory_free\": {}, \"distances\": [{}], \"pools\": [{}]}}",
-        text.empty() ? "" : ",", n.id, n.memory_total.count, n.memory_free.count, fmt::join(n.distances, ", "), pools);
-  }
-  return text;
-}
-
-std::string devices_text(const HostTopology& host) {
-  std::string text;
-  for (const PciDevice& d : host.devices) {
-    std::string names;
-    for (const auto& name : d.os_devices) names += (names.empty() ? "" : ", ") + in_quotes(name);
-    text += fmt::format("{}\n    {{\"address\": {}, \"name\": {}, \"class\": {}, \"node\": {}, \"os_devices\": [{}]}}",
-                        text.empty() ? "" : ",", in_quotes(d.address), in_quotes(d.name), in_quotes(d.class_id), d.node,
-                        names);
-  }
-  return text;
-}
-
-// ---- reading
 
 // Reads members of one JSON object; remembers the first refusal and goes on with harmless values after it.
 class Reader {
@@ -241,16 +194,41 @@ std::vector<PciDevice> read_devices(Reader& host, std::string& refusal) {
   return devices;
 }
 
-}  // namespace
-
-std::string to_json(const HostTopology& host) {
-  return fmt::format(
-      "{{\"version\": 1,\n  \"cpu\": {{\"vendor\": {}, \"model\": {}}},\n  \"base_page\": {},\n  \"isolated\": "
-      "\"{}\",\n"
-      "  \"cores\": [{}],\n  \"nodes\": [{}],\n  \"devices\": [{}]}}",
-      in_quotes(host.cpu_vendor), in_quotes(host.cpu_model), host.base_page.count, host.isolated.to_string(),
-      cores_text(host), nodes_text(host), devices_text(host));
+std::vector<std::string> read_words(Reader& from, std::string_view key) {
+  std::vector<std::string> words;
+  for (const json::value& value : from.array(key)) {
+    if (const auto* string = value.if_string())
+      words.emplace_back(*string);
+    else
+      from.refuse(key, "holds something that is not a string");
+  }
+  return words;
 }
+
+std::vector<Cache> read_caches(Reader& host, std::string& refusal) {
+  std::vector<Cache> caches;
+  for (const json::value& value : host.array("caches")) {
+    Reader row(value, fmt::format("caches[{}]", caches.size()), refusal);
+    caches.push_back({.l3 = static_cast<unsigned>(row.number("l3", largest_number)),
+                      .size = Bytes{row.number("size", largest_memory)}});
+    if (!refusal.empty()) return {};
+  }
+  return caches;
+}
+
+Allowed read_allowed_part(Reader& host, std::string& refusal) {
+  Allowed allowed;
+  const json::value* member = host.member("allowed");
+  if (member == nullptr) return allowed;
+  Reader row(*member, "allowed", refusal);
+  if (row.member("cpus") != nullptr) allowed.cpus = row.cpus("cpus");
+  if (row.member("nodes") != nullptr) allowed.nodes = row.cpus("nodes");
+  if (row.member("memory") != nullptr) allowed.memory = Bytes{row.number("memory", largest_memory)};
+  allowed.by = read_words(row, "by");
+  return allowed;
+}
+
+}  // namespace
 
 std::expected<HostTopology, std::string> host_from_json(std::string_view text) {
   json::error_code error;
@@ -275,6 +253,9 @@ std::expected<HostTopology, std::string> host_from_json(std::string_view text) {
   host.nodes = read_nodes(reader, refusal);
   host.pus = read_pus(reader, refusal);
   host.devices = read_devices(reader, refusal);
+  host.kind_names = read_words(reader, "kinds");
+  host.caches = read_caches(reader, refusal);
+  host.allowed = read_allowed_part(reader, refusal);
   if (host.pus.empty()) reader.refuse("cores", "names no CPU");
   if (host.nodes.empty()) reader.refuse("nodes", "is empty");
   for (const Pu& pu : host.pus)

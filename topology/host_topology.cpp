@@ -63,6 +63,17 @@ unsigned HostTopology::kinds() const {
   return std::max<unsigned>(1, static_cast<unsigned>(seen.size()));
 }
 
+std::string HostTopology::kind_name(unsigned kind) const {
+  if (kind < kind_names.size()) return kind_names[kind];
+  const unsigned count = kinds();
+  if (count == 1) return "cores";
+  if (count > 3) return "cores of kind " + std::to_string(kind);
+  const unsigned from_top = count - 1 - std::min(kind, count - 1);
+  return from_top == 0 ? "P-cores" : from_top == 1 ? "E-cores" : "low-power cores";
+}
+
+CpuSet HostTopology::allowed_cpus() const { return allowed.cpus ? all_cpus() & *allowed.cpus : all_cpus(); }
+
 const HugePagePool* HostTopology::pool(unsigned node_id, Bytes page) const {
   const Node* at = node(node_id);
   if (at == nullptr) return nullptr;

@@ -22,7 +22,7 @@ struct Pu {
   unsigned l3 = 0;  // PUs that share a last-level cache (a core of its own L2 counts where there is no L3)
   unsigned package = 0;
   unsigned node = 0;  // index into HostTopology::nodes is NOT meant: the kernel's node number
-  unsigned kind = 0;  // hwloc's cpukind rank: 0 is the most efficient (E-core), higher is faster; all 0 if uniform
+  unsigned kind = 0;  // by what the core is (core_kinds): 0 is the most frugal kind, higher is faster; all 0 if uniform
   friend bool operator==(const Pu&, const Pu&) = default;
 };
 
@@ -51,13 +51,32 @@ struct PciDevice {
   friend bool operator==(const PciDevice&, const PciDevice&) = default;
 };
 
+// A last-level cache whose size is known.
+struct Cache {
+  unsigned l3 = 0;  // as in Pu
+  Bytes size;
+  friend bool operator==(const Cache&, const Cache&) = default;
+};
+
+// What this process may use of the machine, where that is less than all of it: by its affinity, its cgroup, its memory policy.
+struct Allowed {
+  std::optional<CpuSet> cpus;   // nullopt: all
+  std::optional<CpuSet> nodes;  // whose memory it may have; nullopt: all
+  std::optional<Bytes> memory;  // in base pages, of all nodes together; nullopt: no limit
+  std::vector<std::string> by;  // what bounds it, each in words: "CPUs 0-3: the cpuset of cgroup /batch/7"
+  friend bool operator==(const Allowed&, const Allowed&) = default;
+};
+
 struct HostTopology {
   std::string cpu_vendor;  // "GenuineIntel", "AuthenticAMD", may be empty
   std::string cpu_model;
-  std::vector<Pu> pus;      // ascending cpu; online and allowed ones only
-  std::vector<Node> nodes;  // ascending id; a node may have no CPUs (then it is never chosen by itself)
+  std::vector<Pu> pus;      // ascending cpu; all that are online
+  std::vector<Node> nodes;  // ascending id; one may have no CPUs (then it is never chosen by itself), or no memory
+  std::vector<std::string> kind_names;  // by Pu::kind, where it is known what they are: "E-cores", "P-cores"
+  std::vector<Cache> caches;            // ascending l3
   std::vector<PciDevice> devices;
   CpuSet isolated;  // isolcpus as the kernel reports it
+  Allowed allowed;
   Bytes base_page = kib(4);
 
   const Pu* pu(unsigned cpu) const;     // nullptr: no such CPU
@@ -66,8 +85,10 @@ struct HostTopology {
   CpuSet cpus_of_node(unsigned id) const;
   CpuSet cpus_of_core(unsigned core) const;
   CpuSet cpus_of_l3(unsigned l3) const;
-  unsigned threads_per_core() const;  // the largest over all cores
-  unsigned kinds() const;             // how many CPU kinds: 1 on a uniform machine
+  unsigned threads_per_core() const;           // the largest over all cores
+  unsigned kinds() const;                      // how many CPU kinds: 1 on a uniform machine
+  std::string kind_name(unsigned kind) const;  // "P-cores"; "cores" on a uniform machine
+  CpuSet allowed_cpus() const;                 // those of all_cpus() that this process may use
   const HugePagePool* pool(unsigned node_id, Bytes page) const;
   unsigned distance(unsigned from, unsigned to) const;  // 10 if equal, 20 when unknown
 

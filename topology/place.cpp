@@ -124,10 +124,34 @@ std::vector<unsigned> nodes_of(const View& view, const Seats& seats) {
 
 // ---- the three ways to pin
 
+Result place_unpinned(const View& view);
+
+// May CPUs of its own be left out rather than take the host's last? Only where nothing asked for them, and the host is too
+// small to keep any (its housekeeping is nobody's choice).
+bool may_float(const View& view) {
+  const auto& r = view.request;
+  const bool asked = r.own_cpus || r.siblings != Siblings::prefer || r.threads || r.emulator;
+  return !asked && !view.policy.housekeeping && view.housekeeping.empty() && r.vcpus <= view.host.pus.size();
+}
+
+Result place_floating(const View& view) {
+  Result result = place_unpinned(view);
+  if (result)
+    result->notes.push_back(
+        "cpu.pin = \"auto\" became \"off\": with CPUs of its own the VM would leave none to the host; siblings, "
+        "threads, "
+        "emulator or pin = [...] ask for them");
+  return result;
+}
+
 Result place_chosen(const View& view) {
   const auto choice = choose_nodes(view);
+  if (!choice && may_float(view))
+    if (Result floating = place_floating(view)) return floating;
   if (!choice) return std::unexpected(why_not(view));
   const Seats seats = seat_chosen(view, *choice);
+  if (may_float(view) && (view.host.all_cpus() - view.held - seats.exclusive - view.host.isolated).empty())
+    return place_floating(view);
   Placement placement = assemble(view, seats, choice->memory);
   placement.notes.insert(placement.notes.begin(), choice->notes.begin(), choice->notes.end());
   give_helpers(view.request, helper_cpus(view, seats, nodes_of(view, seats)), placement);
@@ -175,13 +199,8 @@ Result place_unpinned(const View& view) {
   return placement;
 }
 
-}  // namespace
-
-Result place(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
-             const Reservations& taken) {
-  const View view = view_of(request, host, policy, taken);
-  if (auto problems = check(view); !problems.empty()) return std::unexpected(std::move(problems));
-  switch (request.pinning) {
+Result place_pinned(const View& view) {
+  switch (view.request.pinning) {
     case Pinning::automatic:
       return place_chosen(view);
     case Pinning::listed:
@@ -190,6 +209,21 @@ Result place(const PlacementRequest& request, const HostTopology& host, const Ho
       return place_unpinned(view);
   }
   std::unreachable();
+}
+
+}  // namespace
+
+Result place(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
+             const Reservations& taken) {
+  const std::optional<HostTopology> part = usable_part(host);
+  const View view = view_of(request, part ? *part : host, host, policy, taken);
+  if (auto problems = check(view); !problems.empty()) return std::unexpected(std::move(problems));
+  Result result = place_pinned(view);
+  if (result)
+    append(result->notes, usable_notes(view, *result));
+  else if (const std::string bounds = bounds_text(host); !bounds.empty())
+    for (Unplaceable& why : result.error()) why.what += bounds;
+  return result;
 }
 
 }  // namespace topology

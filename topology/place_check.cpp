@@ -198,6 +198,30 @@ void check_siblings(const View& view, Problems& problems) {
          "make cpu.count a multiple (and cores x sockets with it), or set siblings = \"prefer\""});
 }
 
+// Only a machine with several kinds can lack one of them; on another all cores are what was asked for.
+void check_kind(const View& view, Problems& problems) {
+  if (view.request.kind != CpuKindChoice::low_power || view.kinds.size() < 2) return;
+  if (view.whole.kind_name(view.kinds.back()).starts_with("low-power")) return;
+  problems.push_back({"cpu.kind",
+                      fmt::format("\"low-power\", but this host has {} and {}",
+                                  view.whole.kind_name(view.kinds.front()), view.whole.kind_name(view.kinds.back())),
+                      {},
+                      "set kind = \"efficiency\" or \"auto\""});
+}
+
+// What the cgroup lets be charged bounds base pages; huge ones are not counted there.
+void check_allowed_memory(const View& view, Problems& problems) {
+  const auto& r = view.request;
+  const auto limit = view.whole.allowed.memory;
+  const bool base = !r.page ? r.memory.count % mib(2).count != 0 : *r.page == view.host.base_page;
+  if (limit && base && r.memory > *limit)
+    problems.push_back({"memory.size",
+                        fmt::format("{} in base pages, but vmrun was allowed {}{}", to_string(r.memory),
+                                    to_string(*limit), bounds_text(view.whole)),
+                        {},
+                        "raise memory.max of that cgroup, or use huge pages, which it does not count"});
+}
+
 void check_emulator(const View& view, Problems& problems) {
   if (!view.request.emulator) return;
   const CpuSet& asked = *view.request.emulator;
@@ -236,6 +260,8 @@ Problems check(const View& view) {
   if (problems.empty()) check_siblings(view, problems);
   check_listed_siblings(view, problems);
   check_emulator(view, problems);
+  check_kind(view, problems);
+  check_allowed_memory(view, problems);
   return problems;
 }
 

@@ -24,8 +24,13 @@ std::vector<Core> whole_free_cores(const HostTopology& host, const CpuSet& usabl
       free = free && usable.contains(by_core[end]->cpu);
     if (free) {
       const Pu& first = *by_core[at];
-      Core& core = cores.emplace_back(Core{first.core, first.node, first.l3, first.package, first.kind, {}});
+      Core& core =
+          cores.emplace_back(Core{first.core, first.node, first.l3, first.package, first.kind, {}, false, false});
       for (; at < end; ++at) core.cpus.push_back(by_core[at]->cpu);
+      if (!host.isolated.empty())
+        core.isolated = std::stable_partition(core.cpus.begin(), core.cpus.end(), [&host](unsigned cpu) {
+                          return host.isolated.contains(cpu);
+                        }) == core.cpus.end();
     }
     at = end;
   }
@@ -66,6 +71,8 @@ std::vector<std::optional<unsigned>> kinds_to_try(const View& view) {
     case CpuKindChoice::fastest:
       return {view.kinds.front()};
     case CpuKindChoice::efficient:
+      return {view.kinds.size() > 2 ? view.kinds[1] : view.kinds.back()};
+    case CpuKindChoice::low_power:
       return {view.kinds.back()};
     case CpuKindChoice::automatic:
       break;
@@ -85,13 +92,14 @@ std::vector<Group>::iterator tightest(std::vector<Group>& groups, std::size_t co
 
 }  // namespace
 
-View view_of(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
-             const Reservations& taken) {
+View view_of(const PlacementRequest& request, const HostTopology& host, const HostTopology& whole,
+             const HostPolicy& policy, const Reservations& taken) {
   View view{.request = request,
             .host = host,
+            .whole = whole,
             .policy = policy,
             .taken = taken,
-            .housekeeping = policy.housekeeping ? *policy.housekeeping : default_housekeeping(host),
+            .housekeeping = policy.housekeeping ? *policy.housekeeping : default_housekeeping(whole),
             .held = taken.cpus(),
             .threads_per_core = host.threads_per_core(),
             .kinds = {},
@@ -101,6 +109,8 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
   CpuSet usable = host.all_cpus() - view.housekeeping - view.held;
   if (request.emulator) usable -= *request.emulator;
   view.cores = whole_free_cores(host, usable);
+  if (&whole != &host)
+    for (Core& core : view.cores) core.far = whole.pu(core.cpus.front())->node != core.node;
   for (const Pu& pu : host.pus) {
     if (std::find(view.kinds.begin(), view.kinds.end(), pu.kind) == view.kinds.end()) view.kinds.push_back(pu.kind);
     if (std::find(view.cpu_nodes.begin(), view.cpu_nodes.end(), pu.node) == view.cpu_nodes.end())
@@ -112,9 +122,7 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
 }
 
 std::string cores_of_kind(const View& view, std::optional<unsigned> kind) {
-  if (!kind || view.kinds.size() < 2) return "cores";
-  if (view.kinds.size() > 2) return fmt::format("cores of kind {}", *kind);
-  return *kind == view.kinds.front() ? "P-cores" : "E-cores";
+  return kind ? view.whole.kind_name(*kind) : "cores";
 }
 
 std::vector<CoreNeed> core_needs(const View& view) {
@@ -139,9 +147,8 @@ std::vector<CoreNeed> core_needs(const View& view) {
       add(*r.threads, kind);
       continue;
     }
-    add(threads_of_kind(view.host, kind), kind);
-    add(1, kind);
-    if (!kind) add(view.threads_per_core, kind);
+    if (!kind) add(view.threads_per_core, kind);  // of any kind: those with siblings alone, where they are enough
+    for (unsigned t = threads_of_kind(view.host, kind); t >= 1; --t) add(t, kind);
   }
   // A shape of the user's own may leave only a number of threads between one and the host's.
   for (unsigned t = view.threads_per_core; r.siblings != Siblings::isolate && needs.empty() && t > 1; --t)
@@ -160,17 +167,19 @@ std::map<unsigned, unsigned> cores_by_node(const View& view, const CoreNeed& nee
   return counts;
 }
 
-std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsigned node, unsigned count) {
+namespace {
+
+// From these cores, as few last-level caches as can be.
+Group pick_near(const Group& from_cores, std::size_t count) {
   std::map<unsigned, Group> by_l3;
-  for (const Core& core : view.cores)
-    if (core.node == node && serves(core, need)) by_l3[core.l3].push_back(&core);
+  for (const Core* core : from_cores) by_l3[core->l3].push_back(core);
   std::vector<Group> groups;
   for (auto& [l3, group] : by_l3) {
     std::sort(group.begin(), group.end(),
               [](const Core* a, const Core* b) { return a->kind != b->kind ? a->kind > b->kind : a->core < b->core; });
     groups.push_back(std::move(group));
   }
-  std::vector<const Core*> picked;
+  Group picked;
   while (picked.size() < count && !groups.empty()) {
     const std::size_t missing = count - picked.size();
     auto from = tightest(groups, missing);
@@ -180,6 +189,21 @@ std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsi
     from->resize(std::min(from->size(), missing));
     picked.insert(picked.end(), from->begin(), from->end());
     groups.erase(from);
+  }
+  return picked;
+}
+
+}  // namespace
+
+// Isolated cores first, then those with memory of their own, then what is left.
+std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsigned node, unsigned count) {
+  std::map<std::pair<bool, bool>, Group> tiers;
+  for (const Core& core : view.cores)
+    if (core.node == node && serves(core, need)) tiers[{!core.isolated, core.far}].push_back(&core);
+  Group picked;
+  for (const auto& [ignored, tier] : tiers) {
+    const Group more = pick_near(tier, std::min(tier.size(), count - picked.size()));
+    picked.insert(picked.end(), more.begin(), more.end());
   }
   std::sort(picked.begin(), picked.end(),
             [](const Core* a, const Core* b) { return a->l3 != b->l3 ? a->l3 < b->l3 : a->core < b->core; });

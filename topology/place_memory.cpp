@@ -68,7 +68,8 @@ std::vector<PageKind> page_kinds(const View& view) {
   // 1G pages can hardly be had at run time: only those that somebody reserved already.
   if (r.memory.count % gib(1).count == 0 && r.memory >= gib(8)) kinds.push_back({gib(1), false});
   if (r.memory.count % mib(2).count == 0) kinds.push_back({mib(2), r.may_reserve_pages});
-  kinds.push_back({base, false});
+  const auto& limit = view.whole.allowed.memory;  // huge pages are not charged to it
+  if (kinds.empty() || !limit || r.memory <= *limit) kinds.push_back({base, false});
   return kinds;
 }
 
@@ -186,7 +187,9 @@ std::vector<unsigned> memory_nodes(const View& view) {
   auto nodes = view.request.nodes;
   if (nodes.empty())
     for (const Node& node : view.host.nodes)
-      if (node.memory_total.count != 0) nodes.push_back(node.id);
+      if (node.memory_total.count != 0 &&  // one without CPUs is never chosen by itself
+          std::binary_search(view.cpu_nodes.begin(), view.cpu_nodes.end(), node.id))
+        nodes.push_back(node.id);
   std::sort(nodes.begin(), nodes.end());
   return nodes;
 }

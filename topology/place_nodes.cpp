@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <limits>
 #include <tuple>
 
@@ -19,7 +20,11 @@ bool bound(const View& view) { return view.request.policy != MemoryPolicy::inter
 
 bool is_device_node(const View& view, unsigned node) {
   const auto& of = view.request.device_nodes;
-  return std::find(of.begin(), of.end(), node) != of.end();
+  return std::any_of(of.begin(), of.end(), [&](unsigned device) {
+    // a device on a node without CPUs or memory is nearest to the one that serves it
+    const bool here = std::binary_search(view.cpu_nodes.begin(), view.cpu_nodes.end(), device);
+    return device == node || (!here && by_distance(view, {device}, view.cpu_nodes).front() == node);
+  });
 }
 
 std::uint64_t all_free_bytes(const View& view, unsigned node) {
@@ -49,27 +54,50 @@ bool gigantic_pages_ready(const View& view, unsigned node, const Memory& memory)
   return pool != pools.end() && need != memory.pages.end() && pool->second >= need->second;
 }
 
+std::size_t isolated_cores(const View& view, const CoreNeed& need, unsigned node) {
+  if (view.host.isolated.empty()) return 0;
+  const auto count = std::count_if(view.cores.begin(), view.cores.end(), [&](const Core& core) {
+    return core.node == node && core.isolated && serves(core, need);
+  });
+  return std::min<std::size_t>(static_cast<std::size_t>(count), need.cores);
+}
+
 std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
                                   bool with_memory) {
-  // devices here, page size, its 1G pages there already, free memory, free cores; the first node among equals
-  using Rank = std::tuple<bool, std::uint64_t, bool, std::uint64_t, unsigned>;
+  // isolated cores for it, devices here, page size, its 1G pages there already, memory left (in quarters of the most),
+  // free cores; the first node among equals
+  using Rank = std::tuple<std::size_t, bool, std::uint64_t, bool, unsigned, unsigned>;
+  struct Candidate {
+    unsigned node = 0, cores = 0;
+    Memory memory;
+    std::uint64_t left = 0;
+  };
   const auto free_cores = cores_by_node(view, need);
-  std::optional<Rank> best_rank;
-  std::optional<Choice> best;
+  std::vector<Candidate> candidates;
   for (const unsigned node : nodes) {
     const auto count = free_cores.find(node);
     if (count == free_cores.end() || count->second < need.cores) continue;
-    const auto memory = with_memory ? memory_over(view, {node}) : Memory{};
+    auto memory = with_memory ? memory_over(view, {node}) : Memory{};
     if (!memory) continue;
-    const std::uint64_t room =
-        with_memory ? room_in_pages(view, node, memory->page) * memory->page.page.count : all_free_bytes(view, node);
-    const Rank rank{is_device_node(view, node), memory->page.page.count, gigantic_pages_ready(view, node, *memory),
-                    room, count->second};
-    if (best_rank && rank <= *best_rank) continue;
-    best_rank = rank;
-    best = Choice{need, {{node, need.cores}}, *memory, {}};
+    std::uint64_t left = all_free_bytes(view, node);
+    if (with_memory)
+      left = room_in_pages(view, node, memory->page) * memory->page.page.count - view.request.memory.count;
+    candidates.push_back({node, count->second, *std::move(memory), left});
   }
-  return best;
+  std::uint64_t most = 0;
+  for (const Candidate& one : candidates) most = std::max(most, one.left);
+  std::optional<Rank> best_rank;
+  const Candidate* best = nullptr;
+  for (const Candidate& one : candidates) {
+    const Rank rank{isolated_cores(view, need, one.node), is_device_node(view, one.node),
+                    one.memory.page.page.count,           gigantic_pages_ready(view, one.node, one.memory),
+                    in_quarters(one.left, most),          one.cores};
+    if (best != nullptr && rank <= *best_rank) continue;
+    best_rank = rank;
+    best = &one;
+  }
+  if (best == nullptr) return std::nullopt;
+  return Choice{need, {{best->node, need.cores}}, best->memory, {}};
 }
 
 // ---- several
@@ -174,12 +202,11 @@ std::string why_several(const View& view, const Choice& choice, bool with_memory
                      numbers(nodes), split, choice.need.cores, to_string(view.request.memory));
 }
 
-std::string why_slower(const View& view, const CoreNeed& need) {
-  const auto free_cores = cores_by_node(view, {need.cores, 1, view.kinds.front()});
-  unsigned free = 0;
-  for (const auto& [ignored, count] : free_cores) free += count;
-  return fmt::format("the vCPUs get {}, not {}: of those only {} whole ones are free", cores_of_kind(view, need.kind),
-                     cores_of_kind(view, view.kinds.front()), free);
+std::vector<unsigned> nodes_of(const Choice& choice) {
+  std::vector<unsigned> nodes;
+  nodes.reserve(choice.shares.size());
+  for (const Share& share : choice.shares) nodes.push_back(share.node);
+  return nodes;
 }
 
 // All nodes the user listed: the memory on every one of them, the vCPUs on those that have CPUs.
@@ -198,12 +225,16 @@ std::optional<Choice> on_listed_nodes(const View& view, const CoreNeed& need, bo
     if (!memory) return std::nullopt;
     choice->memory = *std::move(memory);
   }
+  std::vector<unsigned> without;
+  std::set_difference(wanted.begin(), wanted.end(), with_cpus.begin(), with_cpus.end(), std::back_inserter(without));
+  const std::string how = without.empty() ? ", and so are the vCPUs" : "";
   if (wanted.size() > 1)
-    choice->notes.push_back(fmt::format(
-        "memory.nodes = {}: the memory is spread over exactly these, and so are the vCPUs", numbers(wanted)));
-  if (with_cpus.size() != wanted.size())
-    choice->notes.push_back(fmt::format("of the nodes {} only {} have CPUs; the vCPUs sit on node {}", numbers(wanted),
-                                        with_cpus.empty() ? "none" : numbers(with_cpus), choice->shares.front().node));
+    choice->notes.push_back(
+        fmt::format("memory.nodes = {}: the memory is spread over exactly these{}", numbers(wanted), how));
+  if (!without.empty())
+    choice->notes.push_back(fmt::format("node{} {} {} no CPUs; the vCPUs sit on node {}",
+                                        without.size() == 1 ? "" : "s", numbers(without),
+                                        without.size() == 1 ? "has" : "have", numbers(nodes_of(*choice))));
   return choice;
 }
 
@@ -227,13 +258,6 @@ std::optional<Choice> search(const View& view, bool with_memory) {
   return choice;
 }
 
-std::vector<unsigned> nodes_of(const Choice& choice) {
-  std::vector<unsigned> nodes;
-  nodes.reserve(choice.shares.size());
-  for (const Share& share : choice.shares) nodes.push_back(share.node);
-  return nodes;
-}
-
 }  // namespace
 
 std::vector<unsigned> by_distance(const View& view, const std::vector<unsigned>& from, std::vector<unsigned> nodes) {
@@ -247,6 +271,11 @@ std::vector<unsigned> by_distance(const View& view, const std::vector<unsigned>&
     return to_a != to_b ? to_a < to_b : a < b;
   });
   return nodes;
+}
+
+unsigned in_quarters(std::uint64_t left, std::uint64_t most) {
+  const std::uint64_t kilobytes = std::max<std::uint64_t>(1, most / 1024);  // which leaves room to multiply
+  return most == 0 ? 4 : static_cast<unsigned>((left / 1024 * 8 / kilobytes + 1) / 2);
 }
 
 std::optional<Choice> choose_nodes(const View& view) {

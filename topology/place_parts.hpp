@@ -21,7 +21,9 @@ using Problems = std::vector<Unplaceable>;
 
 struct Core {  // all of whose PUs are free
   unsigned core = 0, node = 0, l3 = 0, package = 0, kind = 0;
-  std::vector<unsigned> cpus;  // ascending
+  std::vector<unsigned> cpus;  // ascending; isolated ones first where only some are
+  bool isolated = false;       // all its CPUs are
+  bool far = false;            // its own node has no memory that may be had
 };
 
 struct Room {                                      // memory of one node that may be given
@@ -31,7 +33,8 @@ struct Room {                                      // memory of one node that ma
 
 struct View {
   const PlacementRequest& request;
-  const HostTopology& host;
+  const HostTopology& host;   // as usable_part() leaves it
+  const HostTopology& whole;  // as it was read
   const HostPolicy& policy;
   const Reservations& taken;
   CpuSet housekeeping;
@@ -42,8 +45,18 @@ struct View {
   std::map<unsigned, Room> rooms;   // by node number
   std::vector<unsigned> cpu_nodes;  // nodes that have CPUs, ascending
 };
-View view_of(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
-             const Reservations& taken);
+View view_of(const PlacementRequest& request, const HostTopology& host, const HostTopology& whole,
+             const HostPolicy& policy, const Reservations& taken);
+
+// ---- what of it may be used (place_usable.cpp)
+
+// The allowed CPUs; memory of the allowed nodes only; CPUs whose node has no memory on the nearest that has some. nullopt:
+// the host as it is (a copy of a large one costs more than the placement).
+std::optional<HostTopology> usable_part(const HostTopology& host);
+// What of that concerns this placement, in words: who serves its CPUs, what bounds the plan.
+std::vector<std::string> usable_notes(const View& view, const Placement& placement);
+// "; CPUs 0,2-7 are not allowed (CPUs 1: ...)" for a refusal; "" where all is allowed.
+std::string bounds_text(const HostTopology& host);
 
 // ---- is the request possible on this host at all, whoever else is there (place_check.cpp)
 
@@ -116,6 +129,9 @@ struct Choice {
   std::vector<std::string> notes;
 };
 std::optional<Choice> choose_nodes(const View& view);
+// How much is left beside the most that is left anywhere, in quarters: free memory changes from second to second, and the
+// choice must not.
+unsigned in_quarters(std::uint64_t left, std::uint64_t most);
 std::vector<unsigned> by_distance(const View& view, const std::vector<unsigned>& from, std::vector<unsigned> nodes);
 
 // ---- no pinning (place_unpinned.cpp)
@@ -150,6 +166,7 @@ Helpers helper_cpus(const View& view, const Seats& seats, const std::vector<unsi
 Problems why_not(const View& view);  // no cores, no memory, or not both together
 Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes);
 std::string who_holds_cpus(const View& view, unsigned node);
+std::string why_slower(const View& view, const CoreNeed& need);  // a note: not the fastest kind
 
 std::string numbers(const std::vector<unsigned>& sorted);  // "0,2,5"
 std::string page_name(Bytes page);                         // "2M"

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "topology/place_parts.hpp"
 
@@ -48,12 +50,25 @@ Problems split_cores(const View& view, const CpuSet& listed) {
   return problems;
 }
 
+// "; this order is: 4,76,5,77" where the same CPUs in another order are; else "".
+std::string order_of_siblings(const View& view, unsigned threads) {
+  std::map<unsigned, std::vector<unsigned>> by_core;
+  for (const unsigned cpu : view.request.listed) by_core[view.host.pu(cpu)->core].push_back(cpu);
+  std::vector<unsigned> order;
+  for (auto& [core, cpus] : by_core) {
+    if (cpus.size() != threads) return "";
+    std::sort(cpus.begin(), cpus.end());
+    order.insert(order.end(), cpus.begin(), cpus.end());
+  }
+  return fmt::format("; in this order they are: pin = \"{}\"", fmt::join(order, ","));
+}
+
 unsigned threads_for_list(const View& view, std::vector<std::string>& notes) {
   const auto& r = view.request;
   if (r.threads) {
     if (!mirrors(view, *r.threads))
-      notes.push_back(fmt::format("cpu.threads = {}, but the listed CPUs are not in rows of {} on one core each",
-                                  *r.threads, *r.threads));
+      notes.push_back(fmt::format("cpu.threads = {}, but the listed CPUs are not in rows of {} on one core each{}",
+                                  *r.threads, *r.threads, order_of_siblings(view, *r.threads)));
     return *r.threads;
   }
   for (unsigned threads = view.threads_per_core; threads >= 1; --threads)
@@ -73,13 +88,24 @@ unsigned threads_for_list(const View& view, std::vector<std::string>& notes) {
 
 // With no housekeeping CPU anywhere: the last free core that is not the VM's, nearest first.
 CpuSet left_over_core(const View& view, const CpuSet& own, const std::vector<unsigned>& nearest) {
+  const CpuSet avoid = own | view.host.isolated;
   for (const unsigned node : nearest)
     for (auto core = view.cores.rbegin(); core != view.cores.rend(); ++core) {
       CpuSet cpus;
       for (const unsigned cpu : core->cpus) cpus.add(cpu);
-      if (core->node == node && !cpus.intersects(own)) return cpus;
+      if (core->node == node && !cpus.intersects(avoid)) return cpus;
     }
   return {};
+}
+
+// Where one node serves another's CPUs: those that are on the vCPUs' own.
+CpuSet of_own_nodes(const View& view, const CpuSet& own, const CpuSet& cpus) {
+  if (&view.whole == &view.host) return {};
+  std::set<unsigned> nodes;
+  for (const unsigned cpu : own.to_vector()) nodes.insert(view.whole.pu(cpu)->node);
+  CpuSet beside;
+  for (const unsigned node : nodes) beside |= cpus & view.whole.cpus_of_node(node);
+  return beside;
 }
 
 }  // namespace
@@ -111,6 +137,10 @@ Seats seat_chosen(const View& view, const Choice& choice) {
                       caches.size(), numbers(caches), share.cores));
   }
   if (auto note = thread_note(view, choice.need); !note.empty()) seats.notes.push_back(std::move(note));
+  if (const CpuSet seated = as_set(seats.cpus); !view.host.isolated.empty() && !view.host.isolated.contains(seated))
+    seats.notes.push_back(
+        fmt::format("of the vCPUs' CPUs {} are not isolated (isolcpus has {}): the host's tasks run there",
+                    (seated - view.host.isolated).to_string(), view.host.isolated.to_string()));
   const CpuSet idle = seats.exclusive - as_set(seats.cpus);
   if (!idle.empty())
     seats.notes.push_back(fmt::format("CPUs {} stay idle: siblings of vCPUs' CPUs, owned by the VM", idle.to_string()));
@@ -151,14 +181,20 @@ Helpers helper_cpus(const View& view, const Seats& seats, const std::vector<unsi
   const CpuSet own = as_set(seats.cpus);
   if (view.request.emulator) {
     Helpers helpers{*view.request.emulator, {}};
+    if (helpers.cpus.size() > 1 && view.host.isolated.contains(helpers.cpus))
+      helpers.notes.push_back(fmt::format(
+          "cpu.emulator = {}: all are isolated, and the kernel balances nothing there: its threads will share one",
+          helpers.cpus.to_string()));
     if (helpers.cpus.intersects(own))
       helpers.notes.push_back(fmt::format("cpu.emulator shares CPUs {} with vCPUs", (helpers.cpus & own).to_string()));
     return helpers;
   }
   const auto nearest = by_distance(view, nodes, view.cpu_nodes);
-  const CpuSet keepers = view.housekeeping - view.held - seats.exclusive;
+  const CpuSet taken = view.held | seats.exclusive | view.host.isolated;
+  const CpuSet keepers = view.housekeeping - taken;
   CpuSet here;
   for (const unsigned node : nodes) here |= keepers & view.host.cpus_of_node(node);
+  if (const CpuSet beside = of_own_nodes(view, own, here); !beside.empty()) return {beside, {}};
   if (!here.empty()) return {here, {}};
   for (const unsigned node : nearest)
     if (const CpuSet there = keepers & view.host.cpus_of_node(node); !there.empty())
@@ -169,6 +205,18 @@ Helpers helper_cpus(const View& view, const Seats& seats, const std::vector<unsi
     return {spare,
             {fmt::format("cpu.emulator = \"auto\" became {}: no housekeeping CPU; these are not exclusive",
                          spare.to_string())}};
+  if (!view.host.isolated.empty())  // the rest of the host is what isolcpus leaves to such threads
+    for (const unsigned node : nearest)
+      if (const CpuSet loose = view.host.cpus_of_node(node) - taken; !loose.empty())
+        return {loose,
+                {fmt::format("cpu.emulator = \"auto\" became {}: no housekeeping CPU; these are not exclusive",
+                             loose.to_string())}};
+  if (own.size() > 1 && view.host.isolated.contains(own))
+    return {
+        {own.first()},
+        {fmt::format("cpu.emulator = \"auto\" became {}: no CPU is left over, and of isolated ones the kernel would "
+                     "use one only",
+                     own.first())}};
   return {own,
           {fmt::format("cpu.emulator = \"auto\" became {}: no CPU is left over, so the emulator shares the vCPUs' CPUs",
                        own.to_string())}};

@@ -14,7 +14,9 @@ namespace {
 CpuSet open_cpus(const View& view, const std::vector<unsigned>& nodes) {
   CpuSet cpus;
   for (const unsigned node : nodes) cpus |= view.host.cpus_of_node(node);
-  return cpus - view.held;
+  cpus -= view.held;
+  const CpuSet balanced = cpus - view.host.isolated;  // on isolated CPUs the kernel would leave all threads on one
+  return balanced.empty() ? cpus : balanced;
 }
 
 struct Found {
@@ -24,7 +26,9 @@ struct Found {
 
 // The fewest nodes, from each node outwards; among them: devices near, large pages, much room, first.
 std::optional<Found> fewest_nodes(const View& view, unsigned cpus, bool with_memory) {
-  using Rank = std::tuple<bool, std::uint64_t, std::uint64_t, unsigned>;
+  using Rank = std::tuple<bool, bool, std::uint64_t, unsigned, unsigned>;
+  std::uint64_t most = 0;
+  for (const unsigned node : view.cpu_nodes) most = std::max(most, view.rooms.at(node).free.count);
   const auto& near = view.request.device_nodes;
   for (std::size_t size = 1; size <= view.cpu_nodes.size(); ++size) {
     std::optional<Rank> best_rank;
@@ -39,8 +43,9 @@ std::optional<Found> fewest_nodes(const View& view, unsigned cpus, bool with_mem
       if (with_memory && !memory) continue;
       std::uint64_t room = 0;
       for (const unsigned node : nodes) room += view.rooms.at(node).free.count;
-      const Rank rank{std::find(near.begin(), near.end(), start) != near.end(), memory ? memory->page.page.count : 0,
-                      room, count};
+      const Rank rank{!view.host.isolated.contains(open_cpus(view, nodes)),
+                      std::find(near.begin(), near.end(), start) != near.end(), memory ? memory->page.page.count : 0,
+                      in_quarters(room, most * size), count};
       if (best_rank && rank <= *best_rank) continue;
       best_rank = rank;
       best = Found{std::move(nodes), std::move(memory)};
@@ -90,6 +95,9 @@ std::expected<Unpinned, Problems> choose_unpinned(const View& view) {
   if (found->nodes.size() > 1 && r.nodes.empty() && r.policy != MemoryPolicy::interleave)
     choice.notes.push_back(fmt::format("the VM crosses nodes {}: no node alone has {} CPUs and {} of memory to give",
                                        numbers(found->nodes), wanted, to_string(r.memory)));
+  if (!choice.cpus.empty() && view.host.isolated.contains(choice.cpus))
+    choice.notes.push_back(
+        fmt::format("all CPUs for it, {}, are isolated: the kernel balances nothing there", choice.cpus.to_string()));
   if (choice.cpus.size() < r.vcpus)
     choice.notes.push_back(
         fmt::format("{} vCPUs share the {} CPUs that no other VM owns", r.vcpus, choice.cpus.size()));

@@ -91,7 +91,13 @@ Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nod
          huge ? fmt::to_string(have) : to_string(mib((kind.page * have).count >> 20)),
          huge ? fmt::to_string(need) : to_string(view.request.memory), who_holds_pages(view, node, kind.page)});
   }
-  if (huge && kind.page >= gib(1))
+  if (nodes.empty())
+    problem.help = "no node of this host's description says how much memory it has: describe it with sizes";
+  else if (most == 0 && !huge)
+    problem.help = "name nodes that have memory to give (memory.nodes), or free some";
+  else if (most >= need && !huge)
+    problem.help = "ask for fewer vCPUs, or set memory.policy = \"preferred\" or \"interleave\"";
+  else if (huge && kind.page >= gib(1))
     problem.help = fmt::format("reserve more at boot (hugepagesz={} hugepages={}), or set page = \"2M\"",
                                page_name(kind.page), need);
   else if (huge && !kind.may_raise)
@@ -121,11 +127,12 @@ Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes) {
   const PageKind kind = blamed_page(view);
   std::uint64_t have = 0;
   for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
-  return {
-      too_little_memory(view, nodes,
-                        fmt::format("{} of memory in pages of {} do not fit on node{} {}: {} can be had there",
-                                    to_string(view.request.memory), page_name(kind.page), nodes.size() == 1 ? "" : "s",
-                                    numbers(nodes), to_string(mib((kind.page * have).count >> 20))))};
+  return {too_little_memory(
+      view, nodes,
+      nodes.empty() ? fmt::format("{} of memory do not fit: no node has any to give", to_string(view.request.memory))
+                    : fmt::format("{} of memory in pages of {} do not fit on node{} {}: {} can be had there",
+                                  to_string(view.request.memory), page_name(kind.page), nodes.size() == 1 ? "" : "s",
+                                  numbers(nodes), to_string(mib((kind.page * have).count >> 20))))};
 }
 
 Problems why_not(const View& view) {
@@ -150,6 +157,14 @@ Problems why_not(const View& view) {
     problems.push_back(std::move(both));
   }
   return problems;
+}
+
+std::string why_slower(const View& view, const CoreNeed& need) {
+  const auto free_cores = cores_by_node(view, {need.cores, 1, view.kinds.front()});
+  unsigned free = 0;
+  for (const auto& [ignored, count] : free_cores) free += count;
+  return fmt::format("the vCPUs get {}, not {}: of those only {} whole ones are free", cores_of_kind(view, need.kind),
+                     cores_of_kind(view, view.kinds.front()), free);
 }
 
 }  // namespace topology::parts

@@ -18,7 +18,8 @@ enum class MemoryPolicy { strict, preferred, interleave };
 // What becomes of a core's other threads: prefer (vCPUs share whole cores where that fits), isolate (one vCPU on a core,
 // its siblings stay idle and are the VM's), require (only vCPUs in sibling pairs, refused on a host without SMT).
 enum class Siblings { prefer, isolate, require };
-enum class CpuKindChoice { automatic, fastest, efficient, any };  // automatic: never mixed; the fastest that fits
+// automatic: never mixed; the fastest that fits. efficient: not the low-power ones where there are others.
+enum class CpuKindChoice { automatic, fastest, efficient, any, low_power };
 
 struct PlacementRequest {
   unsigned vcpus = 1;
@@ -37,6 +38,7 @@ struct PlacementRequest {
   std::vector<unsigned> nodes;    // empty: choose
   MemoryPolicy policy = MemoryPolicy::strict;
   CpuKindChoice kind = CpuKindChoice::automatic;
+  bool own_cpus = false;               // it must have CPUs of its own, even where the host then keeps none
   std::vector<unsigned> device_nodes;  // nodes of the VM's own devices: these come first
   friend bool operator==(const PlacementRequest&, const PlacementRequest&) = default;
 };

@@ -1,4 +1,5 @@
-// hwloc -> HostTopology. What hwloc knows of CPUs and nodes; sysfs for what changes from minute to minute.
+// hwloc -> HostTopology: what hwloc knows of CPUs, caches and nodes. The rule: where the kernel says it plainly (the CPUs of
+// a node, what changes from minute to minute), sysfs has the word.
 #include "topology/read_host.hpp"
 
 #include <fmt/format.h>
@@ -8,12 +9,12 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <unordered_map>
 
+#include "topology/core_kinds.hpp"
+#include "topology/hwloc_environment.hpp"
 #include "topology/read_host_now.hpp"
 
 namespace topology {
@@ -27,14 +28,20 @@ using Topology = std::unique_ptr<hwloc_topology, DestroyTopology>;
 
 enum class Source { this_machine, description };
 
-// Only what HostTopology has a place for is kept: hwloc then skips whole phases (caches, I/O, groups).
+// Only what HostTopology has a place for is kept: hwloc then skips whole phases (caches, I/O).
 Topology new_topology(Source source, Devices devices) {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return nullptr;
   Topology topology(raw);
   hwloc_topology_set_all_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_NONE);
+  // A node hangs on the object that has exactly its CPUs: where that is filtered away (a die, a group), hwloc moves the node
+  // up to the package or the machine, and with it to CPUs that are not its own.
+  if (source == Source::description) hwloc_topology_set_all_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_STRUCTURE);
+  hwloc_topology_set_type_filter(raw, HWLOC_OBJ_GROUP, HWLOC_TYPE_FILTER_KEEP_STRUCTURE);
   for (const hwloc_obj_type_t type : {HWLOC_OBJ_PACKAGE, HWLOC_OBJ_L3CACHE, HWLOC_OBJ_L2CACHE, HWLOC_OBJ_CORE})
     hwloc_topology_set_type_filter(raw, type, HWLOC_TYPE_FILTER_KEEP_ALL);
+  hwloc_topology_set_io_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_NONE);
+  hwloc_topology_set_type_filter(raw, HWLOC_OBJ_MISC, HWLOC_TYPE_FILTER_KEEP_NONE);
   if (devices == Devices::read) {
     hwloc_topology_set_type_filter(raw, HWLOC_OBJ_PCI_DEVICE, HWLOC_TYPE_FILTER_KEEP_IMPORTANT);
     hwloc_topology_set_type_filter(raw, HWLOC_OBJ_OS_DEVICE, HWLOC_TYPE_FILTER_KEEP_ALL);
@@ -84,19 +91,33 @@ std::vector<unsigned> nodes_by_cpu(hwloc_topology_t topology, unsigned cpus) {
   return node_of;
 }
 
+CoreType type_named(std::string_view name) {
+  return name == "IntelCore" ? CoreType::core : name == "IntelAtom" ? CoreType::atom : CoreType::unknown;
+}
+
+// hwloc ranks by clock, too, so that alike cores may be of seventeen ranks: only what it says of them is taken.
 void read_kinds(hwloc_topology_t topology, HostTopology& host) {
   const int kinds = hwloc_cpukinds_get_nr(topology, 0);
-  if (kinds < 2) return;
+  std::vector<KindClue> clues;
   hwloc_bitmap_t cpus = hwloc_bitmap_alloc();
   for (int kind = 0; kind < kinds; ++kind) {
     int efficiency = -1;
-    if (hwloc_cpukinds_get_info(topology, static_cast<unsigned>(kind), cpus, &efficiency, nullptr, nullptr, 0) != 0)
+    unsigned count = 0;
+    hwloc_info_s* infos = nullptr;
+    if (hwloc_cpukinds_get_info(topology, static_cast<unsigned>(kind), cpus, &efficiency, &count, &infos, 0) != 0)
       continue;
-    if (efficiency < 0) continue;  // not ranked: all stay 0
-    for (Pu& pu : host.pus)
-      if (hwloc_bitmap_isset(cpus, pu.cpu)) pu.kind = static_cast<unsigned>(efficiency);
+    KindClue clue;
+    for (const Pu& pu : host.pus)
+      if (hwloc_bitmap_isset(cpus, pu.cpu)) clue.cpus.add(pu.cpu);
+    for (unsigned i = 0; i < count; ++i) {
+      const std::string_view name = infos[i].name;
+      if (name == "CoreType") clue.type = type_named(infos[i].value);
+      if (name == "FrequencyMaxMHz") clue.max_mhz = static_cast<unsigned>(std::strtoul(infos[i].value, nullptr, 10));
+    }
+    clues.push_back(std::move(clue));
   }
   hwloc_bitmap_free(cpus);
+  set_kinds(clues, host);
 }
 
 void read_cpus(hwloc_topology_t topology, HostTopology& host) {
@@ -106,18 +127,22 @@ void read_cpus(hwloc_topology_t topology, HostTopology& host) {
   std::sort(pus.begin(), pus.end(), [](hwloc_obj_t a, hwloc_obj_t b) { return a->os_index < b->os_index; });
   const auto node_of = nodes_by_cpu(topology, pus.empty() ? 0 : pus.back()->os_index + 1);
   Numbering cores, caches, packages;
+  std::map<unsigned, std::uint64_t> sizes;
   host.pus.reserve(pus.size());
   for (const hwloc_obj_t pu : pus) {
     const hwloc_obj_t core = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, pu);
     const hwloc_obj_t package = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_PACKAGE, pu);
+    const hwloc_obj_t cache = last_cache(topology, pu);
+    if (hwloc_obj_type_is_cache(cache->type) && cache->attr->cache.size != 0)
+      sizes[caches.of(cache)] = cache->attr->cache.size;
     host.pus.push_back({.cpu = pu->os_index,
                         .core = cores.of(core != nullptr ? core : pu),
-                        .l3 = caches.of(last_cache(topology, pu)),
+                        .l3 = caches.of(cache),
                         .package = packages.of(package),
                         .node = node_of[pu->os_index],
                         .kind = 0});
   }
-  read_kinds(topology, host);
+  for (const auto& [l3, size] : sizes) host.caches.push_back({l3, Bytes{size}});
   const hwloc_obj_t named = hwloc_get_obj_by_type(topology, HWLOC_OBJ_PACKAGE, 0);
   const auto info = [&](const char* key) -> std::string {
     const char* value = hwloc_obj_get_info_by_name(named != nullptr ? named : hwloc_get_root_obj(topology), key);
@@ -194,56 +219,45 @@ void read_devices(hwloc_topology_t topology, HostTopology& host) {
 std::expected<HostTopology, std::string> checked(HostTopology host) {
   if (host.pus.empty()) return std::unexpected("hwloc found no CPU");
   if (host.nodes.empty()) host.nodes.emplace_back();
-  for (const Pu& pu : host.pus)
-    if (host.node(pu.node) == nullptr) return std::unexpected(fmt::format("hwloc puts CPU {} on no node", pu.cpu));
+  for (Pu& pu : host.pus)  // hwloc knows of none: firmware that names no node for CPUs without memory
+    if (host.node(pu.node) == nullptr) pu.node = host.nodes.front().id;
   return host;
 }
-
-// hwloc reads another root only when the environment says so (HWLOC_FSROOT); set for the time of the load.
-class OtherRoot {
- public:
-  explicit OtherRoot(const std::filesystem::path& root) : set_(root != "/") {
-    if (set_) ::setenv("HWLOC_FSROOT", root.c_str(), 1);
-  }
-  ~OtherRoot() {
-    if (set_) ::unsetenv("HWLOC_FSROOT");
-  }
-  OtherRoot(const OtherRoot&) = delete;
-  OtherRoot& operator=(const OtherRoot&) = delete;
-
- private:
-  bool set_;
-};
 
 std::string load_error(std::string_view what) { return fmt::format("{}: {}", what, std::strerror(errno)); }
 
 }  // namespace
 
 std::expected<HostTopology, std::string> read_this_host(Devices devices, const Sysfs& sysfs) {
-  const OtherRoot root(sysfs.at("/"));
+  const HwlocEnvironment environment(sysfs.at("/"));
   const Topology topology = new_topology(Source::this_machine, devices);
   if (topology == nullptr) return std::unexpected(load_error("hwloc cannot start"));
-  hwloc_topology_set_flags(topology.get(), HWLOC_TOPOLOGY_FLAG_NO_DISTANCES | HWLOC_TOPOLOGY_FLAG_NO_MEMATTRS);
+  // The whole machine, also what a cpuset hides: what may be used of it is read_allowed()'s to say.
+  hwloc_topology_set_flags(topology.get(), HWLOC_TOPOLOGY_FLAG_NO_DISTANCES | HWLOC_TOPOLOGY_FLAG_NO_MEMATTRS |
+                                               HWLOC_TOPOLOGY_FLAG_NO_CPUKINDS |
+                                               HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED);
   if (hwloc_topology_load(topology.get()) != 0) return std::unexpected(load_error("hwloc cannot read this machine"));
   HostTopology host;
   read_cpus(topology.get(), host);
   read_nodes(topology.get(), host);
   if (devices == Devices::read) read_devices(topology.get(), host);
+  read_now(sysfs, host);
   auto result = checked(std::move(host));
   if (!result) return result;
-  read_now(sysfs, *result);
+  if (const auto wrong = contradiction(sysfs, *result))
+    return std::unexpected(*wrong + "; nothing is placed by a map that the kernel contradicts");
   return result;
 }
 
-std::expected<HostTopology, std::string> read_hwloc_xml(const std::filesystem::path& file) {
+std::expected<HostTopology, std::string> load_hwloc_xml(const std::string& xml) {
+  const HwlocEnvironment environment;
   const Topology topology = new_topology(Source::description, Devices::read);
   if (topology == nullptr) return std::unexpected(load_error("hwloc cannot start"));
-  if (hwloc_topology_set_xml(topology.get(), file.c_str()) != 0)
-    return std::unexpected(load_error(fmt::format("{} is not an hwloc XML export", file.string())));
-  if (hwloc_topology_load(topology.get()) != 0)
-    return std::unexpected(load_error(fmt::format("hwloc cannot load {}", file.string())));
+  const bool set = hwloc_topology_set_xmlbuffer(topology.get(), xml.c_str(), static_cast<int>(xml.size() + 1)) == 0;
+  if (!set || hwloc_topology_load(topology.get()) != 0) return std::unexpected("is not an hwloc XML export");
   HostTopology host;
   read_cpus(topology.get(), host);
+  read_kinds(topology.get(), host);
   read_nodes(topology.get(), host);
   read_distances(topology.get(), host);
   read_devices(topology.get(), host);
@@ -252,6 +266,7 @@ std::expected<HostTopology, std::string> read_hwloc_xml(const std::filesystem::p
 
 std::expected<HostTopology, std::string> read_synthetic(std::string_view description) {
   const std::string text(description);
+  const HwlocEnvironment environment;
   const Topology topology = new_topology(Source::description, Devices::skip);
   if (topology == nullptr) return std::unexpected(load_error("hwloc cannot start"));
   hwloc_topology_set_flags(topology.get(), HWLOC_TOPOLOGY_FLAG_NO_DISTANCES | HWLOC_TOPOLOGY_FLAG_NO_MEMATTRS |
@@ -262,51 +277,13 @@ std::expected<HostTopology, std::string> read_synthetic(std::string_view descrip
   HostTopology host;
   read_cpus(topology.get(), host);
   read_nodes(topology.get(), host);
-  const bool sized = text.find("memory=") != text.npos;  // without it hwloc invents a size
+  if (text.find("size=") == text.npos) host.caches.clear();
+  const bool sized = text.find("memory=") != text.npos;  // without these hwloc invents sizes
   for (Node& node : host.nodes) {
     if (!sized) node.memory_total = node.memory_free = gib(64);
     node.pools = {{.page = mib(2), .total = 0, .free = 0}, {.page = gib(1), .total = 0, .free = 0}};
   }
   return checked(std::move(host));
-}
-
-std::expected<HostTopology, std::string> read_host_argument(std::string_view argument) {
-  constexpr std::string_view synthetic = "synthetic:";
-  if (argument.starts_with(synthetic)) return read_synthetic(argument.substr(synthetic.size()));
-  const std::filesystem::path path(argument);
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored))
-    return std::unexpected(fmt::format("cannot read {}: Is a directory", argument));
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file || file.bad()) return std::unexpected(fmt::format("cannot read {}: {}", argument, std::strerror(errno)));
-  const auto first = text.find_first_not_of(" \t\r\n");
-  if (first != text.npos && text[first] == '<') return read_hwloc_xml(path);
-  auto host = host_from_json(text);
-  if (!host) return std::unexpected(fmt::format("{}: {}", argument, host.error()));
-  return host;
-}
-
-std::expected<std::string, std::string> marked_xml(const std::vector<CpuMark>& marks) {
-  hwloc_topology_t raw = nullptr;
-  if (hwloc_topology_init(&raw) != 0) return std::unexpected(load_error("hwloc cannot start"));
-  const Topology topology(raw);
-  hwloc_topology_set_io_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_IMPORTANT);
-  hwloc_topology_set_type_filter(raw, HWLOC_OBJ_MISC, HWLOC_TYPE_FILTER_KEEP_ALL);
-  if (hwloc_topology_load(raw) != 0) return std::unexpected(load_error("hwloc cannot read this machine"));
-  for (const CpuMark& mark : marks) {
-    const hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(raw, mark.cpu);
-    if (pu == nullptr) continue;
-    hwloc_obj_add_info(pu, "lstopoStyle", ("Background=" + mark.colour).c_str());
-    hwloc_topology_insert_misc_object(raw, pu, mark.text.c_str());
-  }
-  char* buffer = nullptr;
-  int length = 0;
-  if (hwloc_topology_export_xmlbuffer(raw, &buffer, &length, 0) != 0)
-    return std::unexpected(load_error("hwloc cannot write XML"));
-  std::string xml(buffer, static_cast<std::size_t>(length > 0 ? length - 1 : 0));  // it counts the NUL
-  hwloc_free_xmlbuffer(raw, buffer);
-  return xml;
 }
 
 }  // namespace topology

@@ -14,17 +14,16 @@ namespace topology {
 
 enum class Devices { skip, read };
 
-// This machine: hwloc for the CPUs and nodes, sysfs for pools, free memory, distances and isolcpus.
+// This machine: hwloc for cores and caches, sysfs for the nodes' CPUs, kinds, pools, free memory, distances, isolcpus and
+// what this process was allowed. Error also when hwloc and the kernel contradict each other.
 std::expected<HostTopology, std::string> read_this_host(Devices devices, const Sysfs& sysfs = Sysfs{});
-
-// An hwloc XML export (`lstopo --of xml`). Pools and free memory are taken from it where present: free = total.
-std::expected<HostTopology, std::string> read_hwloc_xml(const std::filesystem::path& file);
 
 // hwloc's synthetic description: "pack:2 [numa] l3:1 core:4 pu:2". Nodes without a size get 64G, all free; every node
 // has an empty 2M and 1G pool.
 std::expected<HostTopology, std::string> read_synthetic(std::string_view description);
 
-// What `--host ARG` means: "synthetic:DESC", an XML file (first non-blank byte is '<'), or our JSON.
+// What `--host ARG` means: "synthetic:DESC", an hwloc XML export (first non-blank byte is '<'; pools and memory are all
+// free), or our JSON.
 // JSON may be a HostTopology or an object whose member "host" is one.
 std::expected<HostTopology, std::string> read_host_argument(std::string_view argument);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 namespace topology {
 
@@ -36,13 +37,21 @@ std::optional<std::string> Reservations::owner_of(unsigned cpu) const {
 CpuSet default_housekeeping(const HostTopology& host) {
   struct Seen {
     unsigned first_core = 0;
+    bool found = false;
     unsigned cores = 0;  // counted up to three: more than two is all that matters
     unsigned last[2] = {};
   };
+  // A core of isolated CPUs is no place for the host's work: the kernel balances nothing there.
+  std::set<unsigned> isolated;
+  if (!host.isolated.empty())
+    for (const Pu& pu : host.pus)
+      if (host.isolated.contains(pu.cpu)) isolated.insert(pu.core);
+  const auto allowed = [&host](const Pu& pu) { return !host.allowed.cpus || host.allowed.cpus->contains(pu.cpu); };
   std::map<unsigned, Seen> nodes;
   for (const Pu& pu : host.pus) {
+    if (!allowed(pu)) continue;
     Seen& node = nodes[pu.node];
-    if (node.cores == 0) node.first_core = pu.core;
+    if (!node.found && !isolated.contains(pu.core)) node.first_core = pu.core, node.found = true;
     const bool known =
         std::find(node.last, node.last + std::min(node.cores, 2u), pu.core) != node.last + std::min(node.cores, 2u);
     if (known || node.cores > 2) continue;
@@ -51,12 +60,13 @@ CpuSet default_housekeeping(const HostTopology& host) {
   }
   CpuSet housekeeping;
   for (const Pu& pu : host.pus)
-    if (const Seen& node = nodes[pu.node]; node.cores > 2 && pu.core == node.first_core) housekeeping.add(pu.cpu);
+    if (const Seen& node = nodes[pu.node]; node.cores > 2 && node.found && pu.core == node.first_core && allowed(pu))
+      housekeeping.add(pu.cpu);
   return housekeeping;
 }
 
 CpuSet free_cpus(const HostTopology& host, const HostPolicy& policy, const Reservations& taken) {
-  return host.all_cpus() - (policy.housekeeping ? *policy.housekeeping : default_housekeeping(host)) - taken.cpus();
+  return host.allowed_cpus() - (policy.housekeeping ? *policy.housekeeping : default_housekeeping(host)) - taken.cpus();
 }
 
 std::uint64_t free_pages(const HostTopology& host, unsigned node, Bytes page, const Reservations& taken) {

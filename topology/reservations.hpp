@@ -44,7 +44,7 @@ struct Reservations {
 };
 
 // The whole first core (all its PUs) of each node that has more than two cores. A node with one or two cores keeps
-// none; but a machine on which that leaves no housekeeping CPU at all keeps none (its VMs' emulator threads then share).
+// none; isolated cores and CPUs that are not allowed never are; but a machine on which that leaves no housekeeping CPU at all keeps none (its VMs' emulator threads then share).
 CpuSet default_housekeeping(const HostTopology& host);
 
 // CPUs place() may give: all minus housekeeping minus what VMs have.

@@ -102,7 +102,7 @@ std::string rows_of_node(const HostTopology& host, unsigned node, const Owners& 
   for (const CoreOf& core : cores) {
     const std::string word = core_word(core.cpus, owners, brief);
     if (last != nullptr && last->kind != core.kind) flush();
-    if (host.kinds() > 1 && line.empty()) line = core.kind + 1 == host.kinds() ? "fast " : "efficient ";
+    if (host.kinds() > 1 && line.empty()) line = host.kind_name(core.kind) + " ";
     std::string between = line.empty() || line.ends_with(' ') ? "" : brief ? "" : " ";
     if (last != nullptr && last->l3 != core.l3 && last->kind == core.kind && !line.empty()) between = " | ";
     if (indent.size() + line.size() + between.size() + word.size() > columns) {
@@ -151,6 +151,7 @@ std::string host_map(const HostTopology& host, const topology::HostPolicy& polic
                   host.cpu_model.empty() ? "CPU of unknown model" : printable(host.cpu_model), host.pus.size(),
                   cores.size(), host.nodes.size(), host.nodes.size() == 1 ? "" : "s", host.threads_per_core(),
                   host.threads_per_core() == 1 ? "" : "s", brief ? "; each sign is a core" : "");
+  for (const std::string& bound : host.allowed.by) text += fmt::format("vmrun was allowed only {}\n", printable(bound));
   for (const Node& node : host.nodes)
     text += node_heading(host, node) + rows_of_node(host, node.id, owners, columns, brief);
   return text + owners.legend();

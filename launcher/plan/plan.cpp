@@ -30,6 +30,8 @@ topology::PlacementRequest placement_request(const Draft& draft) {
   request.siblings = spec.cpu.siblings;
   request.emulator = spec.cpu.emulator;
   request.kind = spec.cpu.kind;
+  request.own_cpus = spec.cpu.pm || spec.cpu.dedicated.value_or(false) || spec.host.isolate == Wish::yes ||
+                     spec.schedule.vcpu_fifo > 0;
   request.memory = spec.memory.max.value_or(spec.memory.size);  // all it may become: pages are never given twice
   request.page = spec.memory.page;
   if (spec.memory.merge && !request.page) request.page = topology::kib(4);  // KSM merges no others
@@ -61,7 +63,7 @@ void place_guest(Draft& draft) {
   }
   draft.placed = true;
   draft.plan.placement = std::move(*placed);
-  draft.plan.pinned = draft.spec.cpu.pin != topology::Pinning::off;
+  draft.plan.pinned = draft.plan.placement.vcpus.front().cpu.has_value();  // on a small host "auto" may float
   draft.plan.reservation = {draft.spec.name, draft.plan.placement.exclusive, {}, {}};
   for (const topology::PageNeed& need : draft.plan.placement.pages) {
     if (need.page > draft.host.base_page) draft.plan.reservation.pages.push_back({need.node, need.page, need.pages});

@@ -122,8 +122,8 @@ CpuSpec read_cpu(TableReader& table) {
   }
   cpu.siblings = static_cast<topology::Siblings>(table.choice("siblings", {"prefer", "isolate", "require"}, 0));
   cpu.emulator = table.cpus_or_auto("emulator");
-  cpu.kind =
-      static_cast<topology::CpuKindChoice>(table.choice("kind", {"auto", "performance", "efficiency", "any"}, 0));
+  cpu.kind = static_cast<topology::CpuKindChoice>(
+      table.choice("kind", {"auto", "performance", "efficiency", "any", "low-power"}, 0));
   cpu.dedicated = table.flag_or_auto("dedicated");
   cpu.poll_control = table.flag_or_auto("poll_control");
   cpu.pm = table.flag("pm", false);

@@ -57,12 +57,22 @@ is "pages that an admin added while the VM ran stay" "$(our_pool)" 10
 set_pool 0
 as_before "as before"
 
-# torn records
+# records that cannot be read are kept, told each time, and stop whoever would take something
 mkdir "$VMRUN_RUN_DIR/torn"
-printf '{"undo":0,"step":{"remo' >"$VMRUN_RUN_DIR/torn/journal"
-printf '{"pid":' >"$VMRUN_RUN_DIR/torn/owner"
+printf '{"version":1,"begin":0,"undo":{"remo\n' >"$VMRUN_RUN_DIR/torn/journal"
+printf '{"pid":1,"start":1}' >"$VMRUN_RUN_DIR/torn/owner"
+for _ in 1 2; do
+    run_code "$vmrun" recover
+    is "a torn record is kept, and told" "$code" 3
+    has "which" "$err$out" 'torn/journal: line 1: '
+done
+rm -r "$VMRUN_RUN_DIR/torn"
+# a last line without its end is a step never begun
+mkdir "$VMRUN_RUN_DIR/torn"
+printf '{"version":1,"begin":0,"undo":{"remo' >"$VMRUN_RUN_DIR/torn/journal"
+printf '{"pid":1,"start":1}' >"$VMRUN_RUN_DIR/torn/owner"
 run_code "$vmrun" recover
-is "torn records are put away" "$code" 0
+is "a step never begun is put away" "$code" 0
 as_before "as before"
 
 if have_kvm; then

@@ -75,6 +75,7 @@ systemctl reset-failed vmrun@b
 check "the first runs on" test -e "/proc/$pid"
 
 # The guest must have come up to hear its power button: its console is a socket here
+kill -USR2 "$main" # its keeper listens where nobody else does
 timeout 120 socat -u UNIX-CONNECT:/run/vmrun/a/console.sock STDOUT >a.log &
 reader=$!
 vmrun reset a >/dev/null

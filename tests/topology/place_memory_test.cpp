@@ -121,7 +121,7 @@ TEST_CASE("policy interleave: one guest node over all host nodes") {
   auto request = vm(4, gib(6));
   request.policy = MemoryPolicy::interleave;
   const auto result = place(request, rocky, {}, {});
-  CHECK(line(result) == "17,18,19,20 | own 17-20 | emulator 16 | 0+1:6G of 2M | 1x1x4x1");
+  CHECK(line(result) == "1,2,3,4 | own 1-4 | emulator 0 | 0+1:6G of 2M | 1x1x4x1");
   REQUIRE(result);
   CHECK(result->pages == std::vector<PageNeed>{{0, mib(2), 1536, 1536}, {1, mib(2), 1536, 1536}});
   request.nodes = {0};

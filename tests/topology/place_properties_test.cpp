@@ -54,6 +54,7 @@ HostTopology random_host(Random& random) {
 PlacementRequest random_request(Random& random, const HostTopology& host) {
   auto request = vm(1 + below(random, 12),
                     chance(random, 90) ? mib(256) * (1 + below(random, 40)) : kib(4) * (1 + below(random, 100000)));
+  request.own_cpus = true;  // on these small hosts it would often float
   if (chance(random, 20)) request.threads = 1 + below(random, 2);
   if (chance(random, 20)) request.page = std::vector{kib(4), mib(2), gib(1)}[below(random, 3)];
   if (chance(random, 20)) request.may_reserve_pages = false;

@@ -89,6 +89,8 @@ TEST_CASE("which node: devices, then memory, then cores, then number") {
   CHECK(placed(two, vm(2, gib(1)), {{{"db", {1}, {}}}}).starts_with("5,6 | "));  // more free cores
   two.nodes[0].memory_free = gib(65);
   two.nodes[0].memory_total = gib(65);
+  CHECK(placed(two, vm(2, gib(1)), {{{"db", {1}, {}}}}).starts_with("5,6 | "));  // one GiB is noise
+  two.nodes[1].memory_free = gib(40);
   CHECK(placed(two, vm(2, gib(1)), {{{"db", {1}, {}}}}).starts_with("2,3 | "));  // more free memory goes before cores
 }
 
@@ -107,7 +109,7 @@ TEST_CASE("kinds of cores are not mixed") {
   CHECK(placed(hybrid, request, busy).starts_with("cpu.count: "));
   request.kind = CpuKindChoice::any;
   request.vcpus = 12;
-  CHECK(placed(hybrid, request).starts_with("2,4,6,8,10,12,14,16,17,18,19,20 | own 2-20 "));
+  CHECK(placed(hybrid, request).starts_with("2,3,4,5,6,7,8,9,10,11,12,13 | own 2-13 "));
 }
 
 TEST_CASE("several nodes when one is not enough, and it is said why") {
@@ -299,7 +301,9 @@ TEST_CASE("the emulator's CPUs") {
   const auto spare = place(vm(1, gib(1)), cloud, {}, {});
   CHECK(line(spare) == "0 | own 0 | emulator 1 | 0:1G of 2M | 1x1x1x1");
   CHECK(noted(spare, "cpu.emulator = \"auto\" became 1: no housekeeping CPU; these are not exclusive"));
-  const auto shared = place(vm(2, gib(1)), cloud, {}, {});
+  auto both = vm(2, gib(1));
+  both.own_cpus = true;
+  const auto shared = place(both, cloud, {}, {});
   CHECK(line(shared) == "0,1 | own 0-1 | emulator 0-1 | 0:1G of 2M | 1x1x2x1");
   CHECK(noted(shared, "the emulator shares the vCPUs' CPUs"));
   // A node without housekeeping CPUs: those of the nearest.

@@ -3,9 +3,15 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
 
 #include "tests/topology/machines.hpp"
 #include "tests/topology/scratch.hpp"
+#include "tests/topology/trees.hpp"
+#include "topology/in_child.hpp"
 
 using namespace topology;
 
@@ -197,4 +203,51 @@ TEST_CASE("another root: a kernel without NUMA") {
   CHECK(host->nodes[0].memory_free == gib(5) - kib(512));
   CHECK(host->nodes[0].pools == std::vector<HugePagePool>{{mib(2), 12, 3}});
   CHECK(host->isolated.empty());
+}
+
+TEST_CASE("hwloc XML that cannot be read, and that means harm") {
+  const Scratch scratch;
+  const auto at = [&scratch](const char* name) { return (scratch.root() / name).string(); };
+  scratch.write("/three.xml", "<?xml version=\"1.0\"?>\n<topology version=\"3.0\">\n</topology>\n");
+  CHECK(error(read_host_argument(at("three.xml"))) ==
+        at("three.xml") +
+            " is hwloc XML of version 3.0, this vmrun reads 2.x: export it again with `lstopo --export-xml-flags v2 "
+            "FILE.xml`");
+  scratch.write("/other.xml", "<nothing/>");
+  CHECK(error(read_host_argument(at("other.xml"))) == at("other.xml") + " is not an hwloc XML export");
+  std::string broken = text_of(std::string(VMRUN_TESTS) + "/hosts/this-machine.xml");
+  const auto attribute = broken.find(" complete_cpuset=");  // without it libhwloc 2.9 follows a null pointer
+  REQUIRE(attribute != broken.npos);
+  broken.erase(attribute, broken.find('"', attribute + 18) + 1 - attribute);
+  scratch.write("/broken.xml", broken);
+  const std::string refusal = error(read_host_argument(at("broken.xml")));
+  CHECK_MESSAGE((refusal == at("broken.xml") + " is broken: libhwloc ended by signal 11 over it" ||
+                 refusal == at("broken.xml") + " is not an hwloc XML export"),
+                refusal);  // a later hwloc may say so itself
+}
+
+TEST_CASE("work in a child may die") {
+  CHECK(in_child([] { return std::string(100000, 'x'); }) == std::string(100000, 'x'));
+  CHECK(in_child([]() -> std::expected<std::string, std::string> { return std::unexpected("no"); }).error() == "no");
+  CHECK(in_child([]() -> std::expected<std::string, std::string> { ::_exit(3); }).error() == "said nothing");
+  CHECK(in_child([]() -> std::expected<std::string, std::string> {
+          ::raise(SIGSEGV);
+          return "";
+        }).error() == "ended by signal 11");
+}
+
+TEST_CASE("variables that would give hwloc another machine change nothing") {
+  const auto before = read_this_host(Devices::skip);
+  REQUIRE(before);
+  ::setenv("HWLOC_SYNTHETIC", "pack:3 core:5 pu:1", 1);
+  ::setenv("HWLOC_XMLFILE", "/none", 1);
+  const auto after = read_this_host(Devices::skip);
+  const auto described = read_synthetic("pack:2 core:2 pu:1");
+  CHECK(std::string(::getenv("HWLOC_SYNTHETIC")) == "pack:3 core:5 pu:1");  // the caller's stays
+  ::unsetenv("HWLOC_SYNTHETIC");
+  ::unsetenv("HWLOC_XMLFILE");
+  REQUIRE_MESSAGE(after, error(after));
+  CHECK(after->pus == before->pus);
+  REQUIRE(described);
+  CHECK(described->pus.size() == 4);
 }

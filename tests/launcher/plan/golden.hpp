@@ -41,8 +41,10 @@ struct WorkingDirectory {
 
 inline topology::HostTopology host_of(const fs::path& dir) {
   const std::string name = line_of(dir / "host", "");
-  auto host = topology::read_host_argument(
-      name.starts_with("synthetic:") ? name : (fs::path(VMRUN_TESTS) / "hosts" / (name + ".json")).string());
+  const fs::path own = dir / name, shared = fs::path(VMRUN_TESTS) / "hosts" / (name + ".json");
+  auto host = topology::read_host_argument(name.starts_with("synthetic:") ? name
+                                           : fs::exists(own)              ? own.string()
+                                                                          : shared.string());
   if (!host) throw std::runtime_error(host.error());
   return std::move(*host);
 }

@@ -1,7 +1,7 @@
 // golden/<case>/: a spec and what vmrun says about it, compared whole. VMRUN_UPDATE_GOLDEN=1 rewrites expected.txt; a
 // file that is missing or that nothing uses fails. A case's files: spec.toml, expected.txt, what spec.toml includes,
-// "set" with one --set a line. bad-*: the spec alone is to blame. plan-*: also "host" (one of tests/hosts, or
-// "synthetic:..."), and if need be "qemu" (one of tests/qemu, else 10.0) and "options" ("--explain").
+// "set" with one --set a line. bad-*: the spec alone is to blame. plan-*: also "host" (one of tests/hosts, a file of
+// the case's own, or "synthetic:..."), and if need be "qemu" (one of tests/qemu, else 10.0) and "options" ("--explain").
 #include "tests/launcher/plan/golden.hpp"
 
 #include <doctest/doctest.h>
@@ -46,6 +46,7 @@ bool is_bad(const fs::path& dir) { return dir.filename().string().starts_with("b
 // Files that no part of the case reads.
 std::vector<std::string> unused_files(const fs::path& dir) {
   std::set<std::string> used = {"spec.toml", "expected.txt", "set", "host", "qemu", "options"};
+  used.insert(line_of(dir / "host", ""));
   std::string specs;
   for (const auto& entry : fs::directory_iterator(dir))
     if (entry.path().extension() == ".toml") specs += read_file(entry.path());
