@@ -161,7 +161,7 @@ class Supervisor {
     record_.ended = std::time(nullptr);
     record_.how = ended.how;
     record_.reason = ended.reason;
-    record_.asked = ended.stopped;
+    record_.asked = ended.asked;
     record_.qemu_exit = ended.qemu_exit;
     record_.left = ended.left;
     record_.console = ended.console;

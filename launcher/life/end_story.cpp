@@ -17,6 +17,7 @@ std::string word_of(const qmp::Event& event, const char* key) {
 
 std::string EndStory::see(const qmp::Event& event) {
   if (event.name == "SHUTDOWN") shutdown_reason_ = word_of(event, "reason");
+  if (event.name == "POWERDOWN") asked_ = true;
   if (event.name == "GUEST_PANICKED") return see_panic(event);
   if (event.name == "WATCHDOG") return "the guest fed its watchdog no more";
   return {};

@@ -18,11 +18,15 @@ class EndStory {
   // qemu_exit: 128 + signal when it was killed. words: what QEMU said last.
   End end(int qemu_exit, const std::string& words) const;
 
+  // Whether somebody had QEMU press the power button, or told it to quit: `vmrun stop` speaks to QEMU, not to us.
+  bool asked() const { return asked_ || shutdown_reason_ == "host-qmp-quit"; }
+
  private:
   std::string see_panic(const qmp::Event& event);
 
   std::string shutdown_reason_;
   bool panicked_ = false;
+  bool asked_ = false;
 };
 
 }  // namespace launcher::inline life

@@ -64,6 +64,7 @@ class Keeper {
     read_rest_of_console();
     ended_.console = console_words_.text();
     ended_.qemu = last_lines(vm_.plan.start().log);  // the log goes with the run directory
+    ended_.asked = ended_.stopped || story_.asked();
     EndStory::End end = story_.end(ended_.qemu_exit, ended_.qemu);
     ended_.how = std::move(end.how);
     ended_.reason = std::move(end.reason);
