@@ -1,9 +1,9 @@
 // How placements and reservations are described for JSON.
 #pragma once
 
-#include "topology/struct_json.hpp"
 #include "topology/placement.hpp"
 #include "topology/reservations.hpp"
+#include "topology/struct_json.hpp"
 
 namespace topology {
 

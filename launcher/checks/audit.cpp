@@ -195,4 +195,4 @@ topology::HostTopology topology_below(const topology::Sysfs& sysfs) {
   return *std::move(host);
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -23,7 +23,7 @@
 
 namespace launcher::inline plan {
 struct LaunchPlan;
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan
 
 namespace launcher::inline checks {
 
@@ -161,4 +161,4 @@ std::string findings_json(const std::vector<Finding>& findings);
 // A root directory as the audit reads it: /vmrun/host.json in it is its topology, else hwloc reads it from there.
 topology::HostTopology topology_below(const topology::Sysfs& sysfs);
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -103,4 +103,4 @@ std::string block_device_of(const topology::Sysfs& sysfs, const std::string& pat
   return std::filesystem::exists(real / "partition", error) ? real.parent_path().filename() : real.filename();
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

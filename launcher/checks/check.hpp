@@ -104,4 +104,4 @@ std::string module_lasting(std::string_view module, std::string_view options);
 std::string boot_lasting(std::string_view words);
 std::string firmware_now(std::string_view item);
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -59,4 +59,4 @@ std::vector<Check> clock_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

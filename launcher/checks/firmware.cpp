@@ -46,4 +46,4 @@ std::vector<Check> firmware_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

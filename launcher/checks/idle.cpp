@@ -102,4 +102,4 @@ std::vector<Check> idle_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -240,4 +240,4 @@ std::vector<Check> isolation_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

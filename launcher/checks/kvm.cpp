@@ -268,4 +268,4 @@ std::vector<Check> kvm_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

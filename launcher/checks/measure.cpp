@@ -61,4 +61,4 @@ MeasureMhz measure_by_spinning() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -270,4 +270,4 @@ std::vector<Check> memory_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -262,4 +262,4 @@ std::vector<Check> network_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -51,4 +51,4 @@ std::vector<Check> numa_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -263,4 +263,4 @@ std::vector<Check> pci_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

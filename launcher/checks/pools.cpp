@@ -185,4 +185,4 @@ std::vector<Check> pool_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

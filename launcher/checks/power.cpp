@@ -236,4 +236,4 @@ std::vector<Check> power_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

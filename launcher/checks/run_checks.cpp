@@ -74,4 +74,4 @@ std::string firmware_now(std::string_view item) {
   return fmt::format("not at run time: {} in the firmware's setup", item);
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -147,4 +147,4 @@ std::vector<Check> security_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

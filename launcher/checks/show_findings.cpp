@@ -101,4 +101,4 @@ std::string findings_json(const std::vector<Finding>& findings) {
   return boost::json::serialize(topology::json::write(Report{count(findings), findings}));
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

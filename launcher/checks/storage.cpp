@@ -207,4 +207,4 @@ std::vector<Check> storage_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

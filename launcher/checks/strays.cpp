@@ -156,4 +156,4 @@ std::vector<Check> stray_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

@@ -52,4 +52,4 @@ std::vector<Check> vm_checks() {
   };
 }
 
-}  // namespace launcher::inline checks
+}  // namespace launcher::checks

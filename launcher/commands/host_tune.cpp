@@ -10,10 +10,10 @@
 #include "launcher/commands/output.hpp"
 #include "launcher/life/await_lock.hpp"
 #include "launcher/spec/profiles.hpp"
+#include "launcher/steps/ledger.hpp"
 #include "launcher/text/printable.hpp"
 #include "launcher/tune/persist.hpp"
 #include "launcher/tune/tuning.hpp"
-#include "launcher/steps/ledger.hpp"
 
 namespace launcher::commands {
 

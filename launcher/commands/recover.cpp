@@ -4,8 +4,8 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/life/await_lock.hpp"
-#include "topology/placement_json.hpp"
 #include "launcher/steps/transaction.hpp"
+#include "topology/placement_json.hpp"
 
 namespace launcher::commands {
 

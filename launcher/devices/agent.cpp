@@ -41,4 +41,4 @@ void plan_device(const Agent& agent, const Agent::Facts&, DeviceContext& context
       "where the guest agent listens", context.origin("name"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -32,4 +32,4 @@ Agent::Facts assumed(const Agent& agent);
 DeviceNeeds needs(const Agent& agent, const Agent::Facts& facts, unsigned vcpus);
 void plan_device(const Agent& agent, const Agent::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

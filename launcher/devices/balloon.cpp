@@ -32,4 +32,4 @@ void plan_device(const Balloon& balloon, const Balloon::Facts&, DeviceContext& c
                    context.origin(balloon.free_page_reporting ? "free_page_reporting" : "deflate_on_oom"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

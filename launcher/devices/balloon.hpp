@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -33,4 +33,4 @@ Balloon::Facts assumed(const Balloon& balloon);
 DeviceNeeds needs(const Balloon& balloon, const Balloon::Facts& facts, unsigned vcpus);
 void plan_device(const Balloon& balloon, const Balloon::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

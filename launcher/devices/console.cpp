@@ -42,4 +42,4 @@ void plan_device(const Console& console, const Console::Facts&, DeviceContext& c
                    context.origin("mode"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -6,7 +6,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -31,4 +31,4 @@ Console::Facts assumed(const Console& console);
 DeviceNeeds needs(const Console& console, const Console::Facts& facts, unsigned vcpus);
 void plan_device(const Console& console, const Console::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

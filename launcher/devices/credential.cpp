@@ -94,4 +94,4 @@ void plan_device(const Credential& credential, const Credential::Facts& facts, D
                    context.origin("value"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -35,4 +35,4 @@ Credential::Facts assumed(const Credential& credential);
 DeviceNeeds needs(const Credential& credential, const Credential::Facts& facts, unsigned vcpus);
 void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

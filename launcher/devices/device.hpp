@@ -39,4 +39,4 @@ auto with_facts(const Device& device, const DeviceFacts& facts, const F& f) {
                     device);
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

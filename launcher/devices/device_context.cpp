@@ -24,4 +24,4 @@ void set_address(Opts& device, Single single) {
   if (single == Single::panic) device.set("multifunction", true);
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

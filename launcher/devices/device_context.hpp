@@ -88,4 +88,4 @@ constexpr std::size_t most_of_a_kind = 64;
 // "08", "08.1": device i of a kind that owns so many slots from that one on
 std::string pci_address(unsigned first_slot, unsigned index, unsigned slots = 8);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

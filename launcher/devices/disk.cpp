@@ -228,4 +228,4 @@ Problems sharing_problems(const Disk& first, const std::string& first_key, const
   return found;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -16,11 +16,11 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline facts {
 struct HostConfig;
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts
 
 namespace launcher::inline devices {
 
@@ -118,4 +118,4 @@ inline bool is_direct(Disk::Cache cache) { return cache == Disk::Cache::none || 
 std::string add_nodes(const Disk& disk, const Disk::Facts& facts, DeviceContext& context, Disk::Aio aio);
 std::string name_of(Disk::Aio aio);  // QEMU's
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -111,4 +111,4 @@ void check(const Disk& disk, const Disk::Facts& facts, const DeviceContext& cont
   if (disk.ephemeral) check_making(disk, facts, context);
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

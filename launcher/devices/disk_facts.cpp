@@ -172,4 +172,4 @@ Disk::Facts assumed(const Disk& disk) {
   return facts;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

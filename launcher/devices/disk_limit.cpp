@@ -110,4 +110,4 @@ std::string text_of(const DiskLimit& limit) {
   return text;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

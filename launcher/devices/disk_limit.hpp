@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -38,4 +38,4 @@ std::string text_of(const DiskLimit& limit);                  // "iops 500, byte
 // else is a problem with `key` of the table.
 std::string read_shared_name(TableReader& table, const char* key);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

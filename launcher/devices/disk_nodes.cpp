@@ -162,4 +162,4 @@ std::string add_nodes(const Disk& disk, const Disk::Facts& facts, DeviceContext&
   return disk.limit.wanted() ? add_limit(context, disk, top) : top;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -262,4 +262,4 @@ void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& cont
     device.add(context, why_of(disk, rings, context), origin);
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -58,4 +58,4 @@ void plan_device(const Display& display, const Display::Facts& facts, DeviceCont
   context.args.add("-vnc", vnc, "the screen", display.port ? context.origin("port") : "spec display");
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

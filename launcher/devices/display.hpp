@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -34,4 +34,4 @@ Display::Facts assumed(const Display& display);
 DeviceNeeds needs(const Display& display, const Display::Facts& facts, unsigned vcpus);
 void plan_device(const Display& display, const Display::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -49,4 +49,4 @@ unsigned uid_of(const std::string& vm) {
   return 1'900'000'000u + value % 100'000'000u;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

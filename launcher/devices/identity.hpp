@@ -12,4 +12,4 @@ std::string tap_of(const std::string& vm, unsigned nic);  // at most 15 bytes
 std::uint32_t cid_of(const std::string& vm);              // of AF_VSOCK: 2^16 .. 2^31 - 1, above what people give
 unsigned uid_of(const std::string& vm);                   // 1.9e9 .. 2.0e9, above every distribution's ranges
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -64,4 +64,4 @@ constexpr unsigned vga = 0x01, bridges = 0x02, singles = 0x03, controllers = 0x0
 constexpr unsigned memory = 0x06;  // and 0x07: a function for each of the guest's nodes that can be given more
 constexpr unsigned disks = 0x08, nics = 0x10, shares = 0x18;
 }  // namespace slots
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

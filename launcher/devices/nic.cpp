@@ -156,4 +156,4 @@ void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context
                    nic.queues ? context.origin("queues") : "guide 001");
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

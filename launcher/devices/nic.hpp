@@ -13,11 +13,11 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline facts {
 struct HostConfig;
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts
 
 namespace launcher::inline devices {
 
@@ -93,4 +93,4 @@ void check(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, con
 // nic_host.cpp: steps, and the -netdev that takes their fds.
 void add_host_side(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

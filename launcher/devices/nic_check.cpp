@@ -129,4 +129,4 @@ void check(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, con
   check_qemu(nic, choice, context);
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -186,4 +186,4 @@ void add_host_side(const Nic& nic, const Nic::Facts& facts, const NicChoice& cho
   }
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

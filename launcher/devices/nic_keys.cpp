@@ -285,4 +285,4 @@ Nic Nic::read(TableReader& table) {
   return nic;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

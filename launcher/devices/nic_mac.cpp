@@ -47,4 +47,4 @@ std::string read_mac(TableReader& table) {
   return mac;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -161,4 +161,4 @@ void plan_device(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, DeviceContext
   context.args.add("-device", device, "persistent memory for the guest", "guide 001");
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -42,4 +42,4 @@ Nvdimm::Facts assumed(const Nvdimm& nvdimm);
 DeviceNeeds needs(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, unsigned vcpus);
 void plan_device(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -273,4 +273,4 @@ DeviceNeeds needs(const Pci& pci, const Pci::Facts& facts, unsigned) {
   return all;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

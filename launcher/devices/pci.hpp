@@ -14,7 +14,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -61,4 +61,4 @@ void choose_functions(const std::vector<std::pair<const Pci*, Pci::Facts*>>& ask
 DeviceNeeds needs(const Pci& pci, const Pci::Facts& facts, unsigned vcpus);
 void plan_device(const Pci& pci, const Pci::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -30,4 +30,4 @@ inline std::string_view class_prefix(std::string_view name) {
   return "?";
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

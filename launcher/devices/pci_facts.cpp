@@ -154,4 +154,4 @@ void choose_functions(const std::vector<std::pair<const Pci*, Pci::Facts*>>& ask
     if (facts->chosen) facts->neighbours_taken = neighbours_taken(facts->candidates[*facts->chosen], ours, owners);
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -78,4 +78,4 @@ Pci Pci::read(TableReader& table) {
   return pci;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

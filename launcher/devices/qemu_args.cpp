@@ -97,4 +97,4 @@ int FdPlan::take(std::string purpose) {
   return fd;
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

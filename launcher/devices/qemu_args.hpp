@@ -70,4 +70,4 @@ class FdPlan {
   std::vector<Planned> fds_;
 };
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -46,4 +46,4 @@ void plan_device(const Rng& rng, const Rng::Facts& facts, DeviceContext& context
                    rng.per_second ? context.origin("rate") : "spec rng");
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

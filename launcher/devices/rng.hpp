@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -34,4 +34,4 @@ Rng::Facts assumed(const Rng& rng);
 DeviceNeeds needs(const Rng& rng, const Rng::Facts& facts, unsigned vcpus);
 void plan_device(const Rng& rng, const Rng::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

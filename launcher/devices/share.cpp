@@ -191,4 +191,4 @@ void plan_device(const Share& share, const Share::Facts& facts, DeviceContext& c
   context.args.add("-device", device, "the guest mounts it by its tag", context.origin("tag"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -9,11 +9,11 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline facts {
 struct HostConfig;
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts
 
 namespace launcher::inline devices {
 
@@ -48,4 +48,4 @@ Share::Facts assumed(const Share& share);
 DeviceNeeds needs(const Share& share, const Share::Facts& facts, unsigned vcpus);
 void plan_device(const Share& share, const Share::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -70,4 +70,4 @@ void plan_device(const Smbios& smbios, const Smbios::Facts&, DeviceContext& cont
                      context.origin("strings"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

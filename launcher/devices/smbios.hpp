@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -34,4 +34,4 @@ Smbios::Facts assumed(const Smbios& smbios);
 DeviceNeeds needs(const Smbios& smbios, const Smbios::Facts& facts, unsigned vcpus);
 void plan_device(const Smbios& smbios, const Smbios::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -57,4 +57,4 @@ void plan_device(const Tpm& tpm, const Tpm::Facts& facts, DeviceContext& context
                    context.origin("model"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -9,11 +9,11 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline facts {
 struct HostConfig;
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts
 
 namespace launcher::inline devices {
 
@@ -38,4 +38,4 @@ Tpm::Facts assumed(const Tpm& tpm);
 DeviceNeeds needs(const Tpm& tpm, const Tpm::Facts& facts, unsigned vcpus);
 void plan_device(const Tpm& tpm, const Tpm::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

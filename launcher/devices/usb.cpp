@@ -150,4 +150,4 @@ void plan_device(const Usb& usb, const Usb::Facts& facts, DeviceContext& context
                    fmt::format("the host's USB device at port {}", device.port), context.origin(key));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

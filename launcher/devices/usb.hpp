@@ -11,7 +11,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -44,4 +44,4 @@ Usb::Facts assumed(const Usb& usb);
 DeviceNeeds needs(const Usb& usb, const Usb::Facts& facts, unsigned vcpus);
 void plan_device(const Usb& usb, const Usb::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

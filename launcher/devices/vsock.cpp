@@ -54,4 +54,4 @@ void plan_device(const Vsock& vsock, const Vsock::Facts& facts, DeviceContext& c
   context.args.add("-device", device, "host and guest reach each other without a network", context.origin("cid"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

@@ -8,7 +8,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -32,4 +32,4 @@ Vsock::Facts assumed(const Vsock& vsock);
 DeviceNeeds needs(const Vsock& vsock, const Vsock::Facts& facts, unsigned vcpus);
 void plan_device(const Vsock& vsock, const Vsock::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

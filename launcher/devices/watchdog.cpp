@@ -31,4 +31,4 @@ void plan_device(const Watchdog& watchdog, const Watchdog::Facts&, DeviceContext
                    "what happens then", context.origin("action"));
 }
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

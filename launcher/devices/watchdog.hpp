@@ -9,7 +9,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline devices {
 
@@ -33,4 +33,4 @@ Watchdog::Facts assumed(const Watchdog& watchdog);
 DeviceNeeds needs(const Watchdog& watchdog, const Watchdog::Facts& facts, unsigned vcpus);
 void plan_device(const Watchdog& watchdog, const Watchdog::Facts& facts, DeviceContext& context);
 
-}  // namespace launcher::inline devices
+}  // namespace launcher::devices

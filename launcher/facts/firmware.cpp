@@ -98,4 +98,4 @@ Firmware assumed_firmware(bool secure) {
   return {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd", false};
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

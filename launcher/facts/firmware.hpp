@@ -23,4 +23,4 @@ std::expected<Firmware, std::string> find_firmware(const std::vector<std::filesy
 
 Firmware assumed_firmware(bool secure);  // Debian's
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -105,4 +105,4 @@ std::string state_base(const HostConfig& config) {
   return from("HOME") + "/.local/state/vmrun";
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

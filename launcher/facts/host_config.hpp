@@ -12,7 +12,7 @@
 
 namespace launcher::inline text {
 struct KeyInfo;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline facts {
 
@@ -39,4 +39,4 @@ std::vector<KeyInfo> host_config_keys();  // every readable key
 // file == "" reads /etc/vmrun/host.toml if it exists. Problems name keys of that file; rendered text on error.
 std::expected<HostConfig, std::string> read_host_config(const std::filesystem::path& file = {});
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -166,4 +166,4 @@ std::expected<ImageInfo, std::string> read_qcow2(const std::string& path) {
   return info;
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -48,4 +48,4 @@ std::string head_of(const std::string& path);
 // loops or is no plain file.
 std::expected<ImageInfo, std::string> read_qcow2(const std::string& path);
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -176,4 +176,4 @@ std::string locked_by(const std::string& path, bool writes) {
   return held && known ? holder_of(info) : "";
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

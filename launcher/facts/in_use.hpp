@@ -25,4 +25,4 @@ bool is_taken_exclusively(const std::string& path);
 // The QEMU that has locked this image against us: "QEMU of VM 'al', pid 4711"; "" if none has. writes: we mean to.
 std::string locked_by(const std::string& path, bool writes);
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

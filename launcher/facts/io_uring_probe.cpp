@@ -65,4 +65,4 @@ IoProbe probe_io(const std::string& path) {
   return result;
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -15,4 +15,4 @@ struct IoProbe {
 // The file is opened read-only. An empty file counts as readable.
 IoProbe probe_io(const std::string& path);
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

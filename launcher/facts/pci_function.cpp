@@ -233,4 +233,4 @@ std::vector<std::string> interfaces_of(const Sysfs& sysfs, const std::string& ad
   return names_below(sysfs, "net", real_path(sysfs, std::string(functions) + address));
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -52,4 +52,4 @@ std::optional<std::string> function_of_interface(const topology::Sysfs& sysfs, c
 // The network interfaces that a function has.
 std::vector<std::string> interfaces_of(const topology::Sysfs& sysfs, const std::string& address);
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

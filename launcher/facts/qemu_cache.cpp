@@ -70,4 +70,4 @@ void write_cache(const std::string& key, const std::string& json) {
   if (error) fs::remove(next, error);
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

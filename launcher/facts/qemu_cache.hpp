@@ -14,4 +14,4 @@ std::string identity_of(const std::string& binary);
 std::vector<std::string> read_cache(const std::string& key);
 void write_cache(const std::string& key, const std::string& json);
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -72,4 +72,4 @@ std::expected<QemuFeatures, std::string> features_from_json(std::string_view jso
   }
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -51,4 +51,4 @@ std::expected<std::set<std::string>, std::string> host_cpu_features(const std::s
 std::string to_json(const QemuFeatures& features);
 std::expected<QemuFeatures, std::string> features_from_json(std::string_view json);
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

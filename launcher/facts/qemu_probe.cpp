@@ -248,4 +248,4 @@ std::expected<std::set<std::string>, std::string> ask_host_cpu(const std::string
   }
 }
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

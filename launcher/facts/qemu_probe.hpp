@@ -16,4 +16,4 @@ constexpr int probe_generation = 5;  // of what is asked
 std::expected<QemuFeatures, std::string> ask_qemu(const std::string& binary);
 std::expected<std::set<std::string>, std::string> ask_host_cpu(const std::string& binary);  // what "host" has, with KVM
 
-}  // namespace launcher::inline facts
+}  // namespace launcher::facts

@@ -11,4 +11,4 @@ std::string cgroup_mount() {
   return "";
 }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

@@ -8,4 +8,4 @@ namespace launcher::inline host {
 // Where cgroup version 2 is mounted; "" if it is not.
 std::string cgroup_mount();
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

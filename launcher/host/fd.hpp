@@ -50,4 +50,4 @@ inline Fd opened_or_refuse(int result, const std::string& what) {
   return Fd(result);
 }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

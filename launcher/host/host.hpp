@@ -148,4 +148,4 @@ class LinuxHost final : public Host {
   topology::CpuSet pinned(pid_t thread) override;
 };
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

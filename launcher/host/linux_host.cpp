@@ -177,4 +177,4 @@ topology::CpuSet LinuxHost::pinned(pid_t thread) {
   return *cpus;
 }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

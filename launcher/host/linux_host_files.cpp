@@ -44,4 +44,4 @@ void LinuxHost::give_file(const std::string& path, unsigned uid, unsigned gid) {
   if (fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) < 0) refuse("give away " + path);
 }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

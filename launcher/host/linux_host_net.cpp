@@ -288,4 +288,4 @@ void LinuxHost::limit_rate(const std::string& interface, std::uint64_t out, std:
   if (in != 0) police(interface, in / 8);
 }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

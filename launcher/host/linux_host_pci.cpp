@@ -107,4 +107,4 @@ std::optional<std::string> LinuxHost::read_value(const std::string& path) { retu
 
 void LinuxHost::write_value(const std::string& path, const std::string& text) { write_or_throw(path, text); }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

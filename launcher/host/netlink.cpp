@@ -95,4 +95,4 @@ void send_to_kernel(NetlinkMessage message, const std::string& what) {
   throw std::system_error(-error, std::generic_category(), words.empty() ? what : what + " (" + words + ")");
 }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

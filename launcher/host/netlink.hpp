@@ -50,4 +50,4 @@ class NetlinkMessage {
 // Throws std::system_error with the kernel's errno, and its words where it has some.
 void send_to_kernel(NetlinkMessage message, const std::string& what);
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

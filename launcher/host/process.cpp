@@ -32,13 +32,6 @@ namespace launcher::inline host {
 
 namespace {
 
-std::string stat_line(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 // What the child could not do, sent over a pipe that exec closes.
 struct ChildFailure {
   int error = 0;
@@ -213,46 +206,6 @@ ssize_t read_all(int fd, void* data, std::size_t size) {
 
 }  // namespace
 
-namespace {
-
-struct Stat {
-  char state = '?';
-  long threads = 0;
-  std::uint64_t start = 0;
-};
-
-// Fields 3, 20 and 22 of /proc/PID/stat; nullopt: no such process.
-std::optional<Stat> read_stat(pid_t pid) {
-  const std::string line = stat_line(pid);
-  const std::size_t name_end = line.rfind(')');  // a thread name may hold spaces and parentheses
-  if (name_end == std::string::npos) return std::nullopt;
-  std::istringstream fields(line.substr(name_end + 1));
-  Stat stat;
-  fields >> stat.state;
-  std::string field;
-  for (int skip = 0; skip < 16; ++skip) fields >> field;
-  if (!(fields >> stat.threads >> field >> stat.start)) return std::nullopt;
-  return stat;
-}
-
-}  // namespace
-
-std::optional<ProcessId> process_id(pid_t pid) {
-  const std::optional<Stat> stat = read_stat(pid);
-  // while other threads are still ending, a dead leader's process holds its fds and its memory
-  if (!stat || (stat->state == 'Z' && stat->threads <= 1) || stat->state == 'X') return std::nullopt;
-  return ProcessId{pid, stat->start};
-}
-
-unsigned fifo_priority(pid_t thread) {
-  sched_param parameter{};
-  const int policy = sched_getscheduler(thread);
-  if (policy < 0 || (policy & ~SCHED_RESET_ON_FORK) != SCHED_FIFO || sched_getparam(thread, &parameter) < 0) return 0;
-  return static_cast<unsigned>(parameter.sched_priority);
-}
-
-bool is_alive(const ProcessId& process) { return process_id(process.pid) == process; }
-
 ProcessId spawn(const ChildSpec& spec, const FdLayout& fds, const std::function<void(const ProcessId&)>& written_down) {
   Pipe go;
   Pipe report;
@@ -290,27 +243,6 @@ ProcessId spawn(const ChildSpec& spec, const FdLayout& fds, const std::function<
   }
 }
 
-int open_pidfd(const ProcessId& process) {
-  Fd fd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
-  return fd && is_alive(process) ? fd.release() : -1;  // checked after the open: the pidfd cannot be another process's
-}
-
-void end_process(const ProcessId& process) {
-  const Fd fd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
-  if (fd) {
-    // A zombie counts here: while other threads of it still end, its taps and pages are not free yet. The pidfd is ready
-    // only when all of them have gone.
-    const std::optional<Stat> stat = read_stat(process.pid);
-    if (stat && stat->start == process.start) {
-      syscall(SYS_pidfd_send_signal, fd.get(), SIGKILL, nullptr, 0);
-      pollfd waiting{fd.get(), POLLIN, 0};
-      while (poll(&waiting, 1, -1) < 0 && errno == EINTR) {
-      }
-    }
-  }
-  waitpid(process.pid, nullptr, WNOHANG);  // ECHILD when it is not ours
-}
-
 int reap(pid_t pid) {
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {
@@ -319,4 +251,4 @@ int reap(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

@@ -67,4 +67,4 @@ int open_pidfd(const ProcessId& process);  // -1: gone. Caller closes.
 // Exit of a child: exit code, or 128 + signal.
 int reap(pid_t pid);
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

@@ -145,4 +145,4 @@ void set_vf_mac(const std::string& interface, unsigned vf, const std::string& ma
   if (error != 0) refuse(fmt::format("MAC address {} of virtual function {} of {}", mac, vf, interface), error);
 }
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

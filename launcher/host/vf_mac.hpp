@@ -13,4 +13,4 @@ std::optional<std::vector<std::string>> vf_macs(const std::string& interface);
 // Throws std::system_error with the driver's refusal.
 void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac);
 
-}  // namespace launcher::inline host
+}  // namespace launcher::host

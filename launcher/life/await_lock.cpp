@@ -18,4 +18,4 @@ Lock await_lock(const std::filesystem::path& base, const std::function<void(cons
   });
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

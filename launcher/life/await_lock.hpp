@@ -13,4 +13,4 @@ namespace launcher::inline life {
 Lock await_lock(const std::filesystem::path& base, const std::function<void(const std::string&)>& say,
                 const std::function<void()>& idle = {});
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -54,4 +54,4 @@ void ConsoleTap::let_go() {
   connect();
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -35,4 +35,4 @@ class ConsoleTap {
   int fd_ = -1;
 };
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

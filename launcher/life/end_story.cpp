@@ -41,4 +41,4 @@ EndStory::End EndStory::end(int qemu_exit, const std::string& words) const {
   return {"ended", "the VM ended"};
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -29,4 +29,4 @@ class EndStory {
   bool asked_ = false;
 };
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

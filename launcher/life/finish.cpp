@@ -24,8 +24,7 @@ void make_room(const VmDir& dir) {
 
 }  // namespace
 
-std::vector<std::string> finish(Host& host, const VmDir& dir, const fs::path& base,
-                                const Teller& teller) {
+std::vector<std::string> finish(Host& host, const VmDir& dir, const fs::path& base, const Teller& teller) {
   try {
     const Lock lock = await_lock(base, teller.say, teller.check_cancelled);
     // The name may be another VM's by now, whose directory and journal are not to be touched.
@@ -38,4 +37,4 @@ std::vector<std::string> finish(Host& host, const VmDir& dir, const fs::path& ba
   }
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

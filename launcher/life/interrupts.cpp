@@ -57,4 +57,4 @@ void InterruptWatch::look(Clock::time_point now) {
   }
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -42,4 +42,4 @@ class InterruptWatch {
   Looks looks_;
 };
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

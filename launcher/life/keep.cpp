@@ -296,4 +296,4 @@ Ended keep(RunningVm& vm, Host& host, const std::filesystem::path& base, const K
   return ended;
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -23,7 +23,7 @@ struct Ended {
   std::string reason;             // "the guest powered off", "QEMU was killed by signal 9", ...
   std::string how;                // the same in a word, as RunRecord has it
   std::string console, qemu;      // last words
-  bool asked = false;  // whoever it was
+  bool asked = false;             // whoever it was
   bool stopped = false;           // by us
   std::vector<std::string> left;  // what could not be undone
 };
@@ -32,4 +32,4 @@ struct Ended {
 // (Signals). The rule: whatever only tells (state.json, the terminal, systemd) may fail, and the VM goes on.
 Ended keep(RunningVm& vm, Host& host, const std::filesystem::path& base, const KeepOptions& options);
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -38,4 +38,4 @@ std::string whole_story(const std::exception& error) {
   return text;
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -17,4 +17,4 @@ std::string last_lines(const std::string& path);
 // "a: b: c" of a nested exception.
 std::string whole_story(const std::exception& error);
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -280,4 +280,4 @@ RunningVm launch(const Spec& spec, World& world, const Teller& teller,
   return Launch(spec, world, teller).run(on_paused);
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -67,4 +67,4 @@ RunningVm launch(const Spec& spec, World& world, const Teller& teller,
 std::vector<std::string> finish(Host& host, const VmDir& dir, const std::filesystem::path& base,
                                 const Teller& teller = {});
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

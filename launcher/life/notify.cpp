@@ -33,4 +33,4 @@ std::optional<std::chrono::microseconds> watchdog_period() {
   return std::chrono::microseconds(usec / 2);
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -13,4 +13,4 @@ void notify_systemd(const std::string& message);
 // Half of systemd's WATCHDOG_USEC; nullopt: no watchdog wanted.
 std::optional<std::chrono::microseconds> watchdog_period();
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

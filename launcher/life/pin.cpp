@@ -263,4 +263,4 @@ void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf&
   }
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -47,4 +47,4 @@ using MemoryOf = std::function<std::expected<std::vector<topology::MappedRange>,
 // Guest memory that is preallocated and strictly bound must lie where the plan says (numa_maps). Throws with numbers.
 void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of);
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -18,4 +18,4 @@ PowerDown power_down(qmp::Client& monitor, std::chrono::milliseconds patience) {
           std::string(paused ? "the VM was paused and runs again, to power down; " : "") + describe(Rung::powerdown)};
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -15,4 +15,4 @@ struct PowerDown {
 };
 PowerDown power_down(qmp::Client& monitor, std::chrono::milliseconds patience);  // throws qmp::Error
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -31,4 +31,4 @@ class Looks {
   Clock::time_point begun_;
 };
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -13,8 +13,8 @@
 #include <optional>
 #include <system_error>
 
-#include "topology/placement_json.hpp"
 #include "launcher/text/printable.hpp"
+#include "topology/placement_json.hpp"
 
 namespace launcher::inline life {
 
@@ -129,4 +129,4 @@ std::string ending_of(const RunRecord& record) {
   return is_alive(record.keeper) ? "it runs" : "its vmrun was killed, so nobody saw how it ended";
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

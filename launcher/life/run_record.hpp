@@ -43,4 +43,4 @@ std::string to_json(const RunRecord& record);
 // "the guest powered off", or that nobody saw it end.
 std::string ending_of(const RunRecord& record);
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

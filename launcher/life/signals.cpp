@@ -39,4 +39,4 @@ int Signals::pending() {
   return 0;
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

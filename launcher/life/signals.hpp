@@ -23,4 +23,4 @@ class Signals {
   int fd_ = -1;
 };
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

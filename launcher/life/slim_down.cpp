@@ -25,4 +25,4 @@ void slim_down() {
   dl_iterate_phdr(drop_text, nullptr);
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -7,4 +7,4 @@ namespace launcher::inline life {
 // cache still has it). A waiting vmrun then weighs about a megabyte.
 void slim_down();
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -10,4 +10,4 @@ std::optional<Rung> StopLadder::step(Clock::time_point now) {
   return rung;
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -43,4 +43,4 @@ inline const char* describe(Rung rung) {
   return "";
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -79,4 +79,4 @@ bool colour_wanted(int fd) {
          std::strcmp(term, "dumb") != 0;
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -48,4 +48,4 @@ class Relay {
 
 bool colour_wanted(int fd);  // a terminal, no NO_COLOR, TERM not dumb
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -135,4 +135,4 @@ boost::json::value memory_report_json(const VmDir& dir) {
   return out;
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -44,4 +44,4 @@ boost::json::value thread_report_json(const VmDir& dir);
 boost::json::value interrupt_report_json(const VmDir& dir);
 boost::json::value memory_report_json(const VmDir& dir);
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

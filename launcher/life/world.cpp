@@ -2,8 +2,8 @@
 
 #include <stdexcept>
 
-#include "launcher/steps/vm_dir.hpp"
 #include "launcher/steps/ledger.hpp"
+#include "launcher/steps/vm_dir.hpp"
 #include "topology/read_host.hpp"
 
 namespace launcher::inline life {
@@ -34,7 +34,7 @@ std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledge
   topology::Reservations taken;
   if (ledger == Ledger::read) {
     subtract_pending(host, world.base);
-    
+
     facts.makers_of_vfs = makers_of_vfs(world.base);
     taken = read_reservations(world.base);
     std::erase_if(taken.vms, [&](const topology::Reservation& other) { return other.owner == spec.name; });
@@ -44,4 +44,4 @@ std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledge
   return Planned{std::move(*plan), std::move(host)};
 }
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

@@ -36,4 +36,4 @@ struct Planned {
 enum class Ledger { read, none };  // none: planning for another machine
 std::expected<Planned, Problems> plan_only(const Spec& spec, World& world, Ledger ledger);
 
-}  // namespace launcher::inline life
+}  // namespace launcher::life

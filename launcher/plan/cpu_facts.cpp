@@ -77,4 +77,4 @@ CpuFacts assumed_cpu_facts() {
   return facts;
 }
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

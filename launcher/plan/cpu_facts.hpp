@@ -13,7 +13,7 @@
 
 namespace launcher::inline spec {
 struct Spec;
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec
 
 namespace launcher::inline plan {
 
@@ -57,4 +57,4 @@ CpuFacts look_at_cpu(const Spec& spec, const HostConfig& config, bool kvm, Cache
 ScheduleFacts look_at_schedule(const Spec& spec);  // schedule_facts.cpp
 CpuFacts assumed_cpu_facts();                      // another machine: a server of these years
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

@@ -116,4 +116,4 @@ Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   return facts;
 }
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

@@ -47,4 +47,4 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache = Cac
 // For `--host FILE`: another machine, whose files nobody can look at: root, KVM by CPU vendor, every image there and fit.
 Facts assumed_facts(const Spec& spec, const topology::HostTopology& host);
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

@@ -66,4 +66,4 @@ IsolationFacts look_at_isolation() {
   return facts;
 }
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

@@ -18,4 +18,4 @@ BOOST_DESCRIBE_STRUCT(LaunchPlan, (),
 
 boost::json::value plan_json(const LaunchPlan& plan);
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

@@ -240,4 +240,4 @@ std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::
   return make(draft);
 }
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

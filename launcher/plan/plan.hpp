@@ -72,4 +72,4 @@ std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::
 std::string to_json(const LaunchPlan& plan);
 std::string to_text(const LaunchPlan& plan, const topology::HostTopology& host, bool explain);
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

@@ -129,4 +129,4 @@ ScheduleFacts look_at_schedule(const Spec& spec) {
   return facts;
 }
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

@@ -161,4 +161,4 @@ boost::json::value plan_json(const LaunchPlan& plan) {
   return out;
 }
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

@@ -116,4 +116,4 @@ HostTuningFacts assumed_host_tuning(const topology::HostTopology& host) {
   return facts;
 }
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

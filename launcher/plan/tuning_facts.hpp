@@ -61,4 +61,4 @@ HostTuningFacts look_at_host_tuning(const HostSpec& asked);
 IsolationFacts look_at_isolation();                                       // isolation_facts.cpp
 HostTuningFacts assumed_host_tuning(const topology::HostTopology& host);  // another machine: a server of these years
 
-}  // namespace launcher::inline plan
+}  // namespace launcher::plan

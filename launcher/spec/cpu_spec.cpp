@@ -248,4 +248,4 @@ Problems cpu_rules(const Spec& spec, const std::function<bool(std::string_view)>
   return broken;
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

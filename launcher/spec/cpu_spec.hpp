@@ -99,4 +99,4 @@ HypervSpec read_hyperv(TableReader& table);
 struct Spec;
 Problems cpu_rules(const Spec& spec, const std::function<bool(std::string_view)>& sound);
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

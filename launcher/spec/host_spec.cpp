@@ -47,4 +47,4 @@ HostSpec read_host_spec(TableReader& table) {
   return host;
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

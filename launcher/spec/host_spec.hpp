@@ -6,7 +6,7 @@
 
 namespace launcher::inline text {
 class TableReader;
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 namespace launcher::inline spec {
 
@@ -25,4 +25,4 @@ struct HostSpec {
 };
 HostSpec read_host_spec(TableReader& table);
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

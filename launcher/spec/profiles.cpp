@@ -86,4 +86,4 @@ std::vector<std::string> profile_names() {
   return names;
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

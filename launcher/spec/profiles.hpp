@@ -12,4 +12,4 @@ namespace launcher::inline spec {
 const std::vector<Profile>& profiles();
 std::vector<std::string> profile_names();
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

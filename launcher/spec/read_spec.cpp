@@ -123,4 +123,4 @@ std::expected<SpecFile, SpecErrors> read_spec(const std::filesystem::path& file,
   return SpecFile{std::move(spec), std::move(*document)};
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

@@ -32,4 +32,4 @@ std::expected<SpecFile, SpecErrors> read_spec(const std::filesystem::path& file,
 std::vector<KeyInfo> spec_keys();
 std::string json_schema();  // draft 2020-12, for editor completion
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

@@ -143,4 +143,4 @@ Problems broken_rules(const Spec& spec, const Problems& found) {
   return std::move(rules.broken);
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

@@ -8,4 +8,4 @@ namespace launcher::inline spec {
 // `found` are the problems so far; a rule stays silent about keys that already have one.
 Problems broken_rules(const Spec& spec, const Problems& found);
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

@@ -72,4 +72,4 @@ void check_extra_args(Rules& rules) {
   }
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

@@ -117,4 +117,4 @@ void check_shared(Rules& rules) {
     }
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

@@ -68,4 +68,4 @@ void check_nodes(Rules& rules) {
                 fmt::format("node {} is listed twice; wanted each node once", nodes[i]), "remove one of the two");
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

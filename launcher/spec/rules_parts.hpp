@@ -45,4 +45,4 @@ void check_shared(Rules& rules);
 // rules_args.cpp
 void check_extra_args(Rules& rules);
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

@@ -110,4 +110,4 @@ std::string json_schema() {
   return out + "\n";
 }
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

@@ -64,4 +64,4 @@ struct Spec {
   friend bool operator==(const Spec&, const Spec&) = default;
 };
 
-}  // namespace launcher::inline spec
+}  // namespace launcher::spec

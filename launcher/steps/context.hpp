@@ -15,7 +15,7 @@
 
 namespace launcher::inline host {
 class Host;
-}  // namespace launcher::inline host
+}  // namespace launcher::host
 
 namespace launcher::inline steps {
 
@@ -62,4 +62,4 @@ struct UndoContext {
   std::function<bool(const Undo&)> others_have = [](const Undo&) { return false; };  // as in PerformContext
 };
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -51,4 +51,4 @@ void GiveFile::perform(PerformContext& context) const { context.host.give_file(p
 std::string TakeFileBack::describe() const { return fmt::format("give {} back to uid {}", path, uid); }
 void TakeFileBack::perform(UndoContext& context) const { context.host.give_file(path, uid, gid); }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -114,4 +114,4 @@ struct GiveFile {
 };
 BOOST_DESCRIBE_STRUCT(GiveFile, (), (path, uid, gid, before_uid, before_gid))
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -27,4 +27,4 @@ std::string RemoveGroup::describe() const {
 }
 void RemoveGroup::perform(UndoContext& context) const { context.host.remove_group(path, shared); }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

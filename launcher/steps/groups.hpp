@@ -36,4 +36,4 @@ struct MakeGroup {
 };
 BOOST_DESCRIBE_STRUCT(MakeGroup, (), (path, shared))
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

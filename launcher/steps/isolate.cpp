@@ -70,4 +70,4 @@ void ReturnCpus::perform(UndoContext& context) const {
   }
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -57,4 +57,4 @@ struct TakeCpus {
 };
 BOOST_DESCRIBE_STRUCT(TakeCpus, (), (path, cpus))
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -153,4 +153,4 @@ void Journal::undone(std::size_t number) const noexcept {
   tell([this](const std::string& line) { append(line); }, {{"undone", number}});
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -57,4 +57,4 @@ class Journal {
   std::shared_ptr<JournalText> memory_;
 };
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -152,4 +152,4 @@ bool others_have(const fs::path& base, const std::string& except, const Undo& un
   return false;
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -24,4 +24,4 @@ std::set<std::string> makers_of_vfs(const std::filesystem::path& base);
 // Under the lock: whether another VM's journal has this undo, too (what they share goes with the last of them).
 bool others_have(const std::filesystem::path& base, const std::string& except, const Undo& undo);
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

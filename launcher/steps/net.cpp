@@ -103,4 +103,4 @@ void OpenVhost::perform(PerformContext& context) const {
   for (const int fd : fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

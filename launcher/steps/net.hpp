@@ -99,4 +99,4 @@ struct OpenVhost {
 };
 BOOST_DESCRIBE_STRUCT(OpenVhost, (), (fds))
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -142,4 +142,4 @@ void OpenVfio::perform(PerformContext& context) const {
     context.opened.device_nodes.insert(node);
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -130,4 +130,4 @@ struct TakeUsb {
 };
 BOOST_DESCRIBE_STRUCT(TakeUsb, (), (port, node, fd))
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

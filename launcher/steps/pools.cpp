@@ -54,4 +54,4 @@ void TrimPool::perform(UndoContext& context) const {
   if (raised = std::min(raised, total); raised > 0) context.host.set_pool(node, page, total - raised);
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

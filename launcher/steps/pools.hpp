@@ -41,4 +41,4 @@ struct RaisePool {
 };
 BOOST_DESCRIBE_STRUCT(RaisePool, (), (node, page, pages))
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -131,4 +131,4 @@ void StartQemu::perform(PerformContext& context) const {
 
 void EndProcess::perform(UndoContext& context) const { context.host.end_process(process); }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

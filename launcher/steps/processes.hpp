@@ -84,4 +84,4 @@ struct EndProcess {
 };
 BOOST_DESCRIBE_STRUCT(EndProcess, (), (process))
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -79,4 +79,4 @@ std::expected<boost::json::value, std::string> read(const std::filesystem::path&
   return json;
 }
 
-}  // namespace launcher::inline steps::records
+}  // namespace launcher::steps::records

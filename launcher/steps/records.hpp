@@ -19,4 +19,4 @@ void write(const std::filesystem::path& path, const boost::json::value& record);
 // nullptr's value: the file is not there. Error: it is there, and is no object of a version that is known.
 std::expected<boost::json::value, std::string> read(const std::filesystem::path& path);
 
-}  // namespace launcher::inline steps::records
+}  // namespace launcher::steps::records

@@ -56,4 +56,4 @@ Lock::Lock(const fs::path& base, const std::function<void()>& waiting) {
   }
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -26,4 +26,4 @@ class Lock {
   Fd fd_;
 };
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

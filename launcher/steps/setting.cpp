@@ -205,4 +205,4 @@ void MaskBack::perform(UndoContext& context) const {
   });
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

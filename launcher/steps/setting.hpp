@@ -126,4 +126,4 @@ std::string mask_text(std::string_view path, const topology::CpuSet& cpus);
 ChangeMask mask_change(std::string path, const topology::CpuSet& now, const topology::CpuSet& away,
                        const topology::CpuSet& instead);
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

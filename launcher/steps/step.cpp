@@ -9,8 +9,8 @@
 #include <type_traits>
 
 #include "launcher/steps/context.hpp"
-#include "topology/struct_json.hpp"
 #include "topology/placement_json.hpp"
+#include "topology/struct_json.hpp"
 
 namespace launcher::inline steps {
 
@@ -104,4 +104,4 @@ boost::json::value to_json(const Undo& undo) { return kind_to_json(undo); }
 std::expected<Step, std::string> step_from_json(const boost::json::value& json) { return kind_from_json<Step>(json); }
 std::expected<Undo, std::string> undo_from_json(const boost::json::value& json) { return kind_from_json<Undo>(json); }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

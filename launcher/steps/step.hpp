@@ -38,4 +38,4 @@ std::vector<Undo> precheck(const Step& step, PerformContext& context);
 // Does it. Throws std::exception derivates with what the machine said.
 void perform(const Step& step, PerformContext& context);
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -71,4 +71,4 @@ Recovered recover_dead(Host& host, const std::filesystem::path& base) {
   return result;
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -41,4 +41,4 @@ struct Recovered {
 };
 Recovered recover_dead(Host& host, const std::filesystem::path& base);
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

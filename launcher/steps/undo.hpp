@@ -27,4 +27,4 @@ void perform(const Undo& undo, UndoContext& context);
 boost::json::value to_json(const Undo& undo);
 std::expected<Undo, std::string> undo_from_json(const boost::json::value& json);
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -154,4 +154,4 @@ void VmDir::remove() const {
   fs::remove_all(path_);
 }
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

@@ -77,4 +77,4 @@ class VmDir {
   Journal journal_;
 };
 
-}  // namespace launcher::inline steps
+}  // namespace launcher::steps

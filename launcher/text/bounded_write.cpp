@@ -81,4 +81,4 @@ std::size_t write_within(int fd, std::string_view bytes, std::chrono::millisecon
   return done;
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -12,4 +12,4 @@ namespace launcher::inline text {
 // write(2) said).
 std::size_t write_within(int fd, std::string_view bytes, std::chrono::milliseconds bound);
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

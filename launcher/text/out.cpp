@@ -89,4 +89,4 @@ void complain(const Problems& problems, const TomlDocument* document, bool colou
 
 void progress(std::string_view text) { write_to(stderr, "\r\033[K" + printable(text)); }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -29,4 +29,4 @@ void complain(std::string_view text);                                           
 void complain(const Problems& problems, const TomlDocument* document, bool colour);  // stderr
 void progress(std::string_view text);  // stderr, a terminal's: the line that the next one overwrites; "" wipes it
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -102,4 +102,4 @@ unsigned display_width(CodePoint point) {
   return is_combining(point.value) ? 0 : is_wide(point.value) ? 2 : 1;
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -21,4 +21,4 @@ std::string printable(std::string_view text);
 std::string printable(CodePoint point, std::string_view bytes);
 unsigned display_width(CodePoint point);  // of what printable() makes of it: 0, 1, 2, or an escape's length
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -48,4 +48,4 @@ std::string closest(std::string_view word, const std::vector<std::string>& candi
   return best;
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -21,4 +21,4 @@ using Problems = std::vector<Problem>;
 // "did you mean": the closest candidate within a third of the word's length, "" if none.
 std::string closest(std::string_view word, const std::vector<std::string>& candidates);
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -139,4 +139,4 @@ std::string problems_to_json(const Problems& problems, const TomlDocument* docum
   return boost::json::serialize(all);
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

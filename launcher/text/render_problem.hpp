@@ -15,4 +15,4 @@ std::string render(const Problems& problems, const TomlDocument* document, bool 
 // [{"key":..,"what":..,"help":..,"file":..,"line":..,"column":..}, ...]
 std::string problems_to_json(const Problems& problems, const TomlDocument* document);
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

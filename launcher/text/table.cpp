@@ -90,4 +90,4 @@ std::string TextTable::text(unsigned width) const {
   return out;
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -35,4 +35,4 @@ unsigned text_width(std::string_view text);  // terminal columns of what is prin
 std::string cut_to(std::string_view text, unsigned width);
 unsigned terminal_width(int fd);  // 0 where it is no terminal: a file is cut nowhere
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

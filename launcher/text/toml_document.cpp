@@ -206,4 +206,4 @@ std::expected<TomlDocument, TomlErrors> TomlDocument::parse(std::string_view tex
   return document;
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

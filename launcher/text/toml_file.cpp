@@ -134,4 +134,4 @@ std::expected<TomlFile, std::string> read_included_file(const fs::path& file, st
   return TomlFile{std::move(*text), reader ? reader : reader_of(status)};
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

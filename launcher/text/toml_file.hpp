@@ -23,4 +23,4 @@ std::expected<std::filesystem::path, std::string> canonical_for(const std::files
                                                                 std::optional<uid_t> reader);
 std::expected<TomlFile, std::string> read_included_file(const std::filesystem::path& file, std::optional<uid_t> reader);
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -44,4 +44,4 @@ class TomlLoader {
   bool given_up_ = false;
 };
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -160,4 +160,4 @@ std::string range_text(std::int64_t min, std::int64_t max) {
   return fmt::format("a whole number from {} to {}", min, max);
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -132,4 +132,4 @@ struct TableReader::Impl {
   std::string sibling_like(const std::string& name) const;
 };
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

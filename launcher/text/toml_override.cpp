@@ -131,4 +131,4 @@ void TomlLoader::set(TomlNode value, const std::vector<TomlStep>& steps, unsigne
   *at = std::move(value);
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -10,7 +10,7 @@ namespace {
 struct ParserLost {};  // toml++ found itself where it thought it could not be
 [[noreturn]] void lose_parser() { throw ParserLost(); }
 }  // namespace
-}  // namespace launcher::inline text
+}  // namespace launcher::text
 
 // Compiled in rather than linked: vmrun depends on one library less, and the Debian build of the library has
 // exceptions. toml++ 3.3 asserts on some texts ("[" and a line break), and with NDEBUG takes what it asserts for
@@ -140,4 +140,4 @@ std::expected<TomlNode, TomlSyntaxError> parse_toml(std::string_view text, unsig
   }
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

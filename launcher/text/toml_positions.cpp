@@ -83,4 +83,4 @@ std::filesystem::path TomlDocument::directory_of(std::string_view key) const {
 
 std::string TomlDocument::file() const { return impl_->sources.front().file; }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

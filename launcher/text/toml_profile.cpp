@@ -59,4 +59,4 @@ std::string TomlDocument::profile_story() const {
   return story;
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

@@ -215,4 +215,4 @@ void TableReader::problem(std::string_view key, std::string what, std::string he
 
 std::string TableReader::full_key(std::string_view key) const { return Impl::join(impl_->path, key); }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

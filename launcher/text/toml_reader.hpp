@@ -137,4 +137,4 @@ class TableReader {
   std::shared_ptr<Impl> impl_;
 };
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

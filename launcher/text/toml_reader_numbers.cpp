@@ -178,4 +178,4 @@ std::optional<CpuSet> TableReader::cpus_or_auto(std::string_view key) {
   return set;
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

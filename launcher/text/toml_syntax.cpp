@@ -245,4 +245,4 @@ TomlSyntaxError explain_syntax_error(const std::vector<std::string>& lines, unsi
             "strings need quotes, and so do keys with other characters than letters, digits, '-' and '_'");
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

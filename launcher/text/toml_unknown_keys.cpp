@@ -132,4 +132,4 @@ void TableReader::finish() {
          "is this the right file?", true});
 }
 
-}  // namespace launcher::inline text
+}  // namespace launcher::text

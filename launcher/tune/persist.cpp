@@ -224,4 +224,4 @@ Unpersisted unpersist(const fs::path& etc, const fs::path& state) {
   return result;
 }
 
-}  // namespace launcher::inline tune
+}  // namespace launcher::tune

@@ -34,4 +34,4 @@ struct Unpersisted {
 };
 Unpersisted unpersist(const std::filesystem::path& etc, const std::filesystem::path& state);
 
-}  // namespace launcher::inline tune
+}  // namespace launcher::tune

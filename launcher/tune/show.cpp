@@ -58,4 +58,4 @@ boost::json::object tuning_json(const Tuning& tuning) {
           {"left", std::move(left)}};
 }
 
-}  // namespace launcher::inline tune
+}  // namespace launcher::tune

@@ -278,4 +278,4 @@ std::vector<Setting> tuning_table() {
   return all;
 }
 
-}  // namespace launcher::inline tune
+}  // namespace launcher::tune

@@ -241,4 +241,4 @@ std::vector<std::string> perform_tuning(const Tuning& tuning, Host& host, const 
   return std::move(transaction.opened().passed_over);
 }
 
-}  // namespace launcher::inline tune
+}  // namespace launcher::tune

@@ -77,4 +77,4 @@ std::vector<std::string> perform_tuning(const Tuning& tuning, Host& host, const 
 std::string tuning_text(const Tuning& tuning);
 boost::json::object tuning_json(const Tuning& tuning);
 
-}  // namespace launcher::inline tune
+}  // namespace launcher::tune

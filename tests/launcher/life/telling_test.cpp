@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "launcher/life/await_lock.hpp"
-#include "launcher/text/bounded_write.hpp"
 #include "launcher/life/end_story.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/run_record.hpp"
 #include "launcher/life/stop_ladder.hpp"
+#include "launcher/text/bounded_write.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
 namespace {

@@ -1,0 +1,85 @@
+// Which process is meant: its pid and start time, as /proc has them, and a pidfd that cannot be another's.
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+
+#include "launcher/host/fd.hpp"
+#include "launcher/host/process.hpp"
+
+namespace launcher::inline host {
+
+namespace {
+
+std::string stat_line(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+struct Stat {
+  char state = '?';
+  long threads = 0;
+  std::uint64_t start = 0;
+};
+
+// Fields 3, 20 and 22 of /proc/PID/stat; nullopt: no such process.
+std::optional<Stat> read_stat(pid_t pid) {
+  const std::string line = stat_line(pid);
+  const std::size_t name_end = line.rfind(')');  // a thread name may hold spaces and parentheses
+  if (name_end == std::string::npos) return std::nullopt;
+  std::istringstream fields(line.substr(name_end + 1));
+  Stat stat;
+  fields >> stat.state;
+  std::string field;
+  for (int skip = 0; skip < 16; ++skip) fields >> field;
+  if (!(fields >> stat.threads >> field >> stat.start)) return std::nullopt;
+  return stat;
+}
+
+}  // namespace
+
+std::optional<ProcessId> process_id(pid_t pid) {
+  const std::optional<Stat> stat = read_stat(pid);
+  // while other threads are still ending, a dead leader's process holds its fds and its memory
+  if (!stat || (stat->state == 'Z' && stat->threads <= 1) || stat->state == 'X') return std::nullopt;
+  return ProcessId{pid, stat->start};
+}
+
+unsigned fifo_priority(pid_t thread) {
+  sched_param parameter{};
+  const int policy = sched_getscheduler(thread);
+  if (policy < 0 || (policy & ~SCHED_RESET_ON_FORK) != SCHED_FIFO || sched_getparam(thread, &parameter) < 0) return 0;
+  return static_cast<unsigned>(parameter.sched_priority);
+}
+
+bool is_alive(const ProcessId& process) { return process_id(process.pid) == process; }
+
+int open_pidfd(const ProcessId& process) {
+  Fd fd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
+  return fd && is_alive(process) ? fd.release() : -1;  // checked after the open: the pidfd cannot be another process's
+}
+
+void end_process(const ProcessId& process) {
+  const Fd fd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
+  if (fd) {
+    // A zombie counts here: while other threads of it still end, its taps and pages are not free yet. The pidfd is ready
+    // only when all of them have gone.
+    const std::optional<Stat> stat = read_stat(process.pid);
+    if (stat && stat->start == process.start) {
+      syscall(SYS_pidfd_send_signal, fd.get(), SIGKILL, nullptr, 0);
+      pollfd waiting{fd.get(), POLLIN, 0};
+      while (poll(&waiting, 1, -1) < 0 && errno == EINTR) {
+      }
+    }
+  }
+  waitpid(process.pid, nullptr, WNOHANG);  // ECHILD when it is not ours
+}
+
+}  // namespace launcher::host
