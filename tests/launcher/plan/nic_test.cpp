@@ -131,8 +131,8 @@ TEST_CASE("passt gets its end of the pair, QEMU's user and CPUs; QEMU gets the o
   CHECK(passt->fds == std::vector<HandedFd>{{3, pair->other}});
   CHECK(passt->child.uid == plan.uid);
   CHECK(passt->child.affinity == plan.placement.emulator);
-  CHECK(passt->child.argv ==
-        std::vector<std::string>{"/usr/bin/passt", "--foreground", "--fd", "3", "-u", "127.0.0.1/5353:53"});
+  CHECK(passt->child.argv == std::vector<std::string>{"/usr/bin/passt", "--foreground", "--fd", "3", "--no-map-gw",
+                                                      "-u", "127.0.0.1/5353:53"});
 }
 
 TEST_CASE("the guest's memory is shared where another process serves its card") {

@@ -480,7 +480,7 @@ TEST_CASE("what the machine said about a disk is met or refused") {
   CHECK(has(value_of(threads.plan(), "-blockdev"), "aio=threads"));
   CHECK(noted(threads.plan(), "disk[0].aio: threads instead of io_uring: io_uring_setup: Operation not permitted"));
   const Case chain = with("", [](Disk::Facts& f) {
-    f.format = "qcow2", f.chain = {{"/images/mid", "qcow2"}, {"/images/base", "raw"}};
+    f.format = f.looks = "qcow2", f.chain = {{"/images/mid", "qcow2"}, {"/images/base", "raw"}};
   });
   const LaunchPlan plan = chain.plan();
   std::vector<std::string> opened;
