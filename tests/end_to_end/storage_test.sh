@@ -106,10 +106,23 @@ if loop=$(losetup --find --show "$work/own/image.raw" 2>/dev/null); then
     fi
     losetup -d "$loop"
 fi
-if loop=$(losetup --find --show -b 4096 "$work/own/image.raw" 2>/dev/null); then
+# a boot sector that prints on COM1 and halts; as any image it was made for sectors of 512 bytes
+{ printf '\x31\xc0\x8e\xd8\xbe\x1a\x7c\xba\xf8\x03\xac\x08\xc0\x74\x03\xee\xeb\xf8\xf4\xeb\xfd'
+  head -c 5 /dev/zero
+  printf 'the boot sector runs\n'
+  head -c 463 /dev/zero
+  printf '\x55\xaa'; } >"$work/own/boot4k.img"
+truncate -s 1M "$work/own/boot4k.img"
+if loop=$(losetup --find --show -b 4096 "$work/own/boot4k.img" 2>/dev/null); then
     disk_spec hb4kn "$loop"
+    sed -i '/^\[boot\]/,$d' "$work/hb4kn.toml"
+    printf '[console]\nlog = "4kn.log"\nmode = "socket"\n' >>"$work/hb4kn.toml"
     run_code "$vmrun" plan "$work/hb4kn.toml"
-    has "a disk of 4096-byte sectors boots with 512" "$out" '512 for the disk to boot from, though the block device has 4096'
+    has "a device of 4096-byte sectors boots with 512" "$out" '512 for the disk to boot from, though the block device has 4096'
+    run_code "$vmrun" start "$work/hb4kn.toml"
+    is "it starts: exit code" "$code" 0
+    check "and it boots" within 60 grep -aq 'the boot sector runs' "$work/4kn.log"
+    "$vmrun" kill hb4kn
     losetup -d "$loop"
 fi
 finish
