@@ -1,4 +1,4 @@
-// A machine -> HostTopology. The only file that includes <hwloc.h>. The rule: read-only, and cheap (no PCI scan unless
+// A machine -> HostTopology. hwloc is known to read_host.cpp, and to marked_xml.cpp, which draws. The rule: read-only, and cheap (no PCI scan unless
 // a caller wants devices), since every warm start pays for it.
 #pragma once
 
