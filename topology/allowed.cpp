@@ -55,7 +55,7 @@ std::optional<Group> group_of(const Sysfs& sysfs, std::string_view controller) {
   return group;
 }
 
-std::string shown(const Group& group) { return group.path.empty() ? "/" : group.path; }
+std::string words_of(const Group& group) { return group.path.empty() ? "/" : group.path; }
 
 // The nearest group upwards that has the file, since a controller need not be on in each.
 std::optional<CpuSet> set_of(const Sysfs& sysfs, Group& group, std::string_view v2_file, std::string_view v1_file) {
@@ -75,7 +75,7 @@ void allow_cpus(const Sysfs& sysfs, std::string_view status, const HostTopology&
   const auto found = group ? set_of(sysfs, *group, "cpuset.cpus.effective", "cpuset.effective_cpus") : std::nullopt;
   const CpuSet cpuset = found && found->intersects(all) ? *found & all : all;
   if (cpuset != all)
-    allowed.by.push_back(fmt::format("CPUs {}: the cpuset of cgroup {}", cpuset.to_string(), shown(*group)));
+    allowed.by.push_back(fmt::format("CPUs {}: the cpuset of cgroup {}", cpuset.to_string(), words_of(*group)));
   CpuSet may = cpuset;
   if (const auto mask = list_in(line_of(status, "Cpus_allowed_list:")); mask && mask->intersects(cpuset))
     if (const CpuSet here = *mask & cpuset; !here.contains(cpuset - host.isolated)) {
@@ -130,7 +130,7 @@ void allow_memory(const Sysfs& sysfs, Allowed& allowed) {
       if (!allowed.memory || left < *allowed.memory) {
         allowed.memory = left;
         by = fmt::format("{} of memory in base pages: memory.max of cgroup {}, less what it uses", to_string(left),
-                         shown(*group));
+                         words_of(*group));
       }
     }
     if (group->path.empty()) break;

@@ -8,6 +8,8 @@
 #include <charconv>
 #include <limits>
 
+#include "topology/shown.hpp"
+
 namespace topology {
 
 namespace {
@@ -15,13 +17,6 @@ namespace {
 constexpr std::string_view wanted = "a whole number with K, M, G or T, as in \"512M\" or \"16G\"";
 constexpr std::uint64_t largest = std::numeric_limits<std::int64_t>::max();
 constexpr std::array<char, 6> units = {'K', 'M', 'G', 'T', 'P', 'E'};
-
-std::string shown(std::string_view text) {
-  std::string out;
-  for (const char c : text.substr(0, 32)) out += c >= ' ' && c < 127 ? c : '?';
-  if (text.size() > 32) out += "...";
-  return out;
-}
 
 // "", "B" -> 0; "k", "K", "KB", "KiB" -> 10; ... ; nullopt-like -1: no unit of ours.
 int shift_of(std::string_view unit) {

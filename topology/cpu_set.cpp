@@ -9,6 +9,8 @@
 #include <cassert>
 #include <charconv>
 
+#include "topology/shown.hpp"
+
 namespace topology {
 
 namespace {
@@ -25,14 +27,6 @@ std::string_view trimmed(std::string_view text) {
 struct Range {
   unsigned first = 0, last = 0;
 };
-
-// Message text comes from files and command lines of any kind: show the start of it, printable.
-std::string shown(std::string_view text) {
-  std::string out;
-  for (const char c : text.substr(0, 32)) out += c >= ' ' && c < 127 ? c : '?';
-  if (text.size() > 32) out += "...";
-  return out;
-}
 
 std::expected<unsigned, std::string> parse_cpu(std::string_view text) {
   unsigned value = 0;

@@ -12,10 +12,6 @@ namespace {
 
 using topology::CpuSet;
 
-bool is_number(const std::string& name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c); });
-}
-
 // Devices whose speed and place matter: storage, network, display, accelerators.
 bool matters(const AuditedFunction& device) {
   const unsigned kind = device.class_id >> 8;

@@ -9,23 +9,23 @@ namespace launcher::inline checks {
 
 namespace {
 
-const std::string dir = "/sys/devices/system/cpu/vulnerabilities/";
+const std::string vulnerabilities = "/sys/devices/system/cpu/vulnerabilities/";
 
 bool holds(const std::string& text, const char* part) { return text.find(part) != text.npos; }
 
 void smt_siblings(const Audit& audit, Findings& findings) {
   std::string names;
-  for (const std::string& name : audit.sysfs().list(dir)) {
-    const std::string text = audit.text(dir + name).value_or("");
+  for (const std::string& name : audit.sysfs().list(vulnerabilities)) {
+    const std::string text = audit.text(vulnerabilities + name).value_or("");
     if (holds(text, "SMT vulnerable") || holds(text, "SMT Host state unknown"))
       names += (names.empty() ? "" : ", ") + name;
   }
-  if (audit.sysfs().list(dir).empty()) return;
+  if (audit.sysfs().list(vulnerabilities).empty()) return;
   if (names.empty() || !audit.smt())
     findings.ok(audit.smt() ? "no vulnerability reaches over to a core's other thread" : "no core has two threads",
-                {dir});
+                {vulnerabilities});
   else
-    findings.want(Level::warning, fmt::format("{}: a core's other thread can be spied on", names), {dir},
+    findings.want(Level::warning, fmt::format("{}: a core's other thread can be spied on", names), {vulnerabilities},
                   "no two parties on one core",
                   "whole cores for each VM (vmrun gives no other), and the host's own tasks elsewhere",
                   boot_lasting("mitigations=auto,nosmt where guests trust nobody"));
@@ -33,23 +33,23 @@ void smt_siblings(const Audit& audit, Findings& findings) {
 
 void vulnerable(const Audit& audit, Findings& findings) {
   std::string open;
-  const auto names = audit.sysfs().list(dir);
+  const auto names = audit.sysfs().list(vulnerabilities);
   for (const std::string& name : names) {
-    const std::string text = audit.text(dir + name).value_or("");
+    const std::string text = audit.text(vulnerabilities + name).value_or("");
     if (text.starts_with("Vulnerable") || text.starts_with("KVM: Vulnerable"))
       open += fmt::format("{}{} ({})", open.empty() ? "" : "; ", name, text);
   }
   if (names.empty()) return;
   if (open.empty()) {
-    findings.ok("nothing is left open", {dir});
+    findings.ok("nothing is left open", {vulnerabilities});
     return;
   }
   if (audit.boot().has("mitigations", "off"))
-    findings.want(Level::warning, "mitigations=off: " + open, {dir, "/proc/cmdline"},
+    findings.want(Level::warning, "mitigations=off: " + open, {vulnerabilities, "/proc/cmdline"},
                   "mitigations, unless every guest and user may be trusted", "at the next boot",
                   "take mitigations=off off the kernel's command line");
   else
-    findings.want(Level::warning, open, {dir}, "microcode and kernel that close it", "see `microcode`",
+    findings.want(Level::warning, open, {vulnerabilities}, "microcode and kernel that close it", "see `microcode`",
                   audit.is_vm() ? "the host below has to pass the microcode's flags on"
                                 : "the distribution's microcode package, and a reboot");
 }
@@ -73,14 +73,14 @@ void mitigation_cost(const Audit& audit, Findings& findings) {
   std::string found;
   Findings::Paths paths;
   for (const Costly& item : list) {
-    const std::string text = audit.text(dir + item.file).value_or("");
+    const std::string text = audit.text(vulnerabilities + item.file).value_or("");
     if (!holds(text, item.part) || text.starts_with("Vulnerable")) continue;
     found += (found.empty() ? "" : "; ") + std::string(item.what);
-    paths.push_back(dir + item.file);
+    paths.push_back(vulnerabilities + item.file);
   }
-  if (audit.sysfs().list(dir).empty()) return;
+  if (audit.sysfs().list(vulnerabilities).empty()) return;
   if (found.empty())
-    findings.ok("none that is felt at each exit", {dir});
+    findings.ok("none that is felt at each exit", {vulnerabilities});
   else
     findings.want(Level::advice, found, paths,
                   "know that figures include this; off only where every guest and user may be trusted",
@@ -97,8 +97,8 @@ void microcode(const Audit& audit, Findings& findings) {
   }
   const std::string path = "/sys/devices/system/cpu/cpu*/microcode/version";
   bool missing = false;
-  for (const std::string& name : audit.sysfs().list(dir))
-    missing = missing || holds(audit.text(dir + name).value_or(""), "no microcode");
+  for (const std::string& name : audit.sysfs().list(vulnerabilities))
+    missing = missing || holds(audit.text(vulnerabilities + name).value_or(""), "no microcode");
   const auto kinds = audit.host().kinds();
   if (versions.size() > kinds)
     findings.want(Level::warning, fmt::format("{} versions at once", versions.size()), {path}, "one on all CPUs",
@@ -106,7 +106,7 @@ void microcode(const Audit& audit, Findings& findings) {
   else if (missing)
     findings.want(Level::warning,
                   fmt::format("{}, which lacks what a mitigation needs (\"no microcode\")", versions.begin()->first),
-                  {path, dir}, "the newest", "at the next boot",
+                  {path, vulnerabilities}, "the newest", "at the next boot",
                   "the distribution's microcode package, or newer firmware");
   else
     findings.ok(versions.begin()->first, {path});

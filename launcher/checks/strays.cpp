@@ -49,10 +49,6 @@ bool belongs_to_vm(const Task& task) {
   return false;
 }
 
-bool is_number(const std::string& name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c); });
-}
-
 // Tasks that are on the CPUs, could be elsewhere, and have run at all. A kernel thread that is bound to its CPU stays.
 template <class Take>
 void each_task(const topology::Sysfs& sysfs, const CpuSet& cpus, const Take& take) {

@@ -1,6 +1,7 @@
 // A VM by its name, and a line to its QEMU. The rule: who names none is told which there are, and how to reach those of others.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "launcher/commands/options.hpp"
@@ -12,6 +13,9 @@ namespace launcher::commands {
 // The VM named by the first word; throws std::runtime_error with the names there are, and whose it is if it is not ours.
 VmDir named_vm(const Options& options);
 bool is_file_name(const std::string& name);  // it can be a VM's; the name of nothing outside
+
+// How long QEMU may take to answer a command of ours.
+inline constexpr std::chrono::seconds patience{5};
 
 ::qmp::Client connect_monitor(const VmDir& dir);     // its public QMP socket, hands shaken
 ::qmp::Command command_of(const std::string& text);  // a name, or {"execute": ..., "arguments": ...}

@@ -8,8 +8,6 @@ namespace launcher::commands {
 
 namespace {
 
-constexpr std::chrono::seconds patience{5};
-
 int simple(const Options& options, const std::string& what,
            void (*command)(::qmp::Client&, std::chrono::milliseconds)) {
   const VmDir dir = named_vm(options);

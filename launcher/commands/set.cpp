@@ -15,7 +15,6 @@ namespace launcher::commands {
 
 namespace {
 
-constexpr std::chrono::seconds patience{5};
 using Clock = std::chrono::steady_clock;
 using topology::Bytes;
 

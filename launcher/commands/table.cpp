@@ -15,7 +15,7 @@ const OptionInfo stop_timeout{"stop-timeout", "SECONDS",
                               "how long the guest may take to power down when vmrun is told to stop (60)"};
 const OptionInfo timings{"timings", "", "print how long each stage of the start took"};
 const OptionInfo verbose{"verbose", "", "when the start fails, print QEMU's command line"};
-const OptionInfo timeout{"timeout", "SECONDS", "how long to wait"};
+const OptionInfo wait_timeout{"timeout", "SECONDS", "how long to wait"};
 
 }  // namespace
 
@@ -71,25 +71,25 @@ const std::vector<Command>& command_table() {
       {"qmp",
        "qmp NAME COMMAND",
        "send a QMP command, by name or as JSON, and print what comes back",
-       {json, timeout},
+       {json, wait_timeout},
        2,
        qmp},
       {"agent",
        "agent NAME COMMAND",
        "send a command to the guest's agent (qemu-ga), by name or as JSON, and print what comes back",
-       {json, timeout},
+       {json, wait_timeout},
        2,
        agent},
       {"set",
        "set NAME KEY=SIZE",
        "change a running VM: memory=SIZE (up to memory.max), or balloon=SIZE",
-       {json, timeout},
+       {json, wait_timeout},
        2,
        set},
       {"wait",
        "wait NAME",
        "wait until it has ended and everything is put back, and tell how it ended",
-       {json, timeout},
+       {json, wait_timeout},
        1,
        wait},
       {"log",

@@ -1,7 +1,6 @@
 // The verbs of networks on this machine: /dev/net/tun and interface ioctls for taps, netlink for macvtaps and rates.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/if.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
@@ -9,6 +8,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
+#include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,7 +32,7 @@ namespace launcher::inline host {
 namespace {
 
 // For the ioctls of interfaces.
-class Socket {
+class InterfaceSocket {
  public:
   int fd() const { return fd_.get(); }
 
@@ -76,7 +76,7 @@ std::array<std::uint8_t, ETH_ALEN> bytes_of_mac(const std::string& mac) {
 }
 
 void set_address(const std::string& interface, const std::string& mac) {
-  const Socket socket;
+  const InterfaceSocket socket;
   ifreq request = request_for(interface);
   if (ioctl(socket.fd(), SIOCGIFHWADDR, &request) < 0) refuse("address of " + interface);
   const auto bytes = bytes_of_mac(mac);
@@ -86,7 +86,7 @@ void set_address(const std::string& interface, const std::string& mac) {
 
 // A bridge without an address of its own takes the lowest of its ports: a tap must not change it as VMs come and go.
 void make_address_high(const std::string& tap) {
-  const Socket socket;
+  const InterfaceSocket socket;
   ifreq request = request_for(tap);
   if (ioctl(socket.fd(), SIOCGIFHWADDR, &request) < 0) refuse("address of " + tap);
   request.ifr_hwaddr.sa_data[0] = static_cast<char>(0xfe);
@@ -94,7 +94,7 @@ void make_address_high(const std::string& tap) {
 }
 
 int index_of(const std::string& interface) {
-  const Socket socket;
+  const InterfaceSocket socket;
   ifreq request = request_for(interface);
   if (ioctl(socket.fd(), SIOCGIFINDEX, &request) < 0) refuse("find " + interface);
   return request.ifr_ifindex;
@@ -206,14 +206,14 @@ std::vector<Fd> LinuxHost::open_tap(const std::string& name, std::size_t queues,
 }
 
 void LinuxHost::set_mtu(const std::string& interface, unsigned mtu) {
-  const Socket socket;
+  const InterfaceSocket socket;
   ifreq request = request_for(interface);
   request.ifr_mtu = static_cast<int>(mtu);
   if (ioctl(socket.fd(), SIOCSIFMTU, &request) < 0) refuse("MTU of " + interface);
 }
 
 void LinuxHost::join_bridge(const std::string& interface, const std::string& bridge) {
-  const Socket socket;
+  const InterfaceSocket socket;
   ifreq port = request_for(interface);
   if (ioctl(socket.fd(), SIOCGIFINDEX, &port) < 0) refuse("find " + interface);
   ifreq request = request_for(bridge);
@@ -222,7 +222,7 @@ void LinuxHost::join_bridge(const std::string& interface, const std::string& bri
 }
 
 void LinuxHost::set_up(const std::string& interface) {
-  const Socket socket;
+  const InterfaceSocket socket;
   ifreq request = request_for(interface);
   if (ioctl(socket.fd(), SIOCGIFFLAGS, &request) < 0) refuse("flags of " + interface);
   request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
@@ -233,7 +233,7 @@ void LinuxHost::drop_tap(const std::string& name) {
   // A tap of ours lives as long as its fds, so this only matters when an fd outlived its owner: attach alone, and let
   // go of the last queue. Not there (ENODEV on a look-up): nothing to do.
   // A child that was forked when its parent was killed holds it until it sees so, a moment later: that long we wait.
-  const Socket socket;
+  const InterfaceSocket socket;
   ifreq request = request_for(name);
   for (int attempt = 0; attempt < 200; ++attempt) {
     if (ioctl(socket.fd(), SIOCGIFINDEX, &request) < 0) return;

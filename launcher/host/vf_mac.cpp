@@ -16,13 +16,11 @@
 #include <cstring>
 #include <system_error>
 
+#include "launcher/host/fd.hpp"
+
 namespace launcher::inline host {
 
 namespace {
-
-[[noreturn]] void refuse(const std::string& what, int error = errno) {
-  throw std::system_error(error, std::generic_category(), what);
-}
 
 // A request about one interface, its attributes appended one by one (rtnetlink(7)).
 class Request {

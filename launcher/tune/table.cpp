@@ -14,8 +14,8 @@ namespace {
 
 using namespace tuning;
 
-constexpr unsigned busy = latency | throughput | database | windows;  // profiles whose VMs have CPUs of their own
-constexpr unsigned every = busy | density | lab;
+constexpr unsigned own_cpus = latency | throughput | database | windows;  // profiles whose VMs have CPUs of their own
+constexpr unsigned every = own_cpus | density | lab;
 
 std::uint64_t number(std::string_view text) { return std::strtoull(std::string(text).c_str(), nullptr, 10); }
 
@@ -145,18 +145,19 @@ constexpr std::string_view filters = "docker containerd crio kubelet k3s firewal
 std::vector<Setting> power_settings() {
   return {
       // before the governor: under `performance` the drivers refuse another preference
-      {"energy-preference", "/sys/devices/system/cpu/cpu#/cpufreq/energy_performance_preference", busy, "performance",
-       nullptr, power, "", "hardware P-states follow this hint, not the governor", "001 2.1", "power and heat"},
-      {"governor", "/sys/devices/system/cpu/cpu#/cpufreq/scaling_governor", busy, "performance", nullptr, power, "",
+      {"energy-preference", "/sys/devices/system/cpu/cpu#/cpufreq/energy_performance_preference", own_cpus,
+       "performance", nullptr, power, "", "hardware P-states follow this hint, not the governor", "001 2.1",
+       "power and heat"},
+      {"governor", "/sys/devices/system/cpu/cpu#/cpufreq/scaling_governor", own_cpus, "performance", nullptr, power, "",
        "a governor that follows the load answers a vCPU's burst late", "000, 001 3.2.2, 003", "power and heat"},
       {"energy-perf-bias", "/sys/devices/system/cpu/cpu#/power/energy_perf_bias", latency | database, "0", nullptr,
        power, "", "the firmware's policy, as the kernel can see and set it", "001 2.1", "power and heat"},
-      {"frequency-limit", "/sys/devices/system/cpu/cpu#/cpufreq/scaling_max_freq", busy, "", highest_frequency, limits,
-       "", "performance means the highest frequency within the limits", "001 3.2.2", "power and heat"},
-      {"turbo", "/sys/devices/system/cpu/intel_pstate/no_turbo", busy, "0", nullptr, limits, "",
+      {"frequency-limit", "/sys/devices/system/cpu/cpu#/cpufreq/scaling_max_freq", own_cpus, "", highest_frequency,
+       limits, "", "performance means the highest frequency within the limits", "001 3.2.2", "power and heat"},
+      {"turbo", "/sys/devices/system/cpu/intel_pstate/no_turbo", own_cpus, "0", nullptr, limits, "",
        "without it the CPUs stay at their nominal frequency", "001 2.1, 000",
        "frequencies that depend on the neighbours' load"},
-      {"turbo", "/sys/devices/system/cpu/cpufreq/boost", busy, "1", nullptr, limits, "",
+      {"turbo", "/sys/devices/system/cpu/cpufreq/boost", own_cpus, "1", nullptr, limits, "",
        "without it the CPUs stay at their nominal frequency", "001 2.1, 000",
        "frequencies that depend on the neighbours' load"},
       {"energy-efficient-turbo", "/sys/devices/system/cpu/intel_pstate/energy_efficiency", latency, "0", nullptr, power,
@@ -171,18 +172,18 @@ std::vector<Setting> power_settings() {
 
 std::vector<Setting> kvm_settings() {
   return {
-      {"halt-poll", "/sys/module/kvm/parameters/halt_poll_ns", busy, "200000", halt_poll, "", "",
+      {"halt-poll", "/sys/module/kvm/parameters/halt_poll_ns", own_cpus, "200000", halt_poll, "", "",
        "polling for some microseconds saves the way through the scheduler when the wakeup comes soon", "001 3.2.6",
        "CPU time and power while polling"},
       {"halt-poll", "/sys/module/kvm/parameters/halt_poll_ns", density, "50000", halt_poll, "", "",
        "where CPUs are shared, long polling takes them from others, and without any each wakeup is late", "001 3.2.6",
        "CPU time while polling"},
-      {"halt-poll", "/sys/module/kvm/parameters/halt_poll_ns_grow", busy | density, "0 2", instead_of, "", "",
+      {"halt-poll", "/sys/module/kvm/parameters/halt_poll_ns_grow", own_cpus | density, "0 2", instead_of, "", "",
        "with a growth of 0 polling never starts", "001 3.2.6", "CPU time and power while polling"},
       {"exitless-timer", "/sys/module/kvm/parameters/pi_inject_timer", latency, "1", inject_timer, "", "",
        "with APICv, and cpu-pm=on in the VM, timers of a guest fire without an exit", "001 3.2.7",
        "housekeeping CPUs fire the timers"},
-      {"nx-huge-pages", "/sys/module/kvm/parameters/nx_huge_pages", busy, "N", nx_huge_pages, "", "",
+      {"nx-huge-pages", "/sys/module/kvm/parameters/nx_huge_pages", own_cpus, "N", nx_huge_pages, "", "",
        "huge pages that hold code are split, though this CPU has no iTLB multihit erratum", "003 \"Huge Pages\"",
        "none on this CPU"},
       {"zero-copy-transmit", "/sys/module/vhost_net/parameters/experimental_zcopytx", throughput, "0", zero_copy, "",
@@ -195,22 +196,22 @@ std::vector<Setting> memory_settings() {
       {"transparent-huge-pages", "/sys/kernel/mm/transparent_hugepage/enabled", every, "never madvise", instead_of,
        "tuned", "/proc/sys/vm/min_free_kbytes", "2M pages reach further in the TLB, without a reserve", "001 3.2.3",
        "khugepaged's time"},
-      {"transparent-huge-pages", "/sys/kernel/mm/transparent_hugepage/defrag", busy | density, "always defer+madvise",
-       instead_of, "tuned", "", "any page fault on the host may stop to compact memory", "001 3.2.3",
-       "huge pages come a little later"},
+      {"transparent-huge-pages", "/sys/kernel/mm/transparent_hugepage/defrag", own_cpus | density,
+       "always defer+madvise", instead_of, "tuned", "", "any page fault on the host may stop to compact memory",
+       "001 3.2.3", "huge pages come a little later"},
       // not 2: unmerging can take long, and one that is killed in it leaves 0, which is neither ours nor what was there
-      {"ksm", "/sys/kernel/mm/ksm/run", busy, "1 0", instead_of, "ksmtuned", "",
+      {"ksm", "/sys/kernel/mm/ksm/run", own_cpus, "1 0", instead_of, "ksmtuned", "",
        "ksmd reads all mergeable memory over and over; what it has merged stays so until it is written",
        "001 3.2.5, 003", "memory, where VMs are alike"},
       {"ksm", "/sys/kernel/mm/ksm/run", density, "1", nullptr, "ksmtuned", "",
        "many like VMs share what is equal in them (base pages only)", "001 3.2.5, 003 \"Case Study 3\"",
        "ksmd's time; a write to a merged page costs a copy"},
-      {"numa-balancing", "/proc/sys/kernel/numa_balancing", busy, "0", on_several_nodes, "tuned", "",
+      {"numa-balancing", "/proc/sys/kernel/numa_balancing", own_cpus, "0", on_several_nodes, "tuned", "",
        "a VM that is pinned and bound has nothing left to balance, and its page faults are provoked all the same",
        "001 3.2.1", "unpinned processes of the host stay where they are"},
       {"numa-balancing", "/proc/sys/kernel/numa_balancing", density, "1", on_several_nodes, "tuned", "",
        "VMs that nobody has placed find the better node", "001 3.2.1", "page faults"},
-      {"swappiness", "/proc/sys/vm/swappiness", busy, "10", swappiness, "tuned", "",
+      {"swappiness", "/proc/sys/vm/swappiness", own_cpus, "10", swappiness, "tuned", "",
        "guest memory in base pages is swapped out like any other", "003 \"Memory Pre-Allocation\"",
        "the host's file cache shrinks earlier"},
       {"zone-reclaim", "/proc/sys/vm/zone_reclaim_mode", every, "0", nullptr, "tuned", "",
@@ -230,7 +231,7 @@ std::vector<Setting> memory_settings() {
 
 std::vector<Setting> io_settings() {
   return {
-      {"bridge-netfilter", "/proc/sys/net/bridge/bridge-nf-call-*", busy | density, "0", nullptr, filters, "",
+      {"bridge-netfilter", "/proc/sys/net/bridge/bridge-nf-call-*", own_cpus | density, "0", nullptr, filters, "",
        "a bridge forwards by address; a walk through iptables for each packet is extra", "004 \"2.\"",
        "rules that filter bridged traffic no longer do"},
       {"socket-buffers", "/proc/sys/net/core/?mem_max", throughput, "16777216", at_least, "tuned", "",
@@ -245,7 +246,7 @@ std::vector<Setting> io_settings() {
        "packets that arrive faster than a CPU handles them are dropped", "004 \"9.\"", "latency of a longer queue"},
       {"listen-queue", "/proc/sys/net/core/somaxconn", throughput, "4096", at_least, "tuned", "",
        "a server on the host refuses bursts of connections", "004 \"9.\"", "none"},
-      {"io-scheduler", "/sys/block/*/queue/scheduler", busy | density, "", scheduler, "tuned",
+      {"io-scheduler", "/sys/block/*/queue/scheduler", own_cpus | density, "", scheduler, "tuned",
        "nr_requests wbt_lat_usec iosched/*",
        "the guest has sorted its requests already; an SSD gains nothing from a second time, a disk that spins does",
        "003 \"I/O Scheduling for KVM\"", "fairness between processes of the host"},
