@@ -103,7 +103,7 @@ NicChoice choose(const Nic& nic, const Nic::Facts& facts, const DeviceContext& c
   choice.packed = nic.packed.value_or(context.qemu.has("virtio-net-pci.packed") && !choice.vhost && by_qemu);
   choice.mtu = nic.mtu;
   if (!choice.mtu && facts.link_mtu > 1500) choice.mtu = facts.link_mtu;
-  choice.mac = nic.mac.empty() ? mac_of(context.vm, context.index) : nic.mac;
+  choice.mac = nic.mac.empty() ? mac_of(context.vm, context.index, context.host_id) : nic.mac;
   return choice;
 }
 

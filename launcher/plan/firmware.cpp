@@ -41,8 +41,9 @@ void add_uefi(Draft& draft) {
   if (!found.smm) return;
   draft.args.add("-global", Opts().set("driver", "cfi.pflash01").set("property", "secure").set("value", true),
                  "only the firmware itself may write its variables", "spec boot.secure_boot");
-  draft.args.add("-global", Opts().set("driver", "ICH9-LPC").set("property", "disable_s3").set("value", 1),
-                 "a sleep to memory would bypass that", "spec boot.secure_boot");
+  if (draft.spec.sleep)
+    draft.problem("sleep", "true, but a sleep to memory would bypass what guards the firmware's variables",
+                  "remove sleep, or boot.secure_boot");
 }
 
 }  // namespace launcher::parts

@@ -153,6 +153,10 @@ void add_machine(Draft& draft) {
   draft.args.add("-accel", accel, draft.kvm() ? "hardware virtualization" : "emulation, one thread per vCPU",
                  draft.spec.accel ? "spec accel" : "host");
   add_iommu(draft);
+  if (draft.spec.sleep) return;
+  for (const char* state : {"disable_s3", "disable_s4"})
+    draft.args.add("-global", Opts().set("driver", "ICH9-LPC").set("property", state).set("value", 1),
+                   "a guest that sleeps would be woken by nobody", "default");
 }
 
 }  // namespace launcher::parts

@@ -47,6 +47,7 @@ struct Draft {
 
   // The guest is told of its nodes, even of a single one where a device is to show where it hangs.
   bool has_guest_nodes() const { return plan.placement.cells.size() > 1 || needs.guest_nodes; }
+  std::string host_id() const { return config.identity_of_name ? std::string() : host.own_id; }
   bool kvm() const { return plan.accel == "kvm"; }
   void problem(std::string key, std::string what, std::string help) {
     problems.push_back({std::move(key), std::move(what), std::move(help)});

@@ -100,7 +100,11 @@ void check_boot_files(Draft& draft) {
 void add_identity(Draft& draft) {
   draft.args.add("-name", Opts().set("guest", draft.spec.name).set("debug-threads", true),
                  "threads carry their role's name", "default");
-  draft.args.add("-uuid", Opts(draft.plan.uuid), "derived from the name", "default");
+  draft.args.add("-uuid", Opts(draft.plan.uuid),
+                 !draft.spec.uuid.empty()  ? "the one given"
+                 : draft.host_id().empty() ? "derived from the name"
+                                           : "derived from the name and this host's machine-id",
+                 draft.spec.uuid.empty() ? "default" : "spec uuid");
   draft.args.add("-nodefaults", "nothing that was not asked for", "default");
   draft.args.add("-no-user-config", "the same launch whatever lies in /etc/qemu", "default");
 }
@@ -179,7 +183,8 @@ void add_end(Draft& draft) {
 
 std::expected<LaunchPlan, Problems> make(Draft& draft) {
   draft.plan.name = draft.spec.name;
-  draft.plan.uuid = uuid_of(draft.spec.name);
+  draft.plan.uuid = draft.spec.uuid.empty() ? uuid_of(draft.spec.name, draft.host_id()) : draft.spec.uuid;
+  if (!draft.spec.uuid.empty()) draft.claims.push_back({"uuid", "UUID " + draft.spec.uuid});
   draft.plan.qemu = draft.qemu.binary;
   draft.plan.qemu_version = draft.qemu.version;
   draft.plan.run_dir = draft.facts.run_base + "/" + draft.spec.name;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <boost/mp11/algorithm.hpp>
+#include <cctype>
 #include <iterator>
 #include <type_traits>
 
@@ -56,12 +57,33 @@ BootSpec read_boot(TableReader& table) {
   return boot;
 }
 
+// "8-4-4-4-12" hex digits, not all zero; in lower case.
+std::string read_uuid(TableReader& root) {
+  std::string text = root.text("uuid", "auto");
+  if (text == "auto") return {};
+  constexpr std::string_view form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+  bool good = text.size() == form.size(), zero = true;
+  for (std::size_t i = 0; good && i < form.size(); ++i) {
+    text[i] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[i])));
+    good = form[i] == '-' ? text[i] == '-' : std::isxdigit(static_cast<unsigned char>(text[i])) != 0;
+    zero = zero && (text[i] == '-' || text[i] == '0');
+  }
+  if (good && !zero) return text;
+  root.problem("uuid",
+               fmt::format("\"{}\" is no UUID of a machine; wanted 8-4-4-4-12 hex digits, not all zero",
+                           printable(text.substr(0, 64))),
+               "remove it for one of the VM's own, or take one from `uuidgen`");
+  return {};
+}
+
 Spec read_root(TableReader& root) {
   Spec spec;
   spec.name = root.text("name", "");
   spec.machine = root.text("machine", "q35");
   const std::size_t accel = root.choice("accel", {"auto", "kvm", "tcg"}, 0);
   if (accel > 0) spec.accel = static_cast<Accel>(accel - 1);
+  spec.uuid = read_uuid(root);
+  spec.sleep = root.flag("sleep", false);
   spec.windows = root.flag("windows", false);
   root.texts("include");
   std::vector<std::string> choices{"none"};

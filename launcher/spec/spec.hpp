@@ -50,6 +50,8 @@ struct Spec {
   std::string profile_story;    // what `profile` set, for the plan's notes; "" without one
   std::string machine = "q35";  // an alias is resolved to the versioned name in the plan
   OrAuto<Accel> accel;          // accel: "auto" | "kvm" | "tcg"
+  std::string uuid;             // uuid: lower case; "": derived from name and host
+  bool sleep = false;           // sleep: the guest may sleep to memory and to disk (ACPI S3, S4)
   bool windows = false;         // windows: the Hyper-V set, and an RTC in local time
   CpuSpec cpu;
   ClockSpec clock;
