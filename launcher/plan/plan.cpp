@@ -194,6 +194,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   choose_accel(draft);
   choose_machine(draft);
   place_guest(draft);
+  fit_shape_to_accel(draft);
   choose_isolation(draft);
   check_boot_files(draft);
   if (!draft.placed) {

@@ -107,7 +107,7 @@ CpuSpec read_cpu(TableReader& table) {
   cpu.require = read_features(table, "require");
   cpu.nested = table.flag_or_auto("nested");
   cpu.pmu = table.flag_or_auto("pmu");
-  cpu.threads = table.integer_or_auto("threads", 1, 2);
+  cpu.threads = table.integer_or_auto("threads", 1, 4);
   cpu.sockets = table.integer_or_auto("sockets", 1, 4096);
   cpu.cores = table.integer_or_auto("cores", 1, 4096);
   cpu.host_caches = table.flag_or_auto("host_caches");
