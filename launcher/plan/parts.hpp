@@ -61,6 +61,8 @@ void sum_needs(Draft& draft);    // of draft.devices into draft.needs
 void add_devices(Draft& draft);  // each kind's own part
 // claims.cpp: what only one VM of this host may have; within one VM, too
 void claim_things(Draft& draft);
+// extra_args.cpp
+void add_extra_args(Draft& draft);
 // steps.cpp
 void add_steps(Draft& draft);  // the last part: QEMU's own step is the last
 

@@ -175,10 +175,7 @@ void add_end(Draft& draft) {
   draft.args.add("-action", Opts().set("panic", actions[action]), reasons[action],
                  draft.spec.panic == PanicAction::exit ? "default" : "spec panic.action");
   draft.args.add("-S", "paused until every thread is where this plan says", "default");
-  for (const std::string& argument : draft.spec.extra_args) draft.args.add_extra(argument);
-  if (!draft.spec.extra_args.empty())
-    draft.note(fmt::format("extra_args: {} argument{} passed on unchecked", draft.spec.extra_args.size(),
-                           draft.spec.extra_args.size() == 1 ? "" : "s"));
+  add_extra_args(draft);
 }
 
 std::expected<LaunchPlan, Problems> make(Draft& draft) {

@@ -380,15 +380,23 @@ TEST_CASE("rules of network cards") {
 
 TEST_CASE("extra_args: what vmrun decides itself is refused") {
   const auto args = [](const std::string& list) { return keys_of("extra_args = [" + list + "]"); };
-  CHECK(args("\"-device\", \"usb-ehci\", \"-rtc\", \"base=utc\", \"-qmp\", \"unix:/x,server\"") == "");
-  for (const char* option : {"-S",     "-daemonize", "-runas",  "-chroot", "-sandbox",  "-name", "-nodefaults",
-                             "-accel", "-machine",   "-M",      "-cpu",    "-smp",      "-m",    "-enable-kvm",
-                             "--smp",  "-numa",      "-kernel", "-append", "-run-with", "-bios"})
+  CHECK(args("\"-device\", \"usb-ehci\", \"-qmp\", \"unix:/x,server\"") == "");
+  for (const char* option :
+       {"-S",          "-daemonize", "-runas",     "-chroot",  "-sandbox", "-name",       "-nodefaults", "-accel",
+        "-machine",    "-M",         "-cpu",       "-smp",     "-m",       "-enable-kvm", "--smp",       "-numa",
+        "-kernel",     "-append",    "-run-with",  "-bios",    "-uuid",    "-rtc",        "-boot",       "--uuid",
+        "-readconfig", "-pidfile",   "-snapshot",  "-display", "-vga",     "-add-fd",     "-incoming",   "-loadvm",
+        "-overcommit", "-set",       "-preconfig", "-pflash"})
     CHECK(args("\"" + std::string(option) + "\"") == "extra_args[0] ");
-  CHECK(args("\"-m 4G\"") == "extra_args[0] ");
-  CHECK(args("\"-rtc base=utc\"") == "extra_args[0] ");
-  CHECK(args("\"\"") == "extra_args[0] ");
-  CHECK(args("\"-mon\", \"chardev=x\", \"-s\"") == "");  // only whole names
+  for (const char* one : {"-m 4G", "-rtc base=utc", "-rtc=base=utc", "-device=usb-ehci", "-device usb-ehci", "",
+                          "---smp", "-", "--", "disk.img"})
+    CHECK(args("\"" + std::string(one) + "\"") == "extra_args[0] ");
+  CHECK(args("\"-smbios\", \"type=1,uuid=x\"") == "extra_args[1] ");
+  CHECK(args("\"-device\"") == "extra_args[0] ");                // its value is missing
+  CHECK(args("\"-no-reboot\", \"a.img\"") == "extra_args[1] ");  // QEMU would take that for a disk
+  CHECK(args("\"-fw_cfg\", \"-S\", \"-s\"") == "");              // a value may begin with a dash
+  CHECK(args("\"-mon\", \"chardev=x\", \"-s\"") == "");          // only whole names
+  CHECK(args("\"-of-a-later-qemu\", \"x=y\", \"-s\"") == "");
 }
 
 TEST_CASE("a wrong key does not make other keys look wrong") {
