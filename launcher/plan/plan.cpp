@@ -9,6 +9,7 @@
 #include <set>
 
 #include "launcher/plan/parts.hpp"
+#include "launcher/text/printable.hpp"
 #include "topology/place.hpp"
 
 namespace launcher::inline plan {
@@ -86,6 +87,11 @@ void choose_user(Draft& draft) {
 }
 
 void check_boot_files(Draft& draft) {
+  if (!draft.spec.boot.code.empty() && !draft.facts.firmware_readable)
+    draft.problem("boot.code",
+                  fmt::format("'{}' or '{}' cannot be read; wanted files this user may open",
+                              printable(draft.spec.boot.code), printable(draft.spec.boot.variables)),
+                  "check both paths and their permissions");
   const auto check = [&](bool readable, const std::string& path, const char* key) {
     if (!readable)
       draft.problem(std::string("boot.") + key,
@@ -94,7 +100,7 @@ void check_boot_files(Draft& draft) {
   };
   check(draft.facts.kernel_readable, draft.spec.boot.kernel, "kernel");
   check(draft.facts.initrd_readable, draft.spec.boot.initrd, "initrd");
-  check(draft.facts.firmware_readable, draft.spec.boot.firmware, "firmware");
+  check(draft.facts.firmware_readable || draft.spec.boot.firmware.empty(), draft.spec.boot.firmware, "firmware");
 }
 
 void add_identity(Draft& draft) {

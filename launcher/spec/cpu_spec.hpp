@@ -71,6 +71,7 @@ const std::vector<HypervKnob>& hyperv_knobs();
 
 struct HypervSpec {
   std::map<std::string, bool, std::less<>> asked;  // by key, where the spec says true or false
+  std::string vendor_id;                           // hyperv.vendor_id; "": QEMU's
   OrAuto<unsigned> spinlocks;  // hyperv.spinlocks: retries before the guest calls; auto: with windows
   friend bool operator==(const HypervSpec&, const HypervSpec&) = default;
 };

@@ -7,6 +7,7 @@
 #include <boost/mp11/algorithm.hpp>
 #include <cctype>
 #include <iterator>
+#include <tuple>
 #include <type_traits>
 
 #include "launcher/spec/profiles.hpp"
@@ -51,6 +52,16 @@ BootSpec read_boot(TableReader& table) {
   const bool bios = table.is_text("firmware", "seabios");
   if (!boot.uefi && !bios) boot.firmware = table.path("firmware", false);
   boot.secure_boot = table.flag("secure_boot", false);
+  boot.code = table.path("code", false);
+  boot.variables = table.path("variables", false);
+  for (const auto& [key, value, other] :
+       {std::tuple("code", &boot.code, &boot.variables), std::tuple("variables", &boot.variables, &boot.code)})
+    if (!value->empty() && (!boot.uefi || other->empty()))
+      table.problem(
+          key,
+          fmt::format("given without {}; wanted firmware = \"uefi\" with code and variables, or neither of them",
+                      boot.uefi ? "the other of code and variables" : "firmware = \"uefi\""),
+          fmt::format("add what is missing, or remove {}", key));
   if (boot.secure_boot && !boot.uefi)
     table.problem("secure_boot", "true, but the firmware is not \"uefi\"; wanted both: only UEFI knows Secure Boot",
                   "add firmware = \"uefi\", or remove secure_boot");

@@ -40,6 +40,7 @@ struct BootSpec {
   std::string firmware;                 // boot.firmware: a file for -bios; "" is QEMU's own SeaBIOS
   bool uefi = false;                    // boot.firmware = "uefi": by the host's firmware descriptors
   bool secure_boot = false;             // boot.secure_boot
+  std::string code, variables;          // boot.code, boot.variables: UEFI's images by hand; "": as the descriptors say
   friend bool operator==(const BootSpec&, const BootSpec&) = default;
 };
 

@@ -302,11 +302,11 @@ TEST_CASE("plan: a device's node is shown by a bus of its own") {
   CHECK(has(refused.problems(), "expose_node"));
 }
 
-TEST_CASE("plan: eight ports on the board, and no more") {
+TEST_CASE("plan: eight ports on the board, fifteen on a second bus, and no more") {
   Case one(small + "[[pci]]\naddress = \"0000:b1:00.0\"\n");
   const Device device = one.spec.devices.back();
   const DeviceFacts facts = one.facts.devices.back();
-  for (unsigned i = 1; i < 8; ++i) {
+  for (unsigned i = 1; i < 23; ++i) {
     one.spec.devices.push_back(device);
     one.facts.devices.push_back(facts);
     const std::string address = fmt::format("0000:b2:{:02x}.{}", i / 8, i % 8);
@@ -315,10 +315,13 @@ TEST_CASE("plan: eight ports on the board, and no more") {
   }
   const std::string text = text_of(one.plan(), one);
   CHECK(has(text, "id=pci7-port,bus=pcie.0,addr=05.7,chassis=8"));
+  CHECK(has(text, "pxb-pcie,id=more,bus=pcie.0,addr=02.0,multifunction=on,bus_nr=16"));
+  CHECK(has(text, "id=pci8-port,bus=more,addr=00.0,multifunction=on,chassis=9"));
+  CHECK(has(text, "id=pci22-port,bus=more,addr=01.6,chassis=23"));
   one.spec.devices.push_back(device);
   one.facts.devices.push_back(facts);
   std::get<Pci>(one.spec.devices.back()).address = one.pci().candidates[0].address = "0000:b3:00.0";
-  CHECK(has(one.problems(), "more than 8 functions on the board"));
+  CHECK(has(one.problems(), "more functions than the board has ports"));
 }
 
 TEST_CASE("plan: everything that speaks against a function is said") {

@@ -229,7 +229,7 @@ firmware = "../fw.fd"
                                       launcher::CacheLevel::socket});
   CHECK(spec.clock == launcher::ClockSpec{launcher::RtcBase::localtime, launcher::DriftFix::slew, true, false, true,
                                           false, 2'500'000'000});
-  CHECK(spec.hyperv == launcher::HypervSpec{{{"relaxed", true}, {"time", false}}, 4095});
+  CHECK(spec.hyperv == launcher::HypervSpec{{{"relaxed", true}, {"time", false}}, "", 4095});
   CHECK(spec.schedule == launcher::ScheduleSpec{20, 10, true, 200, 150, {{0, 0xf0}, {1, 0xff}}});
   CHECK(!spec.windows);
   CHECK(spec.memory == launcher::MemorySpec{topology::gib(8), topology::mib(2), std::vector<unsigned>{0, 1},
@@ -259,7 +259,7 @@ firmware = "../fw.fd"
                                               .mtu = 9000});
   CHECK(std::get<Nic>(spec.devices[3]) == Nic{});
   CHECK(std::get<Console>(spec.devices[4]) == Console{Console::Mode::socket, ""});
-  CHECK(spec.boot == launcher::BootSpec{"/vm/vmlinuz", "/boot/initrd", "a b", "/fw.fd", false, false});
+  CHECK(spec.boot == launcher::BootSpec{"/vm/vmlinuz", "/boot/initrd", "a b", "/fw.fd", false, false, "", ""});
 }
 
 TEST_CASE("auto is absence") {
