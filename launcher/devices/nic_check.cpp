@@ -18,6 +18,8 @@ void check_tap(const Nic& nic, const Nic::Facts& facts, const DeviceContext& con
             ? fmt::format("make a tap, `ip tuntap add vm0 mode tap multi_queue && ovs-vsctl add-port {} vm0`, "
                           "and set tap = \"vm0\" in place of bridge",
                           nic.bridge)
+        : facts.bridge_is == "a tap"
+            ? fmt::format("set tap = \"{}\" in place of bridge", nic.bridge)
             : fmt::format("name the bridge that it is a port of, or set over = \"{}\" (macvtap) in place of "
                           "bridge",
                           nic.bridge));

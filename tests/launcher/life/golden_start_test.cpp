@@ -169,7 +169,8 @@ class Stage {
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     // firmware and its variables must be small; a password must be text
     const std::string text(4096, 'x');
-    const off_t size = !file.writable ? 4096 : file.path.ends_with(".fd") ? 256 << 10 : 64 << 20;
+    const bool variables = file.path.ends_with(".fd") || file.path.ends_with("/vars.qcow2");
+    const off_t size = !file.writable ? 4096 : variables ? 256 << 10 : 64 << 20;
     REQUIRE(write(fd, text.data(), file.writable ? 0 : text.size()) >= 0);
     REQUIRE(ftruncate(fd, size) == 0);
     close(fd);
@@ -200,10 +201,8 @@ std::string start(const LaunchPlan& plan) {
   bool shrunk = false;
   for (const Arg& arg : plan.args) {
     if (arg.option == "-m") shrunk = std::stoull(arg.value) > std::uint64_t{512} << 20;  // KiB
-    std::optional<std::string> value = stand_in(arg.option, arg.value, geteuid() == 0, shrunk, stage.dir.path());
+    const std::optional<std::string> value = stand_in(arg.option, arg.value, geteuid() == 0, shrunk, stage.dir.path());
     if (!value || (value->empty() && !arg.value.empty())) continue;
-    if (value->starts_with("intel-iommu,") && plan.qemu_version.starts_with("7."))
-      value = without(*value, {"eim"});  // needs KVM
     child.argv.push_back(arg.option);
     if (!arg.value.empty()) child.argv.push_back(*value);
   }
@@ -250,6 +249,9 @@ TEST_CASE("golden: every plan starts on every real QEMU with deprecated input re
         ++refused;
         continue;
       }
+      const bool remaps = std::ranges::any_of(
+          plan->args, [](const Arg& arg) { return arg.value.find("kernel-irqchip=split") != std::string::npos; });
+      if (remaps && features->version.starts_with("7.")) continue;  // has an x2APIC under KVM only
       CHECK(start(*plan) == "");
       ++here_started;
     }
