@@ -2,14 +2,10 @@
 // parsed in a child, since a broken attribute can end libhwloc by a signal.
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-
 #include "topology/in_child.hpp"
 #include "topology/read_host.hpp"
 #include "topology/read_host_now.hpp"
+#include "topology/text_file.hpp"
 
 namespace topology {
 
@@ -52,13 +48,9 @@ std::expected<HostTopology, std::string> read_xml_text(std::string_view name, co
 std::expected<HostTopology, std::string> read_host_argument(std::string_view argument) {
   constexpr std::string_view synthetic = "synthetic:";
   if (argument.starts_with(synthetic)) return read_synthetic(argument.substr(synthetic.size()));
-  const std::filesystem::path path(argument);
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored))
-    return std::unexpected(fmt::format("cannot read {}: Is a directory", argument));
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file || file.bad()) return std::unexpected(fmt::format("cannot read {}: {}", argument, std::strerror(errno)));
+  const auto read = read_text_file(argument);
+  if (!read) return std::unexpected(fmt::format("cannot read {}: {}", argument, read.error()));
+  const std::string& text = *read;
   const auto first = text.find_first_not_of(" \t\r\n");
   if (first != text.npos && text[first] == '<') return read_xml_text(argument, text);
   auto host = host_from_json(text);

@@ -89,7 +89,7 @@ int await_cleanup(const Seen& vm) {
   LinuxHost machine;
   const Lock lock = await_lock(run_base(), say);
   if (nothing_left()) return done;  // while we waited
-  const std::vector<std::string> left = unwind(machine, vm.dir, run_base());
+  const std::vector<std::string> left = unwind(machine, vm.dir, run_base(), say);
   for (const std::string& what : left) say(what);
   return left.empty() ? done : left_over;
 }

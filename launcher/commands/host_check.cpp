@@ -6,10 +6,7 @@
 #include <algorithm>
 #include <boost/json/object.hpp>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 
 #include "launcher/checks/audit.hpp"
@@ -20,6 +17,7 @@
 #include "launcher/steps/ledger.hpp"
 #include "topology/capture.hpp"
 #include "topology/placement_json.hpp"
+#include "topology/text_file.hpp"
 
 namespace launcher::commands {
 
@@ -44,10 +42,9 @@ class MachineFiles {
 
  private:
   void unpack(const std::string& file) {
-    std::ifstream in(file, std::ios::binary);
-    if (!in) throw UsageError(fmt::format("--host {}: {}", file, std::strerror(errno)));
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    const auto files = topology::parse_capture(text);
+    const auto text = topology::read_text_file(file);
+    if (!text) throw UsageError(fmt::format("--host {}: {}", file, text.error()));
+    const auto files = topology::parse_capture(*text);
     if (!files) throw UsageError(fmt::format("--host {}: {}", file, files.error()));
     std::string name = (std::filesystem::temp_directory_path() / "vmrun-host-XXXXXX").string();
     if (mkdtemp(name.data()) == nullptr) throw std::runtime_error(std::strerror(errno));

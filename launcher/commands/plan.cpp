@@ -1,8 +1,6 @@
 // `vmrun plan`: the first half of `vmrun run`, by the same calls. A pure dry run.
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <fstream>
-#include <sstream>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/inputs.hpp"
@@ -10,6 +8,7 @@
 #include "launcher/life/world.hpp"
 #include "launcher/plan/json.hpp"
 #include "topology/read_host.hpp"
+#include "topology/text_file.hpp"
 
 namespace launcher::commands {
 
@@ -17,11 +16,9 @@ namespace {
 
 // A file `vmrun host --json` wrote also says what QEMU was there.
 std::optional<QemuFeatures> features_in(const std::string& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
+  const auto text = topology::read_text_file(file);
   boost::system::error_code error;
-  const boost::json::value json = boost::json::parse(text.str(), error);
+  const boost::json::value json = boost::json::parse(text.value_or(""), error);
   if (error || !json.is_object()) return std::nullopt;
   const boost::json::value* qemu = json.get_object().if_contains("qemu");
   if (qemu == nullptr) return std::nullopt;

@@ -2,6 +2,7 @@
 #include "launcher/devices/console.hpp"
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/facts/path_look.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
@@ -15,11 +16,14 @@ Console Console::read(TableReader& table) {
   return console;
 }
 
-Console::Facts look_at(const Console&) { return {}; }
+Console::Facts look_at(const Console& console) { return {console.log.empty() ? "" : misfit_to_append(console.log)}; }
 Console::Facts assumed(const Console&) { return {}; }
 DeviceNeeds needs(const Console&, const Console::Facts&, unsigned) { return {}; }
 
-void plan_device(const Console& console, const Console::Facts&, DeviceContext& context) {
+void plan_device(const Console& console, const Console::Facts& facts, DeviceContext& context) {
+  if (!facts.log_misfit.empty())
+    context.problem("log", facts.log_misfit + "; wanted a regular file, or a directory in which it can be made",
+                    "correct the path or its permissions, or remove log: `vmrun log` keeps the last words without it");
   if (console.mode == Console::Mode::none) return;
   context.results.console_socket = context.run_dir + "/console.sock";
   context.results.console_on_stdio = console.mode == Console::Mode::stdio;

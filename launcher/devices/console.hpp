@@ -18,6 +18,7 @@ struct Console {
   std::string log;          // console.log: a file to which all that the guest says is appended
 
   struct Facts {
+    std::string log_misfit = {};  // why the log cannot be written; "" if it can
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 

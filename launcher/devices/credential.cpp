@@ -3,13 +3,14 @@
 #include "launcher/devices/credential.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <boost/beast/core/detail/base64.hpp>
 #include <cctype>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/facts/path_look.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
@@ -59,15 +60,15 @@ Credential Credential::read(TableReader& table) {
 }
 
 Credential::Facts look_at(const Credential& credential) {
-  return {credential.file.empty() || access(credential.file.c_str(), R_OK) == 0};
+  return {credential.file.empty() ? "" : misfit(credential.file, {S_IFREG})};
 }
 Credential::Facts assumed(const Credential&) { return {}; }
 DeviceNeeds needs(const Credential&, const Credential::Facts&, unsigned) { return {}; }
 
 void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context) {
-  if (!facts.readable)
-    context.problem("file", fmt::format("'{}' cannot be read; wanted a file this user may open", credential.file),
-                    "check the path and its permissions");
+  if (!facts.misfit.empty())
+    context.problem("file", facts.misfit + "; wanted a regular file that this user may read",
+                    "correct the path or its permissions, or write value = \"...\" for what may be seen");
   if (!credential.file.empty()) {
     if (++context.results.fw_cfg_files == files_that_fit + 1)
       context.args.add("-global",

@@ -21,7 +21,7 @@ struct Credential {
   std::string file;   // credential.file: handed over open, so that nobody but the guest sees it
 
   struct Facts {
-    bool readable = true;  // the file
+    std::string misfit = {};  // why the file cannot be used; "" if it can
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 

@@ -69,9 +69,10 @@ struct Disk {
     std::optional<unsigned> node;
     bool looked = false;  // false: of another machine, so all is assumed
     bool exists = false, readable = false, is_block = false;
-    std::string format;  // what it is served as: as stated, else by its name or kind; "": neither says
-    std::string looks;   // what its first bytes are those of ("qcow2", "vmdk"); "": of nothing known, or not asked
-    std::string id;      // the same for every name of the file; "" where nobody looked
+    std::string misfit = {};  // why it cannot be used; "" where nobody looked
+    std::string format;       // what it is served as: as stated, else by its name or kind; "": neither says
+    std::string looks;        // what its first bytes are those of ("qcow2", "vmdk"); "": of nothing known, or not asked
+    std::string id;           // the same for every name of the file; "" where nobody looked
     std::vector<std::string> parts;           // ids of the partitions of a whole disk
     std::vector<std::string> chain_ids;       // beside `chain`
     std::string used_by_host;                 // "it is mounted on '/mnt'"; "" if the host leaves it alone

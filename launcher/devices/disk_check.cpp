@@ -11,15 +11,13 @@ namespace launcher::inline devices {
 namespace {
 
 void check_readable(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  if (!facts.exists) {
-    context.problem("path", fmt::format("there is no file '{}'; wanted an image or a block device", disk.path),
-                    "correct the path, or add create = { size = \"20G\" } and the image is made");
-  } else if (!facts.readable) {
-    context.problem("path",
-                    fmt::format("'{}' cannot be opened {} by this user", disk.path,
-                                disk.writes() ? "for reading and writing" : "for reading"),
-                    "run vmrun as root or as the file's owner, or set read_only = true");
-  }
+  if (!facts.exists)
+    context.problem("path", facts.misfit + "; wanted an image or a block device",
+                    "correct the path, or add create = { size = \"20G\" } for an image that is made there");
+  else if (!facts.readable)
+    context.problem("path", facts.misfit + "; wanted an image or a block device that is this user's to open",
+                    disk.writes() ? "run vmrun as root or as the file's owner, or set read_only = true"
+                                  : "run vmrun as root or as the file's owner");
 }
 
 // A guest chooses the bytes of a raw image, so they never choose its format: where the file's name or kind says another one than

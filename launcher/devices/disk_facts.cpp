@@ -13,6 +13,7 @@
 #include "launcher/facts/host_config.hpp"
 #include "launcher/facts/in_use.hpp"
 #include "launcher/facts/io_uring_probe.hpp"
+#include "launcher/facts/path_look.hpp"
 #include "launcher/facts/qemu_features.hpp"
 #include "topology/sysfs.hpp"
 
@@ -47,7 +48,7 @@ void look_at_device(Disk::Facts& facts, dev_t device) {
 }
 
 std::uint64_t bytes_of(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return 0;
   const off_t end = lseek(fd, 0, SEEK_END);  // of a block device, too
   close(fd);
@@ -65,12 +66,8 @@ std::string find_qemu_img(const HostConfig& config) {
 
 void look_at_directory(Disk::Facts& facts, const std::string& directory) {
   facts.directory = directory;
-  struct stat info {};
   struct statvfs room {};
-  if (stat(directory.c_str(), &info) < 0 || !S_ISDIR(info.st_mode))
-    facts.directory_why = fmt::format("there is no directory '{}'", directory);
-  else if (access(directory.c_str(), W_OK | X_OK) < 0)
-    facts.directory_why = fmt::format("this user may make no file in '{}'", directory);
+  facts.directory_why = misfit(directory, {S_IFDIR}, W_OK | X_OK);
   if (statvfs(directory.c_str(), &room) == 0) facts.room = std::uint64_t{room.f_bavail} * room.f_frsize;
 }
 
@@ -136,6 +133,7 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config) {
   facts.looked = true;
   struct stat info {};
   facts.exists = stat(disk.path.c_str(), &info) == 0 && (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode));
+  facts.misfit = misfit(disk.path, {S_IFREG, S_IFBLK}, disk.writes() ? R_OK | W_OK : R_OK);
   if (disk.create || disk.ephemeral) facts.qemu_img = find_qemu_img(config);
   if (!facts.exists && disk.create) {
     const std::string directory = fs::path(disk.path).parent_path();
@@ -150,7 +148,7 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config) {
   if (!facts.exists) return facts;
   facts.is_block = S_ISBLK(info.st_mode);
   look_at_device(facts, facts.is_block ? info.st_rdev : info.st_dev);  // an image's file system stands on a disk
-  facts.readable = access(disk.path.c_str(), disk.writes() ? R_OK | W_OK : R_OK) == 0;
+  facts.readable = facts.misfit.empty();
   if (!facts.readable) return facts;
   look_at_image(facts, disk);
   look_at_others(facts, disk, info);

@@ -3,9 +3,10 @@
 #include "launcher/devices/display.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/facts/path_look.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
@@ -25,16 +26,16 @@ Display Display::read(TableReader& table) {
 }
 
 Display::Facts look_at(const Display& display) {
-  return {display.password_file.empty() || access(display.password_file.c_str(), R_OK) == 0};
+  return {display.password_file.empty() ? "" : misfit(display.password_file, {S_IFREG})};
 }
 Display::Facts assumed(const Display&) { return {}; }
 DeviceNeeds needs(const Display&, const Display::Facts&, unsigned) { return {}; }
 
 void plan_device(const Display& display, const Display::Facts& facts, DeviceContext& context) {
-  if (!facts.readable)
-    context.problem("password_file",
-                    fmt::format("'{}' cannot be read; wanted a file with the password", display.password_file),
-                    "check the path and its permissions");
+  if (!facts.misfit.empty())
+    context.problem("password_file", facts.misfit + "; wanted a regular file with the password",
+                    "correct the path or its permissions, or remove it and port: the screen is then a socket that only "
+                    "you can open");
   if (!context.qemu.has("VGA"))
     context.problem("port", "QEMU " + context.qemu.version + " has no VGA device; wanted one that has",
                     "remove [display], or set another qemu in /etc/vmrun/host.toml");

@@ -20,7 +20,7 @@ struct Display {
   std::string password_file;     // display.password_file: required with a port
 
   struct Facts {
-    bool readable = true;  // the password
+    std::string misfit = {};  // why the password cannot be used; "" if it can
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 

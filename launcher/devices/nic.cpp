@@ -3,13 +3,18 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "launcher/devices/device_context.hpp"
 #include "launcher/devices/identity.hpp"
 #include "launcher/facts/host_config.hpp"
+#include "launcher/facts/path_look.hpp"
+#include "launcher/facts/port_holder.hpp"
+#include "launcher/text/printable.hpp"
 #include "topology/sysfs.hpp"
 #include "topology/words.hpp"
 
@@ -60,13 +65,19 @@ void look_at_tap(const Nic& nic, Nic::Facts& facts) {
   facts.tap_multi_queue = flags && (std::strtoul(flags->c_str(), nullptr, 16) & multi_queue) != 0;
 }
 
-bool usable(const std::string& path, mode_t type) {
+void look_at_device(const Nic& nic, Nic::Facts& facts) {
+  facts.device_misfit = misfit(nic.device, {S_IFCHR}, R_OK | W_OK);
   struct stat info {};
-  return stat(path.c_str(), &info) == 0 && (info.st_mode & S_IFMT) == type && access(path.c_str(), R_OK | W_OK) == 0;
+  if (!facts.device_misfit.empty() || stat(nic.device.c_str(), &info) < 0) return;
+  std::error_code unknown;
+  const auto found =
+      std::filesystem::canonical(fmt::format("/sys/dev/char/{}:{}", major(info.st_rdev), minor(info.st_rdev)), unknown);
+  if (!found.filename().string().starts_with("vhost-vdpa-"))
+    facts.device_misfit = fmt::format("'{}' is a character device other than vhost-vdpa", printable(nic.device));
 }
 
 void look_at_socket(const Nic& nic, Nic::Facts& facts) {
-  facts.socket_exists = usable(nic.socket, S_IFSOCK);
+  facts.socket_misfit = misfit(nic.socket, {S_IFSOCK}, R_OK | W_OK);
   struct stat info {};
   if (stat(nic.socket.c_str(), &info) < 0) return;
   facts.socket_open_to_all = (info.st_mode & S_IWOTH) != 0;
@@ -82,7 +93,8 @@ Nic::Facts look_at(const Nic& nic, const HostConfig& config) {
   if (!nic.tap.empty()) look_at_tap(nic, facts);
   facts.vhost_available = access("/dev/vhost-net", R_OK | W_OK) == 0;
   if (!nic.socket.empty()) look_at_socket(nic, facts);
-  if (!nic.device.empty()) facts.device_usable = usable(nic.device, S_IFCHR);
+  if (!nic.device.empty()) look_at_device(nic, facts);
+  for (const Forward& one : nic.forward) facts.port_holders.push_back(port_holder(one.udp, one.address, one.host_port));
   if (nic.mode == Nic::Mode::passt) facts.passt = find_program(config.passt).value_or("");
   if (const auto first = topology::Sysfs{}.read_number("/proc/sys/net/ipv4/ip_unprivileged_port_start"))
     facts.first_free_port = static_cast<unsigned>(*first);
@@ -93,7 +105,7 @@ Nic::Facts look_at(const Nic& nic, const HostConfig& config) {
 Nic::Facts assumed(const Nic&) {
   Nic::Facts facts;
   facts.bridge_exists = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
-  facts.over_exists = facts.socket_exists = facts.socket_open_to_all = facts.device_usable = true;
+  facts.over_exists = facts.socket_open_to_all = true;
   facts.passt = "/usr/bin/passt";
   return facts;
 }

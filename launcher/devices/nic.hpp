@@ -61,12 +61,14 @@ struct Nic {
     std::optional<unsigned> node;  // of the bridge's first port that has one, or of the interface below a macvtap
     bool bridge_exists = false, tap_exists = false, tap_multi_queue = false, vhost_available = false;
     std::string bridge_is;  // what has the bridge's name and is none: "a bond"; "": nothing
-    bool over_exists = false, over_is_port = false, socket_exists = false, device_usable = false;
+    bool over_exists = false, over_is_port = false;
+    std::string socket_misfit = {}, device_misfit = {};  // why they cannot be used; "" if they can
     bool socket_open_to_all = false;
     unsigned socket_uid = 0;
-    unsigned link_mtu = 0;            // the bridge's, or that of `over`
-    unsigned first_free_port = 1024;  // below it a port needs rights
-    std::string passt;                // its path; "": there is none
+    std::vector<std::string> port_holders = {};  // beside Nic::forward: who has the port; "" if nobody
+    unsigned link_mtu = 0;                       // the bridge's, or that of `over`
+    unsigned first_free_port = 1024;             // below it a port needs rights
+    std::string passt;                           // its path; "": there is none
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 

@@ -62,11 +62,9 @@ void check_macvtap(const Nic& nic, const Nic::Facts& facts, const DeviceContext&
 }
 
 void check_socket(const Nic& nic, const Nic::Facts& facts, const DeviceContext& context) {
-  if (!facts.socket_exists)
-    context.problem(
-        "socket",
-        fmt::format("no process listens on '{}'; wanted the vhost-user process's socket", printable(nic.socket)),
-        "start that process first, or set server = true to have QEMU listen for it");
+  if (!facts.socket_misfit.empty())
+    context.problem("socket", facts.socket_misfit + "; wanted the socket on which the vhost-user process listens",
+                    "start that process first, or set server = true to have QEMU listen for it");
   else if (!facts.socket_open_to_all && facts.socket_uid != context.uid)
     context.problem("socket",
                     fmt::format("'{}' is uid {}'s alone, and QEMU connects to it as uid {}", printable(nic.socket),
@@ -78,6 +76,11 @@ void check_socket(const Nic& nic, const Nic::Facts& facts, const DeviceContext& 
 void check_ports(const Nic& nic, const Nic::Facts& facts, const DeviceContext& context) {
   for (std::size_t i = 0; i < nic.forward.size(); ++i) {
     const Forward& one = nic.forward[i];
+    if (i < facts.port_holders.size() && !facts.port_holders[i].empty())
+      context.problem(fmt::format("forward[{}]", i),
+                      fmt::format("{} has {} port {} of the host; wanted one that is free", facts.port_holders[i],
+                                  one.udp ? "UDP" : "TCP", one.host_port),
+                      "choose another port, or end that process");
     if (one.host_port >= facts.first_free_port) continue;
     context.problem(
         fmt::format("forward[{}]", i),
@@ -124,9 +127,9 @@ void check(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, con
         "mode", "\"passt\", but this host has no passt",
         "install it (Debian: apt install passt), set passt in /etc/vmrun/host.toml, or use mode = \"user\"");
   if (nic.mode == Nic::Mode::vhost_user && !nic.server) check_socket(nic, facts, context);
-  if (nic.mode == Nic::Mode::vdpa && !facts.device_usable)
+  if (nic.mode == Nic::Mode::vdpa && !facts.device_misfit.empty())
     context.problem(
-        "device", fmt::format("'{}' cannot be opened; wanted a vDPA device bound to vhost_vdpa", printable(nic.device)),
+        "device", facts.device_misfit + "; wanted a vDPA device bound to vhost_vdpa",
         "run `modprobe vhost_vdpa`; `vdpa dev show` lists the devices, /dev/vhost-vdpa-* those to be given");
   check_ports(nic, facts, context);
   if (nic.is_tap() && nic.vhost == true && !facts.vhost_available)

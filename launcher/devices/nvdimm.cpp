@@ -9,6 +9,7 @@
 
 #include "launcher/devices/device_context.hpp"
 #include "launcher/facts/in_use.hpp"
+#include "launcher/facts/path_look.hpp"
 #include "launcher/text/printable.hpp"
 #include "launcher/text/toml_reader.hpp"
 #include "topology/sysfs.hpp"
@@ -28,10 +29,8 @@ topology::Bytes align_of(const Nvdimm& nvdimm, const Nvdimm::Facts& facts) {
 topology::Bytes size_of(const Nvdimm& nvdimm, const Nvdimm::Facts& facts) { return nvdimm.size.value_or(facts.size); }
 
 void check_file(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, const DeviceContext& context) {
-  if (!facts.exists || !facts.readable) {
-    context.problem("path",
-                    fmt::format("'{}' {}; wanted a file or a devdax device", nvdimm.path,
-                                facts.exists ? "cannot be opened by this user" : "is not there"),
+  if (!facts.misfit.empty()) {
+    context.problem("path", facts.misfit + "; wanted a regular file or a devdax device",
                     "make one with `truncate -s 4G FILE`, or check the path and its permissions");
     return;
   }
@@ -85,9 +84,8 @@ Nvdimm Nvdimm::read(TableReader& table) {
 Nvdimm::Facts look_at(const Nvdimm& nvdimm) {
   Nvdimm::Facts facts;
   struct stat info {};
-  facts.exists = stat(nvdimm.path.c_str(), &info) == 0 && (S_ISREG(info.st_mode) || S_ISCHR(info.st_mode));
-  if (!facts.exists) return facts;
-  facts.readable = access(nvdimm.path.c_str(), nvdimm.read_only ? R_OK : R_OK | W_OK) == 0;
+  facts.misfit = misfit(nvdimm.path, {S_IFREG, S_IFCHR}, nvdimm.read_only ? R_OK : R_OK | W_OK);
+  if (stat(nvdimm.path.c_str(), &info) < 0) return facts;
   facts.is_device = S_ISCHR(info.st_mode);
   facts.id = file_id(info);
   facts.uid = info.st_uid;
@@ -98,6 +96,8 @@ Nvdimm::Facts look_at(const Nvdimm& nvdimm) {
   if (facts.is_device) {
     const std::string device = fmt::format("/sys/dev/char/{}:{}", major(info.st_rdev), minor(info.st_rdev));
     facts.size = {sysfs.read_number(device + "/size").value_or(0)};
+    if (facts.misfit.empty() && facts.size.count == 0)
+      facts.misfit = fmt::format("'{}' is a character device other than devdax", printable(nvdimm.path));
     facts.align = {sysfs.read_number(device + "/align").value_or(file_align)};
     facts.node = sysfs.node_of(device);
   } else {
@@ -108,7 +108,6 @@ Nvdimm::Facts look_at(const Nvdimm& nvdimm) {
 
 Nvdimm::Facts assumed(const Nvdimm& nvdimm) {
   Nvdimm::Facts facts;
-  facts.exists = facts.readable = true;
   facts.is_device = nvdimm.path.starts_with("/dev/dax");
   facts.size = nvdimm.size.value_or(topology::gib(4));
   if (facts.is_device) facts.align = topology::mib(2);

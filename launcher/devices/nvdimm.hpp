@@ -25,7 +25,8 @@ struct Nvdimm {
 
   struct Facts {
     std::optional<unsigned> node;
-    bool exists = false, readable = false, is_device = false;
+    std::string misfit = {};  // why the file cannot be used; "" if it can
+    bool is_device = false;
     std::string id;                       // the same for every name of the file; "" where nobody looked
     topology::Bytes size, align;          // align: of a devdax device
     unsigned uid = 0, gid = 0, mode = 0;  // of the file

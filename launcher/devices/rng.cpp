@@ -2,9 +2,12 @@
 #include "launcher/devices/rng.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/facts/path_look.hpp"
+#include "launcher/text/printable.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
@@ -17,13 +20,21 @@ Rng Rng::read(TableReader& table) {
   return rng;
 }
 
-Rng::Facts look_at(const Rng& rng) { return {rng.source.empty() || access(rng.source.c_str(), R_OK) == 0}; }
-Rng::Facts assumed(const Rng&) { return {true}; }
+Rng::Facts look_at(const Rng& rng) {
+  if (rng.source.empty()) return {};
+  struct stat info {};
+  constexpr unsigned memory = 1, random = 8, urandom = 9;  // Documentation/admin-guide/devices.txt
+  if (stat(rng.source.c_str(), &info) == 0 && S_ISCHR(info.st_mode) && major(info.st_rdev) == memory &&
+      minor(info.st_rdev) != random && minor(info.st_rdev) != urandom)
+    return {fmt::format("'{}' gives nothing random", printable(rng.source))};
+  return {misfit(rng.source, {S_IFREG, S_IFCHR})};
+}
+Rng::Facts assumed(const Rng&) { return {}; }
 DeviceNeeds needs(const Rng&, const Rng::Facts&, unsigned) { return {}; }
 
 void plan_device(const Rng& rng, const Rng::Facts& facts, DeviceContext& context) {
-  if (!facts.readable)
-    context.problem("source", fmt::format("'{}' cannot be read; wanted a file or device to draw from", rng.source),
+  if (!facts.misfit.empty())
+    context.problem("source", facts.misfit + "; wanted a device such as /dev/hwrng, or a file, to draw from",
                     "remove source: QEMU's own generator draws from the host's getrandom(2)");
   if (rng.source.empty()) {
     context.args.add("-object", Opts("rng-builtin").set("id", "rng0-source"), "drawn from the host's getrandom(2)",

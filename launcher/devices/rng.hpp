@@ -20,7 +20,7 @@ struct Rng {
   std::optional<topology::Bytes> per_second;  // rng.rate: what the guest may draw in a second; auto: no limit
 
   struct Facts {
-    bool readable = false;  // the source
+    std::string misfit = {};  // why the source cannot be used; "" if it can
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 

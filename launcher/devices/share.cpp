@@ -3,16 +3,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <bit>
-#include <filesystem>
 #include <stdexcept>
 #include <vector>
 
 #include "launcher/devices/device_context.hpp"
 #include "launcher/facts/host_config.hpp"
+#include "launcher/facts/path_look.hpp"
 #include "launcher/facts/qemu_features.hpp"
 #include "launcher/host/process.hpp"
 #include "launcher/text/toml_reader.hpp"
@@ -20,8 +21,6 @@
 namespace launcher::inline devices {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::size_t longest_tag = 36;
 constexpr unsigned least_ring = 4, most_ring = 1024;  // VIRTQUEUE_MAX_SIZE in QEMU
@@ -105,9 +104,8 @@ std::vector<std::string> command_of(const Share& share, const Share::Facts& fact
 }
 
 void check(const Share& share, const Share::Facts& facts, const DeviceContext& context) {
-  if (!facts.is_directory)
-    context.problem("path", fmt::format("there is no directory '{}'; wanted one to share", share.path),
-                    "make it, or correct the path");
+  if (!facts.misfit.empty())
+    context.problem("path", facts.misfit + "; wanted a directory to share", "make it, or correct the path");
   if (!context.qemu.has("vhost-user-fs-pci"))
     context.problem("tag", fmt::format("QEMU {} was built without virtiofs", context.qemu.version),
                     "remove [[share]], or set another qemu in /etc/vmrun/host.toml");
@@ -147,19 +145,22 @@ Share Share::read(TableReader& table) {
 
 Share::Facts look_at(const Share& share, const HostConfig& config) {
   Share::Facts facts;
-  std::error_code unreachable;
-  facts.is_directory = fs::is_directory(share.path, unreachable);
+  facts.misfit = misfit(share.path, {S_IFDIR}, R_OK | X_OK);
   facts.virtiofsd = find_virtiofsd(config);
   if (facts.virtiofsd.empty()) return facts;
+  if (facts.why = misfit(facts.virtiofsd, {S_IFREG}, X_OK); !facts.why.empty()) {
+    facts.why += "; wanted the program virtiofsd";
+    return facts;
+  }
   const std::string help = help_of(facts.virtiofsd);
   facts.rust = help.find("--shared-dir") != help.npos;
   facts.knows_readonly = help.find("--readonly") != help.npos;
   if (!facts.rust && help.find("source=") == help.npos)
-    facts.why = fmt::format("'{}' does not say how it is used; is it virtiofsd?", facts.virtiofsd);
+    facts.why = fmt::format("'{}' does not say how it is used; wanted virtiofsd", facts.virtiofsd);
   return facts;
 }
 
-Share::Facts assumed(const Share&) { return {.is_directory = true, .virtiofsd = "/usr/libexec/virtiofsd", .why = {}}; }
+Share::Facts assumed(const Share&) { return {.misfit = {}, .virtiofsd = "/usr/libexec/virtiofsd", .why = {}}; }
 
 DeviceNeeds needs(const Share&, const Share::Facts&, unsigned) {
   DeviceNeeds needs;

@@ -30,9 +30,9 @@ struct Share {
   std::optional<unsigned> queue_size;  // share.queue_size; auto: QEMU's own
 
   struct Facts {
-    bool is_directory = false;
-    std::string virtiofsd;  // the program; "": not found
-    bool rust = true;       // of the two programs of this name, the later one; false: that of QEMU up to 7.2
+    std::string misfit = {};  // why the directory cannot be shared; "" if it can
+    std::string virtiofsd;    // the program; "": not found
+    bool rust = true;         // of the two programs of this name, the later one; false: that of QEMU up to 7.2
     bool knows_readonly = true;
     std::string why;  // why it cannot be used; "" if it can
     friend bool operator==(const Facts&, const Facts&) = default;

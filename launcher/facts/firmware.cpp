@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <fnmatch.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
@@ -13,6 +13,8 @@
 #include <iterator>
 #include <map>
 #include <optional>
+
+#include "launcher/facts/path_look.hpp"
 
 namespace launcher::inline facts {
 
@@ -99,7 +101,8 @@ std::expected<Firmware, std::string> find_firmware(const std::vector<fs::path>& 
   for (const fs::path& directory : directories) {
     std::error_code none;
     for (const auto& entry : fs::directory_iterator(directory, none))
-      if (entry.path().extension() == ".json") files[entry.path().filename().string()] = entry.path();
+      if (entry.path().extension() == ".json" && entry.is_regular_file(none))
+        files[entry.path().filename().string()] = entry.path();
   }
   for (const auto& [name, file] : files) {
     const auto descriptor = read_json(file);
@@ -108,8 +111,8 @@ std::expected<Firmware, std::string> find_firmware(const std::vector<fs::path>& 
       const auto found = fitting(*descriptor, secure);
       if (!found) continue;
       for (const std::string& image : {found->code, found->vars_template})
-        if (access(image.c_str(), R_OK) != 0)
-          return std::unexpected(fmt::format("{} names '{}', which cannot be read", file.string(), image));
+        if (const std::string why = misfit(image, {S_IFREG}); !why.empty())
+          return std::unexpected(fmt::format("of {}: {}", file.string(), why));
       return *found;
     } catch (const std::exception&) {
       continue;  // another shape: not for us

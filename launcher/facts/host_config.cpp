@@ -2,11 +2,13 @@
 #include "launcher/facts/host_config.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <sstream>
 
+#include "launcher/facts/path_look.hpp"
 #include "launcher/text/printable.hpp"
 #include "launcher/text/render_problem.hpp"
 #include "launcher/text/toml_reader.hpp"
@@ -60,13 +62,13 @@ HostConfig read_root(TableReader& root) {
 
 std::optional<std::string> find_program(const std::string& name) {
   namespace fs = std::filesystem;
-  if (name.find('/') != name.npos)
-    return access(name.c_str(), X_OK) == 0 ? std::optional(fs::canonical(name).string()) : std::nullopt;
+  const auto is_program = [](const std::string& file) { return misfit(file, {S_IFREG}, X_OK).empty(); };
+  if (name.find('/') != name.npos) return is_program(name) ? std::optional(fs::canonical(name).string()) : std::nullopt;
   const char* path = std::getenv("PATH");
   std::stringstream folders(path != nullptr ? path : "/usr/bin:/bin");
   for (std::string folder; std::getline(folders, folder, ':');) {
     const fs::path candidate = fs::path(folder) / name;
-    if (!folder.empty() && access(candidate.c_str(), X_OK) == 0) return fs::canonical(candidate).string();
+    if (!folder.empty() && is_program(candidate)) return fs::canonical(candidate).string();
   }
   return std::nullopt;
 }

@@ -20,10 +20,29 @@
 #include "launcher/host/host.hpp"
 #include "topology/page_location.hpp"
 #include "topology/sysfs.hpp"
+#include "topology/text_file.hpp"
 
 namespace launcher::inline host {
 
 namespace {
+
+// What the plan found may be another thing by now: a FIFO that nobody opens at its other end shall not hold a launch.
+Fd opened_at_once(const std::string& path, int flags) {
+  Fd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  const int error = errno;
+  struct stat info {};
+  if (!fd && error == EPERM && stat(path.c_str(), &info) == 0 && (S_ISBLK(info.st_mode) || S_ISCHR(info.st_mode)))
+    throw std::runtime_error(
+        "open " + path +
+        ": Operation not permitted; its mode would allow it, so a container's or unit's device rules "
+        "(DeviceAllow=, the cgroup's) do not");
+  if (!fd) refuse("open " + path, error);
+  if (fstat(fd.get(), &info) < 0) refuse("fstat " + path);
+  if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode) && !S_ISCHR(info.st_mode))
+    throw std::runtime_error("open " + path + ": it is " + topology::file_kind(info.st_mode) + " by now");
+  if (fcntl(fd.get(), F_SETFL, flags) < 0) refuse("fcntl " + path);  // QEMU's users of it wait as usual
+  return fd;
+}
 
 std::string pool_path(unsigned node, topology::Bytes page) {
   return "/sys/devices/system/node/node" + std::to_string(node) + "/hugepages/hugepages-" +
@@ -51,14 +70,15 @@ void LinuxHost::compact_memory(unsigned node) {
 }
 
 Fd LinuxHost::open_file(const std::string& path, bool writable, bool direct) {
-  return opened_or_refuse(open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC),
-                          "open " + path);
+  return opened_at_once(path, (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0));
 }
 
 Fd LinuxHost::make_unnamed(const std::string& directory) {
   Fd fd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!fd && errno == EOPNOTSUPP)
-    throw std::runtime_error("the file system of " + directory + " has no files without a name (O_TMPFILE)");
+    throw std::runtime_error("the file system of " + directory +
+                             " has no files without a name (O_TMPFILE); images and overlays can be made on ext4, xfs, "
+                             "btrfs and tmpfs: move the disk's path, or set overlays in /etc/vmrun/host.toml");
   if (!fd) refuse("make a file in " + directory);
   return fd;
 }

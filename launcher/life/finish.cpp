@@ -31,7 +31,7 @@ std::vector<std::string> finish(Host& host, const VmDir& dir, const fs::path& ba
     if (const auto owner = dir.owner(); owner && is_alive(*owner) && owner != process_id(getpid()))
       return {"its directory is another VM's by now; what it held is not known to be free"};
     make_room(dir);
-    return unwind(host, dir, base);
+    return unwind(host, dir, base, teller.say);
   } catch (const std::exception& error) {
     return {"could not put everything back: " + whole_story(error)};
   }

@@ -31,8 +31,14 @@ namespace {
   const int code = reap(qemu.pid);
   const std::string words = last_lines(plan.start().log);
   if (teller.detail) teller.detail("QEMU's command line was:\n" + shell_line(plan.start().child.argv));
-  throw std::runtime_error(
-      fmt::format("QEMU ended before it was up (exit code {}): {}", code, words.empty() ? "it said nothing" : words));
+  // A pool's free pages are anybody's until QEMU has touched them.
+  const bool pool =
+      words.find("unable to map backing store for guest RAM") != words.npos && !plan.reservation.pages.empty();
+  throw std::runtime_error(fmt::format("{}QEMU ended before it was up (exit code {}): {}",
+                                       pool ? "somebody else took huge pages that were free when this VM was planned: "
+                                              "start it again, and its plan counts anew. "
+                                            : "",
+                                       code, words.empty() ? "it said nothing" : words));
 }
 
 std::uint64_t planned_bytes(const LaunchPlan& plan) {
@@ -90,6 +96,7 @@ class Launch {
     lock_.emplace(await_lock(world_.base, teller_.say, teller_.check_cancelled));
     const Recovered recovered = recover_dead(world_.host, world_.base);
     for (const std::string& name : recovered.names) say("put back what a crash of VM " + name + " had left");
+    for (const std::string& what : recovered.passed_over) say(what);
     for (const std::string& left : recovered.left) say("could not put back everything: " + left);
     // its devices have their own drivers again; and what [host] is about, other VMs change under this lock
     if (!recovered.names.empty() || spec_.host.asks()) facts_ = world_.facts(spec_);
@@ -248,7 +255,7 @@ class Launch {
     } catch (const std::exception& error) {
       if (!lock_) lock_.emplace(await_lock(world_.base, teller_.say));
       transaction_.reset();  // its fds keep a tap alive
-      const std::vector<std::string> left = unwind(world_.host, *dir_, world_.base);
+      const std::vector<std::string> left = unwind(world_.host, *dir_, world_.base, teller_.say);
       if (!left.empty()) throw NotUndone(whole_story(error), left);
     }  // whatever is no std::exception is a dead stop: nothing is undone, recover will
     std::rethrow_exception(failure);

@@ -132,7 +132,9 @@ void check_model(Draft& draft, const std::string& model) {
   const QemuFeatures& qemu = draft.qemu;
   if (qemu.cpu_models.empty()) return;
   if (!qemu.cpu_models.contains(model)) {
-    const std::string near = closest(model, {qemu.cpu_models.begin(), qemu.cpu_models.end()});
+    const bool is_hosts = model.starts_with("host") || model == "passthrough" || model == "native";
+    const std::string near =
+        is_hosts ? "host" : closest(model, {qemu.cpu_models.begin(), qemu.cpu_models.end()});  // libvirt's words for it
     draft.problem("cpu.model", fmt::format("QEMU {} has no CPU model \"{}\"", qemu.version, model),
                   near.empty() ? "`qemu-system-x86_64 -cpu help` lists them; features go into cpu.add and cpu.remove"
                                : fmt::format("did you mean \"{}\"?", near));

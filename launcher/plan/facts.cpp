@@ -7,10 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 
+#include "launcher/facts/path_look.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "launcher/steps/run_base.hpp"
 #include "topology/sysfs.hpp"
@@ -60,6 +62,22 @@ std::string transparent_pages() {
   return topology::chosen_word(topology::Sysfs{}.read("/sys/kernel/mm/transparent_hugepage/enabled").value_or(""));
 }
 
+void look_at_boot_files(const Spec& spec, Facts& facts) {
+  const auto look_at_file = [](const std::string& path) { return path.empty() ? "" : misfit(path, {S_IFREG}); };
+  facts.kernel_misfit = look_at_file(spec.boot.kernel);
+  facts.initrd_misfit = look_at_file(spec.boot.initrd);
+  facts.firmware_misfit = look_at_file(spec.boot.firmware);
+  facts.code_misfit = look_at_file(spec.boot.code);
+  facts.variables_misfit = look_at_file(spec.boot.variables);
+  const bool keeps = spec.boot.uefi || std::ranges::any_of(spec.devices, [](const Device& device) {
+                       return std::holds_alternative<Tpm>(device);
+                     });
+  if (keeps && access(facts.state_base.c_str(), F_OK) == 0)
+    facts.state_misfit = misfit(facts.state_base, {S_IFDIR}, W_OK | X_OK);
+  const std::string vars = facts.state_base + "/" + spec.name + "/vars.fd";
+  if (spec.boot.uefi && access(vars.c_str(), F_OK) == 0) facts.vars_misfit = misfit(vars, {S_IFREG}, R_OK | W_OK);
+}
+
 }  // namespace
 
 Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
@@ -80,10 +98,8 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   facts.cpu = look_at_cpu(spec, config, facts.kvm, cache);
   facts.tuning = look_at_host_tuning(spec.host);
   facts.transparent_pages = transparent_pages();
-  if (spec.boot.uefi && !spec.boot.code.empty()) {
+  if (spec.boot.uefi && !spec.boot.code.empty())
     facts.uefi = firmware_of(spec.boot.code, spec.boot.variables, spec.boot.secure_boot);
-    facts.firmware_readable = may(spec.boot.code, R_OK) && may(spec.boot.variables, R_OK);
-  }
   if (spec.boot.uefi && spec.boot.code.empty())
     facts.uefi = find_firmware(firmware_directories(find_qemu(config.qemu).value_or("")), spec.boot.secure_boot);
   rlimit memlock{};
@@ -91,9 +107,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   for (const Device& device : spec.devices) {
     facts.devices.push_back(std::visit([&](const auto& one) { return look(one, config); }, device));
   }
-  facts.kernel_readable = spec.boot.kernel.empty() || may(spec.boot.kernel, R_OK);
-  facts.initrd_readable = spec.boot.initrd.empty() || may(spec.boot.initrd, R_OK);
-  if (!spec.boot.firmware.empty()) facts.firmware_readable = may(spec.boot.firmware, R_OK);
+  look_at_boot_files(spec, facts);
   return facts;
 }
 

@@ -38,7 +38,10 @@ struct Facts {
   std::string state_base;                // "/var/lib/vmrun": what VMs keep between runs
   std::string transparent_pages;         // the host's word on them: "always" | "madvise" | "never"; "": has none
   std::expected<Firmware, std::string> uefi = std::unexpected("");  // where boot.firmware = "uefi"
-  bool kernel_readable = true, initrd_readable = true, firmware_readable = true;
+  // why they cannot be used, "" if they can; vars: the variables that a UEFI VM kept
+  std::string kernel_misfit = {}, initrd_misfit = {}, firmware_misfit = {}, vars_misfit = {};
+  std::string code_misfit = {}, variables_misfit = {};
+  std::string state_misfit = {};  // why state_base cannot be used, where the VM keeps something
 };
 
 // Looks at this machine. cache: may what a QEMU had to be asked for be kept (a plan writes nothing)?

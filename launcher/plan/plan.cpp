@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <iterator>
 #include <map>
 #include <set>
@@ -86,21 +87,32 @@ void choose_user(Draft& draft) {
   if (draft.facts.root) draft.plan.uid = draft.facts.user_uid.value_or(uid_of(draft.spec.name));
 }
 
+// People write the name of a firmware where its file, or the word for the host's own, is wanted.
+std::string firmware_help(const std::string& path) {
+  const std::string name = lowered(path.substr(path.rfind('/') + 1));
+  if (name.find("ovmf") != name.npos || name.find("efi") != name.npos || name.find("edk2") != name.npos)
+    return "did you mean \"uefi\"? It takes this host's own (Debian: apt install ovmf)";
+  if (name.find("bios") != name.npos) return "did you mean \"seabios\"? It is QEMU's own, and the default";
+  return "write \"uefi\" or \"seabios\" for this host's own, or correct the path";
+}
+
 void check_boot_files(Draft& draft) {
-  if (!draft.spec.boot.code.empty() && !draft.facts.firmware_readable)
-    draft.problem("boot.code",
-                  fmt::format("'{}' or '{}' cannot be read; wanted files this user may open",
-                              printable(draft.spec.boot.code), printable(draft.spec.boot.variables)),
-                  "check both paths and their permissions");
-  const auto check = [&](bool readable, const std::string& path, const char* key) {
-    if (!readable)
-      draft.problem(std::string("boot.") + key,
-                    fmt::format("'{}' cannot be read; wanted a file this user may open", path),
-                    "check the path and its permissions");
+  const auto check = [&](const std::string& misfit, const char* key, const char* wanted, const std::string& help) {
+    if (!misfit.empty()) draft.problem(std::string("boot.") + key, misfit + "; wanted " + wanted, help);
   };
-  check(draft.facts.kernel_readable, draft.spec.boot.kernel, "kernel");
-  check(draft.facts.initrd_readable, draft.spec.boot.initrd, "initrd");
-  check(draft.facts.firmware_readable || draft.spec.boot.firmware.empty(), draft.spec.boot.firmware, "firmware");
+  const Facts& facts = draft.facts;
+  const std::string help = "correct the path or its permissions, or remove it to boot from a disk";
+  check(facts.kernel_misfit, "kernel", "a kernel image that this user may read", help);
+  check(facts.initrd_misfit, "initrd", "an initial RAM disk that this user may read",
+        "correct the path or its permissions");
+  check(facts.firmware_misfit, "firmware", "\"uefi\", \"seabios\" or a file that this user may read",
+        firmware_help(draft.spec.boot.firmware));
+  check(facts.code_misfit, "code", "a file that this user may read", "correct the path or its permissions");
+  check(facts.variables_misfit, "variables", "a file that this user may read", "correct the path or its permissions");
+  if (!facts.state_misfit.empty())
+    draft.problem("", facts.state_misfit + "; wanted a directory for what VMs keep between runs",
+                  "correct state_dir in /etc/vmrun/host.toml");
+  check(facts.vars_misfit, "firmware", "the variables that this VM kept", "move it away: the VM then gets new ones");
 }
 
 void add_identity(Draft& draft) {

@@ -55,7 +55,7 @@ struct PerformContext {
 
 struct UndoContext {
   Host& host;
-  std::vector<std::string> passed_over = {};  // as in Opened
+  std::vector<std::string> passed_over = {};  // what could not be put back, or not be known to be, for the user
   bool done = true;                           // its step was; else it may have been, wholly or in part
   std::optional<std::uint64_t> begun = {};    // what begin() wrote down, before a crash in this very undo
   std::function<void(std::uint64_t)> begin = [](std::uint64_t) {};                   // for what must not be done twice

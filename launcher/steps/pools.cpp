@@ -40,17 +40,33 @@ std::string TrimPool::describe() const {
   return fmt::format("trim node {}'s pool of {} pages by {}", node, to_string(page), pages);
 }
 
+// A crash came between writing down that the pool is changed, and that it was; and others have changed it, too, so that its size does
+// not say. Taking as much once more could take somebody else's.
+std::string TrimPool::doubtful(std::uint64_t total, std::uint64_t kept) const {
+  return fmt::format(
+      "node {}'s pool of {} pages was changed by others while vmrun was killed {} its {}: it has {} pages, of which {} "
+      "may "
+      "be left over; what nobody needs is given back by writing the number that shall stay to "
+      "/sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages",
+      node, to_string(page), kept == pages ? "giving back" : "adding", pages, total, kept, node, page.count / 1024);
+}
+
 void TrimPool::perform(UndoContext& context) const {
   const std::uint64_t total = context.host.pool_total(node, page);
   if (context.begun) {
-    // A crash came between writing down that this begins, and that it is done. Unless the pool still is what it was then, it was
-    // trimmed; taking as much once more would take somebody else's.
+    // Unless the pool still is what it was when this began, it was trimmed.
+    if (total != *context.begun && total + pages != *context.begun)
+      context.passed_over.push_back(doubtful(total, pages));
     if (total != *context.begun) return;
   } else {
     context.begin(total);
   }
   std::uint64_t raised = pages;
-  if (!context.done && before) raised = std::min(pages, total > *before ? total - *before : 0);
+  if (!context.done && before) {
+    raised = std::min(pages, total > *before ? total - *before : 0);
+    if (total != *before && total != *before + pages && raised < pages)
+      context.passed_over.push_back(doubtful(total, pages - raised));
+  }
   if (raised = std::min(raised, total); raised > 0) context.host.set_pool(node, page, total - raised);
 }
 

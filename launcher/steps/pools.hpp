@@ -22,6 +22,7 @@ struct TrimPool {
   std::optional<std::uint64_t> before;  // the pool's size just before; nullopt: in a plan, or in a record of old
   std::string describe() const;
   void perform(UndoContext& context) const;
+  std::string doubtful(std::uint64_t total, std::uint64_t kept) const;  // for the user
   friend bool operator==(const TrimPool&, const TrimPool&) = default;
 };
 BOOST_DESCRIBE_STRUCT(TrimPool, (), (node, page, pages, before))

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 #include <stdexcept>
 
@@ -35,7 +36,7 @@ void Transaction::perform(const Step& step) {
   for (const std::size_t number : begun) dir_.journal().done(number);
 }
 
-std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesystem::path& base) {
+std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesystem::path& base, const Tell& tell) {
   if (std::vector<std::string> bad = dir.unreadable(); !bad.empty()) {
     for (std::string& what : bad)
       what += "; it is kept with all that the VM had, and nothing was undone: see to it with the vmrun that wrote it";
@@ -52,6 +53,7 @@ std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesys
     try {
       steps::perform(one->undo, context);
       dir.journal().undone(one->number);
+      if (tell) std::ranges::for_each(context.passed_over, tell);
     } catch (const std::exception& error) {
       left.push_back(fmt::format("could not {}: {}", describe(one->undo), error.what()));
     }
@@ -64,7 +66,8 @@ Recovered recover_dead(Host& host, const std::filesystem::path& base) {
   Recovered result;
   for (const VmDir& dir : VmDir::all(base)) {
     if (dir.owner_alive()) continue;
-    const std::vector<std::string> left = unwind(host, dir, base);
+    const std::vector<std::string> left = unwind(
+        host, dir, base, [&](const std::string& what) { result.passed_over.push_back(dir.name() + ": " + what); });
     if (left.empty() || dir.unreadable().empty()) result.names.push_back(dir.name());
     for (const std::string& what : left) result.left.push_back(dir.name() + ": " + what);
   }

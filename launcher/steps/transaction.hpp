@@ -32,12 +32,15 @@ class Transaction {
 
 // Under the lock: does every undo that is owed, last first, and removes the claim if all went well. Returns what could not
 // be undone, one sentence each; then the claim stays for a later `vmrun recover`. Where something cannot be read, nothing is undone.
-std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesystem::path& base);
+// tell: hears what was passed over, which is for a person to see to.
+using Tell = std::function<void(const std::string&)>;
+std::vector<std::string> unwind(Host& host, const VmDir& dir, const std::filesystem::path& base, const Tell& tell = {});
 
 // Under the lock: unwinds every VM whose owner is dead. What was done, for the user.
 struct Recovered {
   std::vector<std::string> names;
-  std::vector<std::string> left;  // "NAME: what could not be undone"
+  std::vector<std::string> left;         // "NAME: what could not be undone"
+  std::vector<std::string> passed_over;  // "NAME: what a person has to see to"
 };
 Recovered recover_dead(Host& host, const std::filesystem::path& base);
 

@@ -18,6 +18,7 @@ struct Problem {
 
 using Problems = std::vector<Problem>;
 
+std::string lowered(std::string_view text);  // ASCII
 // "did you mean": the closest candidate within a third of the word's length, "" if none.
 std::string closest(std::string_view word, const std::vector<std::string>& candidates);
 

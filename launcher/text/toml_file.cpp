@@ -4,17 +4,17 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
-#include <poll.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <vector>
+
+#include "topology/text_file.hpp"
 
 namespace launcher::inline text {
 
@@ -23,7 +23,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t longest_file = (1 << 20) + 1;  // parse_toml() refuses more than 1 MiB
-constexpr int patience_ms = 10'000;                  // with a pipe or a device into which nobody writes
 
 class File {
  public:
@@ -73,20 +72,6 @@ std::unexpected<std::string> failure(int error) {
   return std::unexpected<std::string>(std::strerror(error != 0 ? error : EIO));
 }
 
-std::expected<std::string, std::string> read_all(int fd) {
-  std::string text;
-  std::array<char, 8192> chunk{};
-  while (text.size() < longest_file) {
-    pollfd ready{fd, POLLIN, 0};
-    if (poll(&ready, 1, patience_ms) == 0) return std::unexpected("nothing comes from it");
-    const ssize_t got = read(fd, chunk.data(), std::min(chunk.size(), longest_file - text.size()));
-    if (got == 0) break;
-    if (got < 0 && errno != EINTR && errno != EAGAIN) return failure(errno);
-    if (got > 0) text.append(chunk.data(), static_cast<std::size_t>(got));
-  }
-  return text;
-}
-
 std::optional<uid_t> reader_of(const struct stat& status) {
   return geteuid() == 0 && status.st_uid != 0 ? std::optional(status.st_uid) : std::nullopt;
 }
@@ -96,14 +81,16 @@ std::unexpected<std::string> not_for(uid_t reader) {
       fmt::format("uid {}, whose spec this is, may not read it (by a group's rights neither)", reader));
 }
 
+std::string not_regular(const struct stat& status) {
+  return fmt::format("it is {}, and no regular file", topology::file_kind(status.st_mode));
+}
+
 }  // namespace
 
 std::expected<TomlFile, std::string> read_main_file(const fs::path& file) {
-  const File opened(file);
   struct stat status {};
-  if (opened.get() < 0 || fstat(opened.get(), &status) < 0) return failure(errno);
-  if (S_ISDIR(status.st_mode)) return std::unexpected("it is a directory");
-  std::expected<std::string, std::string> text = read_all(opened.get());
+  if (stat(file.c_str(), &status) < 0) return failure(errno);
+  std::expected<std::string, std::string> text = topology::read_text_file(file, longest_file);
   if (!text) return std::unexpected(text.error());
   return TomlFile{std::move(*text), reader_of(status)};
 }
@@ -122,14 +109,14 @@ std::expected<TomlFile, std::string> read_included_file(const fs::path& file, st
   struct stat status {};
   // before it is opened, as opening alone can do something to a device
   if (stat(file.c_str(), &status) < 0) return reader && errno == EACCES ? not_for(*reader) : failure(errno);
-  if (!S_ISREG(status.st_mode)) return std::unexpected("it is not a regular file");
+  if (!S_ISREG(status.st_mode)) return std::unexpected(not_regular(status));
   const File opened(file);
   if (opened.get() < 0) return reader && errno == EACCES ? not_for(*reader) : failure(errno);
   if (fstat(opened.get(), &status) < 0) return failure(errno);
-  if (!S_ISREG(status.st_mode)) return std::unexpected("it is not a regular file");
+  if (!S_ISREG(status.st_mode)) return std::unexpected(not_regular(status));
   if (reader && (status.st_mode & S_IROTH) == 0 && (status.st_uid != *reader || (status.st_mode & S_IRUSR) == 0))
     return not_for(*reader);
-  std::expected<std::string, std::string> text = read_all(opened.get());
+  std::expected<std::string, std::string> text = topology::read_open_file(opened.get(), longest_file);
   if (!text) return std::unexpected(text.error());
   return TomlFile{std::move(*text), reader ? reader : reader_of(status)};
 }

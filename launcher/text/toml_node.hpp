@@ -126,10 +126,17 @@ struct TableReader::Impl {
   }
   const TomlNode* note(std::string_view key, KeyInfo info);
   std::string or_choices(std::string_view key) const;
+  std::string in_braces(std::string_view key, const TomlNode& given,
+                        const std::function<void(TableReader&)>& read) const;
   bool is_choice(std::string_view key, const TomlNode& value, std::string_view choice);
   void report_unknown(const TomlNode& member);
   std::vector<const KeyInfo*> namesakes(std::string_view name) const;
   std::string sibling_like(const std::string& name) const;
 };
+
+// Guesses for a help line, each "" (or nothing) where there is none: the choice, the flag, the size that somebody meant.
+std::string meant(const TomlNode& node, const std::vector<std::string>& choices);
+std::optional<bool> meant_flag(const TomlNode& node);
+std::string size_meant(const std::string& text);
 
 }  // namespace launcher::text

@@ -90,7 +90,10 @@ std::string TableReader::required_text(std::string_view key) {
 
 std::string TableReader::path(std::string_view key, bool required) {
   std::string value = text(key, "");
-  if (impl_->keys) impl_->keys->back().required = required;
+  if (impl_->keys) {
+    impl_->keys->back().required = required;
+    impl_->keys->back().is_path = true;
+  }
   const TomlNode* node = impl_->get(key);
   if (required && (!node || (node->kind == Kind::text && node->text.empty())))
     problem(key, fmt::format("is {}; wanted the path of a file", node ? "empty" : "missing"),
@@ -101,6 +104,14 @@ std::string TableReader::path(std::string_view key, bool required) {
   return (impl_->document->directory_of(full_key(key)) / given).lexically_normal().string();
 }
 
+namespace {
+std::string flag_help(std::string_view key, const TomlNode& node) {
+  if (const auto flag = meant_flag(node))
+    return fmt::format("write {}, without quotes", assign(key, *flag ? "true" : "false"));
+  return fmt::format("write {} or {}, without quotes", assign(key, "true"), assign(key, "false"));
+}
+}  // namespace
+
 bool TableReader::flag(std::string_view key, bool fallback) {
   const TomlNode* node = impl_->note(key, {.type = "boolean"});
   if (!node) return fallback;
@@ -109,7 +120,7 @@ bool TableReader::flag(std::string_view key, bool fallback) {
   problem(key,
           fmt::format("{}; wanted true{}", found(*node),
                       more == impl_->more_choices.end() ? " or false" : ", false or " + in_quotes(more->second)),
-          fmt::format("write {} or {}, without quotes", assign(key, "true"), assign(key, "false")));
+          flag_help(key, *node));
   return fallback;
 }
 
@@ -118,7 +129,9 @@ std::optional<bool> TableReader::flag_or_auto(std::string_view key) {
   if (!node || is_auto(*node)) return {};
   if (node->kind == Kind::boolean) return node->flag;
   problem(key, found(*node) + "; wanted true, false or \"auto\"",
-          fmt::format("write {}, {} or {}", assign(key, "true"), assign(key, "false"), assign(key, "\"auto\"")));
+          meant_flag(*node)
+              ? flag_help(key, *node)
+              : fmt::format("write {}, {} or {}", assign(key, "true"), assign(key, "false"), assign(key, "\"auto\"")));
   return {};
 }
 
@@ -153,7 +166,7 @@ std::size_t TableReader::choice(std::string_view key, const std::vector<std::str
   if (!node) return fallback;
   const auto match = node->kind == Kind::text ? std::find(choices.begin(), choices.end(), node->text) : choices.end();
   if (match != choices.end()) return static_cast<std::size_t>(match - choices.begin());
-  const std::string near = node->kind == Kind::text ? closest(node->text, choices) : "";
+  const std::string near = meant(*node, choices);
   problem(
       key,
       fmt::format("{}; wanted {}", node->kind == Kind::text ? shown(node->text) + " is not known here" : found(*node),
@@ -173,6 +186,22 @@ bool TableReader::is_text(std::string_view key, std::string_view value) {
   return node && node->kind == Kind::text && node->text == value;
 }
 
+// A table within one of [[several]] is best written in a line: `create = { size = "20G" }`, with what was given in its place.
+std::string TableReader::Impl::in_braces(std::string_view key, const TomlNode& given,
+                                         const std::function<void(TableReader&)>& read) const {
+  std::vector<KeyInfo> inside;
+  Problems ignored;
+  TableReader table = make(Impl{document, &ignored, &inside, known, nullptr, "", "", {}, {}, {}});
+  read(table);
+  if (inside.empty()) return fmt::format("write {} = {{ KEY = VALUE }}", key);
+  const KeyInfo& first = inside.front();
+  const bool fits = given.kind == Kind::text && topology::parse_bytes(given.text);
+  const std::string value = first.type == "size"          ? fmt::format("\"{}\"", fits ? given.text : "20G")
+                            : given.kind == Kind::integer ? std::to_string(given.number)
+                                                          : "1000";
+  return fmt::format("write {} = {{ {} = {} }}", key, first.path, value);
+}
+
 void TableReader::table(std::string_view key, const std::function<void(TableReader&)>& read) {
   const TomlNode* node = impl_->note(key, {.type = "table"});
   if (node && node->kind != Kind::table) {
@@ -181,7 +210,9 @@ void TableReader::table(std::string_view key, const std::function<void(TableRead
             several ? fmt::format("[[{0}]] makes a list of tables; wanted the single table [{0}]", key)
                     : fmt::format("{}; wanted a table", found(*node)),
             several ? fmt::format("write [{}] with single brackets, once", key)
-                    : fmt::format("start a line with [{}] and put its keys below", key));
+            : impl_->pattern.find("[]") != std::string::npos
+                ? impl_->in_braces(key, *node, read)
+                : fmt::format("start a line with [{}] and put its keys below", key));
     return;
   }
   TableReader inner = impl_->inner(node, std::string(key), std::string(key));

@@ -29,6 +29,7 @@ struct KeyInfo {
   bool or_auto = false;
   std::optional<std::int64_t> min = {}, max = {};  // of an integer, or of a size in bytes
   bool required = false;
+  bool is_path = false;  // of a file, directory, socket or device
   friend bool operator==(const KeyInfo&, const KeyInfo&) = default;
 };
 

@@ -74,10 +74,11 @@ std::expected<Bytes, std::pair<std::string, std::string>> to_size(std::string_vi
         std::pair(fmt::format("{}; wanted {}", found(node), wanted), "for example " + assign(key, "\"4G\"")));
   const std::expected<Bytes, std::string> size = topology::parse_bytes(node.text);
   if (size) return *size;
-  const std::string said = size.error().substr(0, size.error().find("; wanted"));
+  const std::string said = size.error().substr(0, size.error().find("; wanted")), near = size_meant(node.text);
   return std::unexpected(
       std::pair(fmt::format("{}; wanted {}", said, wanted),
-                fmt::format("for example {} or {}", assign(key, "\"1536M\""), assign(key, "\"4G\""))));
+                near.empty() ? fmt::format("for example {} or {}", assign(key, "\"1536M\""), assign(key, "\"4G\""))
+                             : "write " + assign(key, "\"" + near + "\"")));
 }
 
 }  // namespace
@@ -115,6 +116,18 @@ Bytes TableReader::required_size(std::string_view key, Bytes min, Bytes max) {
   return value;
 }
 
+namespace {
+// Of a page size: "huge" and its like are 2M, "thp" is the word for transparent ones where it is a choice.
+std::string size_help(std::string_view key, const TomlNode& node, const std::vector<std::string>& words,
+                      const std::string& more) {
+  const bool huge = node.kind == Kind::text && node.text.starts_with("huge") && words.size() > 2;
+  const bool transparent = node.kind == Kind::text && (node.text == "thp" || node.text == "THP");
+  if (transparent && more.find("\"transparent\"") != more.npos) return "did you mean \"transparent\"?";
+  if (huge) return fmt::format("did you mean {}?", assign(key, "\"" + words[1] + "\""));
+  return "write one of these, in quotes: " + assign(key, "\"" + words.front() + "\"");
+}
+}  // namespace
+
 std::optional<Bytes> TableReader::size_or_auto(std::string_view key, const std::vector<Bytes>& allowed) {
   std::vector<std::string> words;
   words.reserve(allowed.size() + 1);
@@ -124,7 +137,7 @@ std::optional<Bytes> TableReader::size_or_auto(std::string_view key, const std::
   words.emplace_back("auto");
   const auto value = to_size(key, *node, listed_words(words));
   if (!value) {
-    problem(key, value.error().first, "write one of these, in quotes: " + assign(key, "\"" + words.front() + "\""));
+    problem(key, value.error().first, size_help(key, *node, words, impl_->or_choices(key)));
   } else if (std::find(allowed.begin(), allowed.end(), *value) == allowed.end()) {
     problem(key,
             fmt::format("{} is none of the sizes possible here; wanted {}", shown(node->text), listed_words(words)),
@@ -140,7 +153,11 @@ std::optional<std::vector<unsigned>> TableReader::numbers_or_auto(std::string_vi
   if (!node || is_auto(*node)) return {};
   const std::string wanted = fmt::format("{}\"auto\" or numbers such as {}", impl_->or_choices(key), numbers_example);
   const std::string help = fmt::format("for example {} or {}", assign(key, "\"4-7\""), assign(key, "[4, 5, 6, 7]"));
-  if (node->kind == Kind::integer) {
+  if (meant_flag(*node) && node->kind != Kind::integer) {  // true, "yes": a word, where there are words
+    const bool off = !*meant_flag(*node) && wanted.find("\"off\"") != wanted.npos;
+    problem(key, fmt::format("{}; wanted {}", found(*node), wanted),
+            "write " + assign(key, off ? "\"off\"" : "\"auto\""));
+  } else if (node->kind == Kind::integer) {
     problem(key, fmt::format("{}; wanted {}", found(*node), wanted),
             fmt::format("write a single one as {}", assign(key, fmt::format("[{}]", node->number))));
   } else if (node->kind == Kind::text && !node->text.empty()) {

@@ -3,7 +3,7 @@
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
-command -v qemu-img >/dev/null || skip "qemu-img is not installed"
+need qemu-img
 
 mkdir -m 700 "$work/images"
 fresh_images() {

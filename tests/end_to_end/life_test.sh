@@ -3,7 +3,7 @@
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
-command -v script >/dev/null || skip "script (util-linux) is not installed"
+need script
 
 linux() { # NAME WORDS
     { printf 'accel = "tcg"\n[cpu]\ncount = 1\npin = "off"\n[memory]\nsize = "256M"\npage = "4K"\n'; boot "$2"; } | spec "$1"

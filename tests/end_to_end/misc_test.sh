@@ -4,8 +4,7 @@
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
-command -v swtpm >/dev/null || skip "swtpm is not installed (apt install swtpm)"
-[ -e /usr/share/qemu/firmware ] || skip "no firmware descriptors are installed (apt install ovmf)"
+need swtpm /usr/share/qemu/firmware # Debian: swtpm, ovmf
 
 printf 'very secret, indeed' >"$work/secret"
 chmod 600 "$work/secret"

@@ -9,7 +9,7 @@ make_bridge "$bridge" || skip "no bridge can be made here (ip link add type brid
 ! ip -o address show | grep -q ' 198\.51\.100\.' || skip "this machine uses 198.51.100.0/24, which the test wants for itself"
 ip address add 198.51.100.1/25 dev "$bridge"
 mkdir -m 777 "$work/peer" # passt, started by root, makes its socket there as nobody
-passt=$("$root/scripts/passt") || skip "no passt"
+passt=$("$root/scripts/passt") || missing passt
 free_port() { # PORT: counts up from there to one that nobody listens on
     local port=$1
     while ss -Hltn "sport = :$port" | grep -q .; do port=$((port + 1)); done

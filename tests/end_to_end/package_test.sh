@@ -4,7 +4,7 @@
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
-command -v cpack >/dev/null && command -v dpkg-shlibdeps >/dev/null || skip "cpack or dpkg-dev is not installed"
+need cpack dpkg-shlibdeps
 build=$(dirname "$(realpath "$1")")
 [ -e "$build/CPackConfig.cmake" ] || skip "vmrun was not built by cmake here"
 

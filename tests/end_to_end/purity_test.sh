@@ -2,7 +2,7 @@
 # `vmrun plan` changes nothing: the same bytes in 100 runs, as an ordinary user, and no file opened for writing.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
-command -v strace >/dev/null || skip "strace is not installed"
+need strace
 if [ "$(id -u)" = 0 ]; then
     user=(setpriv --reuid 65534 --regid 65534 --clear-groups env "HOME=$work/home")
 else

@@ -1,6 +1,6 @@
 #!/bin/bash
 # `vmrun host tune` and `revert` on this machine: together they change nothing (tests/snapshot.sh says what is compared); also after
-# a SIGKILL of tune at random instants. ROUNDS (100): how many.
+# a SIGKILL of tune at random instants. ROUNDS (100): how many are to hit.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
@@ -10,8 +10,9 @@ export VMRUN_ETC_DIR=$work/etc
 snapshots=$work
 # shellcheck source=tests/snapshot.sh
 . "$(dirname "$0")/../snapshot.sh"
-# of other kernels than the lab's
+# of other kernels than the lab's; and of interfaces, which others make and remove, and no profile touches
 counters+='|/stats$|^/sys/devices/virtual/zram-control|^/sys/kernel/mm/ksm/advisor_max_cpu|^/sys/fs/cgroup/(.*/)?[^/]*usage[^/]*$'
+counters+='|^/sys/module/page_reporting/|^/proc/sys/net/ipv[46]/(conf|neigh)/'
 identical() { if nothing_differs; then passed "$1"; else failed "$1" "$(shown)"; fi; }
 
 # --- settings that a profile has something to say to; as they were at the end ---
@@ -148,24 +149,24 @@ identical "as before"
 
 # --- killed at any instant ---
 
+# How fast tune is differs from machine to machine and from one moment to the next. So an aim is a part of how long it was seen to live
+# last, for each profile: a kill that comes too late shortens that by a twentieth, one that hits stretches it by as much, so that about
+# half of them hit, wherever the end lies by then. BUDGET (180): after so many seconds the hits are judged that there were.
 micros() { echo "${EPOCHREALTIME/[.,]/}"; }
-durations=()
-for _ in 1 2 3; do
-    for profile in latency throughput density; do
-        start=$(micros)
-        "$vmrun" host tune $profile >/dev/null 2>&1
-        durations+=($(($(micros) - start)))
-        "$vmrun" host revert 2>/dev/null
-    done
-done
-duration=$(printf '%s\n' "${durations[@]}" | sort -n | sed -n 5p)
-tries=0 killed=0 begun=0 changed=0 bad=0
+declare -A reach=()
 profiles=(latency throughput density)
-# Kills that come too late, as tune has ended, do not count; they are as many as the machine is uneven.
-for ((tries = 0; killed < rounds && tries < 4 * rounds; tries++)); do
+for profile in "${profiles[@]}"; do
+    start=$(micros)
+    "$vmrun" host tune "$profile" >/dev/null 2>&1
+    reach[$profile]=$(($(micros) - start))
+    "$vmrun" host revert 2>/dev/null
+done
+echo "note: tune takes $(for profile in "${profiles[@]}"; do echo "${reach[$profile]} us ($profile)"; done | paste -sd,)"
+begin=$(micros) least=20 tries=0 killed=0 begun=0 changed=0 bad=0
+until [ "$killed" -ge "$rounds" ] || [ $(($(micros) - begin)) -gt $((${BUDGET:-180} * 1000000)) ]; do
     profile=${profiles[tries % 3]}
-    # spread over the real duration: each round its own part of it, and a random instant in that
-    wait=$(((killed * duration + RANDOM * duration / 32768) / rounds))
+    wait=$((RANDOM * (reach[$profile] + 1) / 32768))
+    tries=$((tries + 1))
     "$vmrun" host tune "$profile" >/dev/null 2>&1 &
     pid=$!
     sleep "$(printf '%d.%06d' $((wait / 1000000)) $((wait % 1000000)))"
@@ -173,16 +174,21 @@ for ((tries = 0; killed < rounds && tries < 4 * rounds; tries++)); do
     status=0
     wait "$pid" 2>/dev/null || status=$?
     if [ "$status" = 137 ]; then
+        reach[$profile]=$((reach[$profile] + reach[$profile] / 20 + 1))
         killed=$((killed + 1))
         [ ! -d "$VMRUN_RUN_DIR/.host" ] || begun=$((begun + 1))
         [ ! -s "$VMRUN_RUN_DIR/.host/journal" ] || changed=$((changed + 1))
+    else
+        reach[$profile]=$((reach[$profile] - reach[$profile] / 20))
+        [ "$status" = 0 ] || failed "tune that was not hit ends well" "exit code $status"
     fi
     "$vmrun" host revert >/dev/null 2>&1 || bad=$((bad + 1))
     [ ! -d "$VMRUN_RUN_DIR/.host" ] || bad=$((bad + 1))
     nothing_differs || { bad=$((bad + 1)); echo "try $tries ($profile, killed after $wait us): $(shown)"; }
 done
-echo "note: $killed kills (of $tries tries) within $duration us: $begun after it had begun, $changed after it had written an undo down"
-is "kills that hit it" "$killed" "$rounds"
+echo "note: $killed kills hit (of $tries): $begun after it had begun, $changed after it had written an undo down"
+[ "$killed" -ge "$rounds" ] || echo "note: this machine was too slow for $rounds hits within ${BUDGET:-180} s"
+check "enough kills hit it to say something ($killed)" test "$killed" -ge "$((least < rounds ? least : rounds))"
 is "rounds after which something differed" "$bad" 0
 check "some kills hit it while it changed things" test "$changed" -gt 0
 finish

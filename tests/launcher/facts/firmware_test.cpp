@@ -53,8 +53,7 @@ TEST_CASE("firmware: /etc replaces the package's file of the same name, and imag
   all.add("etc/60-plain.json", "", "gone.fd");
   const auto refused = find_firmware(all.paths(), false);
   REQUIRE(!refused);
-  CHECK(refused.error() ==
-        fmt::format("{} names '{}', which cannot be read", all.at("etc/60-plain.json"), all.at("gone.fd")));
+  CHECK(refused.error() == fmt::format("of {}: there is no file '{}'", all.at("etc/60-plain.json"), all.at("gone.fd")));
 }
 
 TEST_CASE("firmware: where descriptors are, and in which formats images may be") {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/lacks.hpp"
 
 namespace {
 
@@ -184,7 +185,7 @@ TEST_CASE("the binary is a path, or a name in PATH") {
 TEST_CASE("every real QEMU here answers, as recorded for its version") {
   const fakes::TempDir dir;
   const fakes::Environment cache("VMRUN_CACHE_DIR", dir / "cache");
-  if (real_qemus().empty()) MESSAGE("skipped: VMRUN_TEST_QEMUS names no QEMU");
+  if (lacks_tool(!real_qemus().empty(), "QEMU in VMRUN_TEST_QEMUS")) return;
   for (const std::string& path : real_qemus()) {
     INFO(path);
     const auto features = qemu_features(path, Cache::store);

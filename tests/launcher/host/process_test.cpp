@@ -20,6 +20,7 @@
 
 #include "launcher/host/host.hpp"
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/lacks.hpp"
 #include "topology/page_location.hpp"
 
 namespace {
@@ -318,10 +319,7 @@ TEST_CASE("the memlock limit is raised to what is needed, never lowered") {
 }
 
 TEST_CASE("root's child becomes the planned user, with no capability left") {
-  if (geteuid() != 0) {
-    MESSAGE("skipped: needs root");
-    return;
-  }
+  if (lacks(geteuid() == 0, "root")) return;
   ChildSpec child = shell("grep -E '^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs)' /proc/self/status");
   child.uid = 1'912'345'678;
   const std::string id = "\t1912345678\t1912345678\t1912345678\t1912345678\n";
@@ -331,10 +329,7 @@ TEST_CASE("root's child becomes the planned user, with no capability left") {
 }
 
 TEST_CASE("a /dev/kvm of the child's own is seen by nobody else") {
-  if (geteuid() != 0 || access("/dev/kvm", F_OK) != 0) {
-    MESSAGE("skipped: needs root and /dev/kvm");
-    return;
-  }
+  if (lacks(geteuid() == 0 && access("/dev/kvm", F_OK) == 0, "root and /dev/kvm")) return;
   const fakes::TempDir dir;
   ChildSpec child = shell("stat -c '%u %a %t:%T' /dev/kvm; exec 3<>/dev/kvm && echo opened");
   child.uid = 1'912'345'678;

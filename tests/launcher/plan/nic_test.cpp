@@ -84,8 +84,8 @@ TEST_CASE("what a card needs of the host is refused by its key where it is not t
     CHECK(has(one.problems(), "error: net[0].socket: '/run/a.sock' is uid 7's alone"));
     one.nic().socket_uid = uid_of("db");
     CHECK(one.problems() == "none");
-    one.nic().socket_exists = false;
-    CHECK(has(one.problems(), "error: net[0].socket: no process listens on '/run/a.sock'"));
+    one.nic().socket_misfit = "there is no socket '/s'";
+    CHECK(has(one.problems(), "error: net[0].socket: there is no socket '/s'; wanted the socket on which"));
   }
   {
     Case one("[[net]]\nbridge = \"br0\"\npoll_us = 50\n");

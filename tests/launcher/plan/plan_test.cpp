@@ -460,10 +460,10 @@ TEST_CASE("what the machine said about a disk is met or refused") {
     change(std::get<Disk::Facts>(one.facts.devices[0]));
     return one;
   };
-  CHECK(has(with("", [](Disk::Facts& f) { f.exists = false; }).problems(),
-            "error: disk[0].path: there is no file '/images/a.raw'; wanted an image or a block device"));
-  CHECK(has(with("", [](Disk::Facts& f) { f.readable = false; }).problems(),
-            "cannot be opened for reading and writing by this user"));
+  CHECK(has(with("", [](Disk::Facts& f) { f.exists = false, f.misfit = "there is no file"; }).problems(),
+            "error: disk[0].path: there is no file; wanted an image or a block device"));
+  CHECK(has(with("", [](Disk::Facts& f) { f.readable = false, f.misfit = "it is closed"; }).problems(),
+            "error: disk[0].path: it is closed; wanted an image or a block device that is this user's to open"));
   CHECK(has(with("", [](Disk::Facts& f) { f.chain_problem = "a vmdk image"; }).problems(),
             "error: disk[0].path: a vmdk image"));
   CHECK(has(with("format = \"qcow2\"\n", [](Disk::Facts& f) { f.looks = ""; }).problems(),
@@ -536,7 +536,7 @@ TEST_CASE("all problems of a plan come together") {
   one.spec.cpu.count = 400;
   std::get<Disk::Facts>(one.facts.devices[0]).exists = false;
   std::get<Nic::Facts>(one.facts.devices[1]).bridge_exists = false;
-  one.facts.kernel_readable = false;
+  one.facts.kernel_misfit = "'/k' is a FIFO";
   const std::string text = one.problems();
   INFO(text);
   CHECK(has(text, "error: machine: "));

@@ -281,6 +281,45 @@ TEST_CASE("a trim that a crash cut off before its mark is not done twice") {
   CHECK(VmDir::all(place.base).empty());
 }
 
+TEST_CASE("a trim that a crash cut off, of a pool that others changed since, is told: how many pages may be left") {
+  const auto told_of = [](std::uint64_t meanwhile) {
+    Place place;
+    place.host.change_pool({.node = 0, .page = mib(2), .total = 178});
+    const VmDir dir = place.claim("db");
+    dir.journal().begin(0, TrimPool{0, mib(2), 28, 100});
+    dir.journal().done(0);
+    make_owner_dead(dir);
+    place.host.stop_dead_at(1, fakes::When::before);  // that it begins is written, the pool is not
+    CHECK_THROWS_AS(recover_dead(place.host, place.base), fakes::StopDead);
+    place.host.heal();
+    place.host.change_pool({.node = 0, .page = mib(2), .total = meanwhile});
+    const Recovered recovered = recover_dead(place.host, place.base);
+    CHECK(recovered.left.empty());
+    return std::pair(place.host.total(0, mib(2)), recovered.passed_over);
+  };
+  CHECK(told_of(178) == std::pair(std::uint64_t{150}, std::vector<std::string>{}));  // nobody did
+  CHECK(told_of(150) == std::pair(std::uint64_t{150}, std::vector<std::string>{}));  // as if it had been written
+  const auto [total, told] = told_of(200);
+  CHECK(total == 200);
+  REQUIRE(told.size() == 1);
+  CHECK(
+      told[0].starts_with("db: node 0's pool of 2M pages was changed by others while vmrun was killed giving back its "
+                          "28: it has 200 pages, of which 28 may be left over"));
+}
+
+TEST_CASE("a raise that a crash cut off, of a pool that others took from since, is told, too") {
+  Place place;
+  place.host.change_pool({.node = 0, .page = mib(2), .total = 110});
+  const VmDir dir = place.claim("db");
+  dir.journal().begin(0, TrimPool{0, mib(2), 28, 100});  // it may have been 128, of which somebody took 18
+  make_owner_dead(dir);
+  const Recovered recovered = recover_dead(place.host, place.base);
+  CHECK(place.host.total(0, mib(2)) == 100);
+  REQUIRE(recovered.passed_over.size() == 1);
+  CHECK(recovered.passed_over[0].find("while vmrun was killed adding its 28: it has 110 pages, of which 18 may") !=
+        std::string::npos);
+}
+
 TEST_CASE("a foreign tap of the VM's tap's name: the launch is refused, nothing is left, and it can be tried again") {
   Place place;
   place.host.add_persistent_tap("v.0");

@@ -12,6 +12,7 @@
 
 #include "launcher/text/render_problem.hpp"
 #include "launcher/text/toml_reader.hpp"
+#include "tests/lacks.hpp"
 
 using launcher::Problems;
 using launcher::render;
@@ -100,10 +101,7 @@ TEST_CASE("an include that is not TOML shows where, and nothing of what is in it
 }
 
 TEST_CASE("root includes for a user's spec only what that user may read") {
-  if (geteuid() != 0) {
-    MESSAGE("skipped: only root reads for others");
-    return;
-  }
+  if (lacks(geteuid() == 0, "root, who alone reads for others")) return;
   const Scratch scratch;
   constexpr uid_t user = 12345;
   scratch.write("roots.toml", "hunter2 = 1\n", 0, 0600);

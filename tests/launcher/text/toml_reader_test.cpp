@@ -237,7 +237,8 @@ TEST_CASE("includes that lead nowhere or too deep") {
   const auto device = TomlDocument::load(scratch.write("dev.toml", "include = [\"/dev/zero\", \".\", \"\"]\n"), {});
   REQUIRE(!device);
   CHECK(device.error().problems.size() == 3);
-  CHECK(device.error().problems[0].what == "cannot read \"/dev/zero\": it is not a regular file; wanted a TOML file");
+  CHECK(device.error().problems[0].what ==
+        "cannot read \"/dev/zero\": it is a character device, and no regular file; wanted a TOML file");
 
   const auto missing = TomlDocument::load(scratch.dir / "none.toml", {});
   REQUIRE(!missing);
@@ -361,4 +362,61 @@ TEST_CASE("what is nested too deep, or too long, is refused and not crashed on")
   CHECK(!TomlDocument::parse("a = " + std::string(100000, '['), "t.toml"));
   CHECK(!TomlDocument::parse(std::string(2 << 20, '#'), "t.toml"));
   CHECK(!TomlDocument::parse("", "t.toml", {dots + "=1"}));
+}
+
+TEST_CASE("what people mean who write another program's words is one of the choices, and told") {
+  const auto help_of = [](const std::string& line, const std::function<void(TableReader&)>& read) {
+    const auto document = TomlDocument::parse(line + "\n", "vm.toml");
+    REQUIRE(document);
+    Problems problems;
+    TableReader root(*document, problems);
+    read(root);
+    return problems.empty() ? std::string("none") : problems[0].help;
+  };
+  const auto choice = [&](const std::string& value, const std::vector<std::string>& choices) {
+    return help_of("k = " + value, [&](TableReader& root) { root.choice("k", choices, 0); });
+  };
+  const std::vector<std::string> interfaces = {"virtio-blk", "virtio-scsi", "nvme"};
+  CHECK(choice("\"virtio-scsi-pci\"", interfaces) == "did you mean \"virtio-scsi\"?");
+  CHECK(choice("\"virtio\"", interfaces) == "did you mean \"virtio-blk\"?");
+  CHECK(choice("\"NVMe\"", interfaces) == "did you mean \"nvme\"?");
+  const std::vector<std::string> modes = {"user", "tap", "macvtap", "passt"};
+  CHECK(choice("\"bridge\"", modes) == "did you mean \"tap\"?");
+  CHECK(choice("\"virtio\"", modes) == "did you mean \"tap\"?");
+  CHECK(choice("\"nat\"", modes) == "did you mean \"user\"?");
+  CHECK(choice("\"kvm64\"", {"auto", "kvm", "tcg"}) == "did you mean \"kvm\"?");
+  CHECK(choice("\"libaio\"", {"auto", "io_uring", "native", "threads"}) == "did you mean \"native\"?");
+  CHECK(choice("true", {"off", "on", "unmap"}) == "did you mean \"on\"?");
+  CHECK(choice("\"windows11\"", {"none", "latency", "windows"}) == "did you mean \"windows\"?");
+  CHECK(choice("\"zzz\"", modes) == "choose one of these, for example k = \"user\"");
+
+  const auto flag = [&](const std::string& value) {
+    return help_of("k = " + value, [](TableReader& root) { root.flag("k", false); });
+  };
+  for (const char* yes : {"\"yes\"", "\"true\"", "\"on\"", "1"}) CHECK(flag(yes) == "write k = true, without quotes");
+  for (const char* no : {"\"no\"", "\"False\"", "\"off\"", "0"}) CHECK(flag(no) == "write k = false, without quotes");
+  CHECK(flag("\"perhaps\"") == "write k = true or k = false, without quotes");
+
+  const auto size = [&](const std::string& value) {
+    return help_of("k = " + value, [](TableReader& root) { root.size("k", {0}, topology::mib(1), topology::gib(8)); });
+  };
+  for (const char* good : {"\"4GB\"", "\"4GiB\"", "\"4 G\"", "\"4G\""}) CHECK(size(good) == "none");
+  CHECK(size("\"4gb\"") == "write k = \"4G\"");
+  CHECK(size("\"1.5G\"") == "write k = \"1536M\"");
+  const auto page = [&](const std::string& value) {
+    return help_of("k = " + value, [](TableReader& root) {
+      root.size_or_auto("k", {topology::kib(4), topology::mib(2), topology::gib(1)});
+    });
+  };
+  CHECK(page("\"hugepages\"") == "did you mean k = \"2M\"?");
+
+  const auto inner = [&](const std::string& line) {
+    return help_of("[[d]]\n" + line, [](TableReader& root) {
+      root.tables("d", [](TableReader& one) {
+        one.table("create", [](TableReader& table) { table.size("size", {0}, topology::mib(1), topology::gib(99)); });
+      });
+    });
+  };
+  CHECK(inner("create = \"20G\"") == "write create = { size = \"20G\" }");
+  CHECK(inner("create = true") == "write create = { size = \"20G\" }");
 }
