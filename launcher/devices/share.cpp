@@ -26,7 +26,8 @@ constexpr std::size_t longest_tag = 36;
 constexpr unsigned least_ring = 4, most_ring = 1024;  // VIRTQUEUE_MAX_SIZE in QEMU
 
 // What the guest's root makes in the directory lies in the host's, too, where it means what it says.
-constexpr const char* no_special_files = "-mknod:-setfcap";
+// Without fsetid what it writes to loses its setuid bit; that it sets none, the helper's filter sees to.
+constexpr const char* no_special_files = "-mknod:-setfcap:-fsetid";
 
 void check_tag(TableReader& table, const std::string& tag) {
   if (tag.size() > longest_tag)
@@ -181,6 +182,7 @@ void plan_device(const Share& share, const Share::Facts& facts, DeviceContext& c
   helper.log = fmt::format("{}/helper-virtiofsd-{}.log", context.run_dir, id);
   helper.child.argv = command_of(share, facts, first_free);
   helper.child.affinity = context.placement.emulator;
+  helper.child.no_set_id_files = !share.special_files;
   context.steps.push_back(
       {helper, "serves the directory, in a sandbox that holds nothing else", context.origin("path")});
   context.args.add("-chardev", Opts("socket").set("id", id).set("path", socket), "the line to virtiofsd",

@@ -25,6 +25,7 @@
 #include <system_error>
 
 #include "launcher/host/fd.hpp"
+#include "launcher/host/set_id_filter.hpp"
 #include "topology/page_location.hpp"
 #include "topology/sysfs.hpp"
 
@@ -56,6 +57,7 @@ class Child {
       make_private_nodes(spec.private_dev, spec.private_nodes, spec.uid.value_or(geteuid()));
     if (spec.uid) drop_to(*spec.uid, spec.group);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail("no_new_privs");
+    if (spec.no_set_id_files && !refuse_set_id_modes()) fail("system call filter");
     if (spec.dies_with_parent) {
       // after the change of uid, which clears it; a parent that died before this line is seen by its pid
       if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) fail("parent death signal");

@@ -45,12 +45,13 @@ struct ChildSpec {
   bool own_core_cookie = false;            // core scheduling: only its own threads beside each other on a core
   std::string private_dev;                 // a directory to mount private device files from; "": not wanted
   std::vector<std::string> private_nodes;  // those device files: "/dev/kvm"
+  bool no_set_id_files = false;            // a mode with a setuid or setgid bit is refused to it
   bool dies_with_parent = true;
   friend bool operator==(const ChildSpec&, const ChildSpec&) = default;
 };
 BOOST_DESCRIBE_STRUCT(ChildSpec, (),
                       (argv, uid, affinity, policy, memory_nodes, memlock, group, cgroup, cache_group, own_core_cookie,
-                       private_dev, private_nodes, dies_with_parent))
+                       private_dev, private_nodes, no_set_id_files, dies_with_parent))
 
 // child fd -> our fd. 0, 1, 2 may be among them, and are inherited if not; whatever else is not listed is closed in the child.
 using FdLayout = std::map<int, int>;

@@ -4,7 +4,7 @@
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
-command -v qemu-img >/dev/null || skip "qemu-img is not installed"
+need qemu-img
 mkdir -m 755 "$work/knobs"
 for qemu in "${qemus[@]}"; do
     version=$(version_of "$qemu")
@@ -16,6 +16,9 @@ for qemu in "${qemus[@]}"; do
     is "$version: every knob is as asked" "$code" 0
     [ "$code" = 0 ] || cat "$work/knobs.out"
     has "$version: knobs were seen" "$(cat "$work/knobs.out")" '^[4-9][0-9] knobs seen, 0 not as asked$'
+    if [ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ]; then
+        has "$version: the host's file has no setuid bit" "$(cat "$work/knobs.out")" "^KNOB[[:space:]]share \(a setuid .*[[:space:]]755 0$"
+    fi
     as_before "$version: the machine is as before"
 done
 

@@ -203,7 +203,8 @@ if [ -n "$(find /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd -maxdepth 0 2>/de
 path = "shared"
 tag = "data"
 queue_size = 64'
-    mounting='mkdir /mnt; mount -t virtiofs data /mnt && say "share $(cat /mnt/hello)"; echo "from the guest" >/mnt/back'
+    mounting='mkdir /mnt; mount -t virtiofs data /mnt && say "share $(cat /mnt/hello)"; echo "from the guest" >/mnt/back
+cp /bin/busybox /mnt/sh; chown 0:0 /mnt/sh; chmod 0755 /mnt/sh; chmod 4755 /mnt/sh; chmod 2755 /mnt/sh'
 fi
 up "$disks
 dd if=/dev/urandom of=/dev/lun0 bs=64k count=8 oflag=direct 2>/dev/null && say wrote base
@@ -258,6 +259,7 @@ knob "disk.create qcow2" "qcow2 33554432" "$(qemu-img info -U --output json new.
 if [ -n "$share" ]; then
     knob "share (read in the guest)" "from the host" "$(said 'share \(.*\)')"
     knob "share (written by the guest)" "from the guest" "$(cat shared/back)"
+    knob "share (a setuid and a setgid bit by the guest's root)" "755 0" "$(stat -c '%a %u' shared/sh)"
     knob share.queue_size 64 "$(device share0 queue-size)"
 fi
 down
