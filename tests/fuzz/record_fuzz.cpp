@@ -1,0 +1,36 @@
+// A record of a run, of any bytes: it is read or left out, and what is read is written and read again as it was.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "launcher/life/run_record.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path& runs() {
+  static const fs::path made = [] {
+    std::string name = (fs::temp_directory_path() / "vmrun-fuzz-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) std::abort();
+    std::atexit([] { fs::remove_all(runs()); });
+    return fs::path(name);
+  }();
+  return made;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fs::path file = runs() / "a.json";
+  std::ofstream(file, std::ios::binary | std::ios::trunc)
+      .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+  const auto records = launcher::read_records(runs());
+  if (records.empty()) return 0;
+  (void)launcher::ending_of(records[0]);
+  std::ofstream(file, std::ios::binary | std::ios::trunc) << launcher::to_json(records[0]);
+  if (launcher::read_records(runs()) != records) std::abort();
+  return 0;
+}
