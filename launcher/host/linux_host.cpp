@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -44,18 +45,21 @@ Fd opened_at_once(const std::string& path, int flags) {
   return fd;
 }
 
-std::string pool_path(unsigned node, topology::Bytes page) {
+std::string pool_path(unsigned node, topology::Bytes page, const char* file = "nr_hugepages") {
   return "/sys/devices/system/node/node" + std::to_string(node) + "/hugepages/hugepages-" +
-         std::to_string(page.count / 1024) + "kB/nr_hugepages";
+         std::to_string(page.count / 1024) + "kB/" + file;
 }
 
 }  // namespace
 
+// Without surplus pages: those that somebody took out of the pool while they were in use. They are counted until they are let go of, but what
+// is written is the number without them.
 std::uint64_t LinuxHost::pool_total(unsigned node, topology::Bytes page) {
-  const auto total = topology::Sysfs{}.read_number(pool_path(node, page));
+  const topology::Sysfs sysfs;
+  const auto total = sysfs.read_number(pool_path(node, page));
   if (!total)
     throw std::runtime_error("node " + std::to_string(node) + " has no pool of " + to_string(page) + " pages");
-  return *total;
+  return *total - std::min(*total, sysfs.read_number(pool_path(node, page, "surplus_hugepages")).value_or(0));
 }
 
 std::uint64_t LinuxHost::set_pool(unsigned node, topology::Bytes page, std::uint64_t total) {

@@ -3,8 +3,9 @@
 # a VM changes with what was there before: each node's pools, interfaces, bridge ports, processes, /run/vmrun, mounts, /dev/shm.
 #   tests/end_to_end/kill_campaign.sh VMRUN [ROUNDS] [SEED]      (200 rounds)
 # Each round draws: QEMU's version, run or start, 2M pages on an empty or partly filled pool, bridge, macvtap, passt, disk (of which
-# half are ephemeral), a new disk, a share, who is killed, and when. The last lines say how many rounds ended equal, and how far
-# the VMs had come when they were hit.
+# half are ephemeral), a new disk, a share, who is killed, and when. In half of the rounds others have a hand in the pool meanwhile: they
+# raise it, map pages and let go of them, and take back what they raised. In a tenth the file system of the run directory fills up while
+# the VM runs. The last lines say how many rounds ended equal, and how far the VMs had come when they were hit.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
@@ -28,6 +29,9 @@ fi
 mkdir "$work/new" "$work/shared"
 virtiofsd=$(find /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd -maxdepth 0 2>/dev/null || true)
 take_pool
+mount -t tmpfs -o size=2m,mode=755 none "$VMRUN_RUN_DIR"
+at_end+=("umount '$VMRUN_RUN_DIR'")
+"$vmrun" recover 2>/dev/null
 
 draw() { echo $((RANDOM % $1)); }
 chance() { [ $((RANDOM % 100)) -lt "$1" ]; } # percent
@@ -65,6 +69,48 @@ for qemu in "${qemus[@]}"; do
     echo "QEMU $(version_of "$qemu"): a start takes $((${span[$qemu]} / 1000)) ms"
 done
 
+# Others: they add some pages to the pool and take as many away again, and hold mapped ones meanwhile, under the lock that vmrun
+# changes it under (the kernel has no "add": without one, two who read and write lose one of the changes). They end with what they added.
+persistent() { echo $(($(pool) - $(cat "$(pool_file surplus)"))); } # what a write means: without pages taken away while in use
+others() {
+    local added=0 by
+    set +e # it always ends with what it added taken away
+    while [ -e "$work/others" ]; do
+        by=$((RANDOM % 24))
+        [ "$added" = 0 ] || by=-$added
+        (
+            flock 9
+            echo $(($(persistent) + by)) >"$(pool_file nr)"
+        ) 9<"$VMRUN_RUN_DIR/.lock"
+        added=$((added + by))
+        [ "$added" = 0 ] || hold_pages $((RANDOM % added))
+        pause_for $((RANDOM % 20000))
+    done
+    [ "$added" = 0 ] || (
+        flock 9
+        echo $(($(persistent) - added)) >"$(pool_file nr)"
+    ) 9<"$VMRUN_RUN_DIR/.lock"
+}
+hold_pages() { # PAGES: mapped and touched for a moment, as far as there are as many free
+    "${python:-true}" -c '
+import mmap, sys
+try:
+    memory = mmap.mmap(-1, int(sys.argv[1]) << 21, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000 | 21 << 26)
+    for page in range(int(sys.argv[1])): memory[page << 21] = 1
+except (OSError, ValueError): pass' "$1" 2>/dev/null || true
+}
+python=$(command -v python3 || true)
+# What vmrun says when others changed the pool in the very instant that it was killed in: so many pages may be left over.
+doubtful() { sed -n 's/.* pages, of which \([0-9]*\) may be left over.*/\1/p' "$work/recover.out"; }
+take_doubtful() {
+    local pages
+    for pages in $(doubtful); do
+        [ "$(our_pool)" -ge "$((was + pages))" ] || continue
+        echo "round $round: told that $pages pages may be left over, and they were"
+        echo $(($(pool) - pages)) >"$(pool_file nr)"
+    done
+}
+
 # hit PID...: SIGKILL
 hit() { kill -KILL "$@" 2>/dev/null || true; }
 children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
@@ -88,8 +134,17 @@ for ((round = 1; round <= rounds; round++)); do
     one_spec round
     rm -f "$work/new/made.img"
     set_pool $((RANDOM % 3 == 0 ? RANDOM % 40 : 0))
+    was=$(our_pool)
     remember
     whole=${span[$qemu]}
+    other=''
+    if chance 50; then
+        touch "$work/others"
+        others &
+        other=$!
+    fi
+    full=''
+    ! chance 10 || full=1
     verb=$(chance 50 && echo run || echo start)
     options=()
     [ "$verb" = start ] || options=(--no-console)
@@ -139,6 +194,7 @@ for ((round = 1; round <= rounds; round++)); do
             pause_for $(((RANDOM * 32768 + RANDOM) % 30000))
         fi
     fi
+    [ -z "$full" ] || dd if=/dev/zero of="$VMRUN_RUN_DIR/.filler" bs=4096 2>/dev/null || true
     keeper=$launcher
     [ "$verb" = run ] || keeper=$(children "$launcher")
     [ -n "$keeper" ] || keeper=$(jq -r .pid "$VMRUN_RUN_DIR/round/owner" 2>/dev/null || true)
@@ -168,16 +224,20 @@ for ((round = 1; round <= rounds; round++)); do
     fi
     wait "$launcher" 2>/dev/null || true
     [ -z "$ender" ] || wait "$ender" 2>/dev/null || true
+    rm -f "$work/others" "$VMRUN_RUN_DIR/.filler"
+    [ -z "$other" ] || wait "$other" 2>/dev/null || true
     gone() { [ -z "$(processes_of_ours)" ]; }
     within 5 gone || true
     code=0
+    cp "$VMRUN_RUN_DIR/round/journal" "$work/journal" 2>/dev/null || : >"$work/journal"
     "$vmrun" recover >"$work/recover.out" 2>&1 || code=$?
+    take_doubtful
     if [ "$code" = 0 ] && within 3 same_as_before; then
         equal=$((equal + 1))
     else
         failed "round $round: $verb, victim $victim after $delay us of $whole at stage '$reached'" "recover exit $code: $(cat "$work/recover.out")
 $(diff "$work/before" "$work/after" || true)"
-        [ ! -d "$VMRUN_RUN_DIR/round" ] || cat "$VMRUN_RUN_DIR/round/journal" 2>/dev/null || true
+        grep -aE 'trim_pool|"done":0|undo' "$work/journal" || true # what it said before recover
         # start the next round from a clean machine
         processes_of_ours | while read -r line; do hit "$(sed 's|/proc/\([0-9]*\) .*|\1|' <<<"$line")"; done
         "$vmrun" recover >/dev/null 2>&1 || rm -rf "$VMRUN_RUN_DIR/round"
