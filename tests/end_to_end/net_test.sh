@@ -113,4 +113,9 @@ linux missing 'bridge = "nosuchbr"' ""
 run_code "$vmrun" run "$work/missing.toml"
 is "a bridge that does not exist: exit code" "$code" 2
 has "it is named" "$err" "no bridge 'nosuchbr'"
+ip tuntap add vmrune2ed mode tap
+run_code "$vmrun" plan "$work/missing.toml" --set 'net=[{bridge="vmrune2ed"}]'
+has "a tap of that name is no bridge" "$err" "'vmrune2ed' is a tap, but no Linux bridge"
+has "and how to use it" "$err" 'tap = "vmrune2ed"'
+ip link del vmrune2ed
 finish
