@@ -114,18 +114,8 @@ take_doubtful() {
 # hit PID...: SIGKILL
 hit() { kill -KILL "$@" 2>/dev/null || true; }
 children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
-# stage: how far the VM had come, by what lies in its directory
-stage() {
-    local dir=$VMRUN_RUN_DIR/round
-    if [ ! -d "$dir" ]; then echo "0 before or after everything"
-    elif [ ! -s "$dir/journal" ]; then echo "1 claimed, nothing done"
-    elif grep -qs undone "$dir/journal"; then echo "7 undoing"
-    elif [ ! -s "$dir/state.json" ]; then
-        if grep -qs end_process "$dir/journal"; then echo "3 QEMU forked"; else echo "2 preparing the host"; fi
-    elif grep -qs '"running"' "$dir/state.json"; then echo "5 running"
-    elif grep -qs '"stopping"' "$dir/state.json"; then echo "6 stopping"
-    else echo "4 QEMU starting"; fi
-}
+# shellcheck source=tests/stage.sh
+. "$here/../stage.sh"
 declare -A stages victims
 equal=0
 for ((round = 1; round <= rounds; round++)); do
@@ -199,14 +189,14 @@ for ((round = 1; round <= rounds; round++)); do
     [ "$verb" = run ] || keeper=$(children "$launcher")
     [ -n "$keeper" ] || keeper=$(jq -r .pid "$VMRUN_RUN_DIR/round/owner" 2>/dev/null || true)
     child=$(children "${keeper:-$launcher}")
-    [ "$victim" != 1 ] || reached=$(stage)
+    [ "$victim" != 1 ] || reached=$(stage_of "$VMRUN_RUN_DIR/round")
     # shellcheck disable=SC2086
     case $victim in
         0) hit $launcher $keeper ;;
         1) hit $child ;;
         2) hit $child $launcher $keeper ;;
     esac
-    [ "$victim" = 1 ] || reached=$(stage) # a dead vmrun's directory stays as it was
+    [ "$victim" = 1 ] || reached=$(stage_of "$VMRUN_RUN_DIR/round") # a dead vmrun's directory stays as it was
     who=$victim
     [ -n "$child" ] || [ "$victim" != 1 ] || who=3
     stages[$reached]=$((${stages[$reached]:-0} + 1))

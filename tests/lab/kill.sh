@@ -3,6 +3,7 @@
 # and a disk; then `vmrun recover`, and the machine is as before, every time. (How far each had come is told at the end.)
 # lab: --kernel 6.12 --qemu 11.1 --timeout 900
 # lab: --all --kernel all --qemu all --timeout 900
+# files: echo tests/stage.sh
 # fault: leaked-tap somebody keeps a tap of the VM's
 # fault: leaked-page the pool of node 1 is left a page larger
 # fault: no-recover nothing is recovered
@@ -42,16 +43,8 @@ vmrun kill k >/dev/null 2>&1
 as_before "the machine after an ordinary life"
 fact "a start takes" "$((whole / 1000)) ms"
 
-# stage: how far the VM has come, by what lies in its directory
-stage() {
-    local dir=/run/vmrun/k
-    if [ ! -d $dir ]; then echo "before or after"
-    elif [ ! -s $dir/journal ]; then echo claimed
-    elif grep -q undone $dir/journal; then echo undoing
-    elif [ ! -s $dir/state.json ]; then if grep -q end_process $dir/journal; then echo forked; else echo preparing; fi
-    elif grep -q '"running"' $dir/state.json; then echo running
-    else echo "QEMU starting"; fi
-}
+# shellcheck source=tests/stage.sh
+. ./stage.sh
 equal_rounds=0
 declare -A stages victims
 for ((round = 1; round <= rounds; round++)); do
@@ -64,7 +57,7 @@ for ((round = 1; round <= rounds; round++)); do
     launcher=$!
     sleep "$(printf '%d.%06d' $((delay / 1000000)) $((delay % 1000000)))"
     read -r -a children <"/proc/$launcher/task/$launcher/children"
-    reached=$(stage)
+    reached=$(stage_of /run/vmrun/k)
     case $((RANDOM % 3)) in
         0) victim=vmrun; kill -9 $launcher ;;
         1) victim=QEMU; kill -9 "${children[@]}" || { victim=vmrun; kill -9 $launcher; } ;; # it may not be there yet
@@ -95,7 +88,7 @@ done
 equal "rounds that ended with the machine as before" "$rounds" "$equal_rounds"
 fact "rounds that ended with the machine as before" "$equal_rounds of $rounds"
 fact "killed" "$(for one in "${!victims[@]}"; do echo "$one ${victims[$one]}"; done | sort | paste -sd,)"
-fact "when" "$(for one in "${!stages[@]}"; do echo "$one ${stages[$one]}"; done | sort | paste -sd,)"
+fact "when" "$(for one in "${!stages[@]}"; do echo "${one#* } ${stages[$one]}"; done | sort | paste -sd,)"
 for n in 0 1; do set_pages $n 0; done >/dev/null
 up k
 kill_vm k
