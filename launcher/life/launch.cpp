@@ -37,7 +37,8 @@ namespace {
 
 std::uint64_t planned_bytes(const LaunchPlan& plan) {
   std::uint64_t bytes = 0;
-  for (const topology::PageClaim& claim : plan.reservation.pages) bytes += claim.page.count * claim.pages;
+  for (const topology::PageClaim& claim : plan.reservation.pages)
+    if (claim.huge()) bytes += claim.page.count * claim.pages;
   for (const topology::PageClaim& spare : plan.spare) bytes -= std::min(bytes, spare.page.count * spare.pages);
   return bytes;
 }

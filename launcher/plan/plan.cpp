@@ -66,7 +66,9 @@ void place_guest(Draft& draft) {
   draft.plan.pinned = draft.plan.placement.vcpus.front().cpu.has_value();  // on a small host "auto" may float
   draft.plan.reservation = {draft.spec.name, draft.plan.placement.exclusive, {}, {}};
   for (const topology::PageNeed& need : draft.plan.placement.pages) {
-    if (need.page > draft.host.base_page) draft.plan.reservation.pages.push_back({need.node, need.page, need.pages});
+    // merged memory is meant to be promised more often than it is there
+    if (need.page > draft.host.base_page || !draft.spec.memory.merge)
+      draft.plan.reservation.pages.push_back({need.node, need.page, need.pages});
   }
   for (const std::string& text : draft.plan.placement.notes) draft.note(text);
   for (const topology::Reservation& other : draft.taken.vms) {

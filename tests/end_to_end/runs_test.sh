@@ -180,4 +180,17 @@ exit_of "$killing" 30
 check "kill acts only on the VM that it saw" test -n "$(qemu_of deaf || true)"
 "$vmrun" kill deaf 2>/dev/null || true
 as_before "as before"
+echo "--- ordinary memory is promised once"
+room=$((($("$vmrun" host --json | jq '.host.nodes[0].memory_free') >> 20) - 512))
+size=$((room * 7 / 10))M
+"$vmrun" start --set name=first --set "memory.size='$size'" "$work/deaf.toml" 2>/dev/null
+run_code "$vmrun" start --set name=second --set "memory.size='$size'" "$work/deaf.toml"
+is "a second VM of 70 % of the node: exit code" "$code" 2
+has "who has it" "$err" "node 0 has [0-9]+M memory, this VM needs $size \(held by first \($size\)\)"
+less=$(sed -n 's/.*help: set size = "\([0-9]*\)M" or less.*/\1/p' <<<"$err")
+run_code "$vmrun" start --set name=second --set "memory.size='$((less - 256))M'" "$work/deaf.toml" # others take some meanwhile
+is "what the help says can be had" "$code" 0
+"$vmrun" kill first 2>/dev/null || true
+"$vmrun" kill second 2>/dev/null || true
+as_before "as before"
 finish

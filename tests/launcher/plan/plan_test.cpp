@@ -271,6 +271,20 @@ TEST_CASE("a pool is raised by the deficit") {
   CHECK(one.plan().steps.front().step == Step{RaisePool{0, mib(2), 412}});
 }
 
+TEST_CASE("memory of 4K pages is claimed as huge pages are, but where it is to be merged") {
+  for (const char* page : {"\"4K\"", "\"transparent\""}) {
+    Case one(small + "");
+    one.spec = spec_of("name = \"db\"\n[cpu]\ncount = 4\n[memory]\nsize = \"1G\"\npage = " + std::string(page) + "\n");
+    one.facts.transparent_pages = "madvise";
+    const LaunchPlan plan = one.plan();
+    CHECK(plan.reservation.pages ==
+          std::vector<topology::PageClaim>{{plan.placement.cells.at(0).host_nodes.at(0), topology::kib(4), 262144}});
+  }
+  Case merged(small + "");
+  merged.spec = spec_of("name = \"db\"\n[memory]\nsize = \"1G\"\npage = \"4K\"\nmerge = true\n");
+  CHECK(merged.plan().reservation.pages.empty());
+}
+
 TEST_CASE("features decide, not versions") {
   Case one(small + disk + net);
   CHECK(has(value_of(one.plan(), "-device", "virtio-blk-pci"), "packed=on"));
