@@ -166,6 +166,7 @@ class Supervisor {
     record_.left = ended.left;
     record_.console = ended.console;
     record_.qemu = ended.qemu;
+    if (!ended.cut.empty()) record_.cut = ended.cut;
     record_.exit_code = !ended.left.empty() ? left_over : ended.qemu_exit == 0 || ended.stopped ? done : failed;
     write_down();
   }

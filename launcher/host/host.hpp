@@ -62,7 +62,7 @@ class Host {
   virtual Fd listen(const std::string& path, std::optional<unsigned> owner) = 0;  // owner: nullopt: ours
   virtual Fd hold_path(const std::string& path) = 0;  // O_PATH: neither read nor written through it
   virtual Fd make_directory(const std::string& path, std::optional<unsigned> owner) = 0;  // and hold it
-  virtual Fd append_to(const std::string& path) = 0;                                      // made where it is not there
+  virtual Fd append_to(const std::string& path) = 0;  // made where it is not there; no symlink
   virtual void keep_directory(const std::string& path,
                               std::optional<unsigned> owner) = 0;  // 0700, with what is in it; nullopt: ours, 0711
   virtual void copy_once(const std::string& from, const std::string& to) = 0;       // `to` is there: fine, as it is

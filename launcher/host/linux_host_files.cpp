@@ -15,8 +15,8 @@ namespace launcher::inline host {
 namespace fs = std::filesystem;
 
 Fd LinuxHost::append_to(const std::string& path) {
-  return opened_or_refuse(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640),
-                          "open " + path + " for appending");
+  constexpr int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  return opened_or_refuse(open(path.c_str(), flags, 0640), "open " + path + " for appending");
 }
 
 void LinuxHost::keep_directory(const std::string& path, std::optional<unsigned> owner) {

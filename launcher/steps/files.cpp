@@ -32,8 +32,11 @@ void MakeDirectory::perform(PerformContext& context) const {
   context.opened.fds[fd] = context.host.make_directory(path, context.uid);
 }
 
-std::string OpenLog::describe() const { return fmt::format("open {} for appending", path); }
-void OpenLog::perform(PerformContext& context) const { context.opened.fds[fd] = context.host.append_to(path); }
+std::string OpenLog::describe() const { return fmt::format("open {} for appending, up to {}", path, to_string(most)); }
+void OpenLog::perform(PerformContext& context) const {
+  LogPipe& log = context.opened.logs.add({path, context.host.append_to(path), most.count});
+  context.opened.fds[fd] = log.take_writer(true);  // QEMU would not stop trying
+}
 
 std::string KeepDirectory::describe() const {
   return fmt::format("make directory {}{}, unless it is there", path, for_qemu ? " for QEMU's user" : "");

@@ -3,7 +3,11 @@
 #pragma once
 
 #include <boost/describe/class.hpp>
+#include <cstdint>
+#include <optional>
 #include <string>
+
+#include "topology/bytes.hpp"
 
 namespace launcher::inline steps {
 
@@ -59,16 +63,17 @@ struct MakeDirectory {
 };
 BOOST_DESCRIBE_STRUCT(MakeDirectory, (), (path, fd))
 
-// For appending; made where it is not there yet, and kept
+// For appending; made where it is not there yet, and kept. Bounded: we write it, and QEMU a pipe
 struct OpenLog {
   static constexpr const char* kind = "open_log";
   std::string path;
   int fd = -1;
+  topology::Bytes most;  // of the file
   std::string describe() const;
   void perform(PerformContext& context) const;
   friend bool operator==(const OpenLog&, const OpenLog&) = default;
 };
-BOOST_DESCRIBE_STRUCT(OpenLog, (), (path, fd))
+BOOST_DESCRIBE_STRUCT(OpenLog, (), (path, fd, most))
 
 // With what leads there; one that is there already is taken. Kept: state outlives a run, and what lies in the VM's directory goes with it
 struct KeepDirectory {

@@ -180,6 +180,25 @@ exit_of "$killing" 30
 check "kill acts only on the VM that it saw" test -n "$(qemu_of deaf || true)"
 "$vmrun" kill deaf 2>/dev/null || true
 as_before "as before"
+
+echo "--- what QEMU says without end"
+cat >"$work/talker" <<TALK
+#!/bin/bash
+case " \$* " in *' -M none '*) ;; *) for ((i = 0; i < 20000; i++)); do echo "line \$i of what a guest makes it say, and say again"; done >&2 2>/dev/null & ;; esac
+exec "${qemus[0]}" "\$@"
+TALK
+chmod 755 "$work/talker"
+use_qemu "$work/talker"
+start deaf
+sleep 2
+largest=$(stat -c %s "$VMRUN_RUN_DIR/deaf/qemu.log")
+check "its log stays below 256K ($largest bytes)" test "$largest" -le 262144
+has "and says what is missing" "$(cat "$VMRUN_RUN_DIR/deaf/qemu.log")" '^\[vmrun: [0-9]+ bytes were cut here'
+"$vmrun" kill deaf 2>/dev/null
+has "as does vmrun log" "$("$vmrun" log deaf)" 'qemu.log: [0-9]+ bytes were cut'
+use_qemu "${qemus[0]}"
+as_before "as before"
+
 echo "--- ordinary memory is promised once"
 room=$((($("$vmrun" host --json | jq '.host.nodes[0].memory_free') >> 20) - 512))
 size=$((room * 7 / 10))M

@@ -61,12 +61,13 @@ TEST_CASE("a file is given away and taken back; one that is gone needs neither")
   host.give_file(dir / "gone", other, getegid());
 }
 
-TEST_CASE("a log is appended to") {
+TEST_CASE("a log is kept, and read as well as written") {
   const fakes::TempDir dir;
   launcher::LinuxHost host;
-  for (const char* text : {"one\n", "two\n"}) {
-    const launcher::Fd fd = host.append_to(dir / "log");
-    CHECK(write(fd.get(), text, 4) == 4);
-  }
+  fakes::write_file(dir / "log", "one\n");
+  const launcher::Fd fd = host.append_to(dir / "log");
+  char text[8]{};
+  CHECK(read(fd.get(), text, sizeof text) == 4);
+  CHECK(write(fd.get(), "two\n", 4) == 4);
   CHECK(fakes::read_file(dir / "log") == "one\ntwo\n");
 }

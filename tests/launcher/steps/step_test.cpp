@@ -51,7 +51,7 @@ const std::vector<Step>& one_of_each() {
       OpenVhost{{12, 13}},
       OpenFile{"/images/a, b\n\"c\".qcow2", true, false, 14, true},
       MakeImage{"/images, \"a\"", "b\n.raw", "raw", topology::gib(20), "falloc", "/usr/bin/qemu-img", "/log", 19, true},
-      OpenLog{"/var/log/a, b\n.log", 19},
+      OpenLog{"/var/log/a, b\n.log", 19, mib(16)},
       Listen{"/run/vmrun/db/qmp.sock", 15, true},
       HoldPath{"/run/a, b\n\"c\".sock", 22},
       MakeDirectory{"/run/vmrun/db/net0", 23},
@@ -340,7 +340,7 @@ TEST_CASE("QEMU's pid is journalled before it runs; its fds are no longer ours a
   CHECK(bench.opened.fds.empty());
   CHECK(fcntl(ours, F_GETFD) < 0);
   CHECK(static_cast<bool>(bench.opened.monitor));
-  for (int i = 0; i < 200 && fakes::read_file(start.log).empty(); ++i) usleep(10'000);
+  for (int i = 0; i < 200 && fakes::read_file(start.log).empty(); ++i, bench.opened.logs.read_some()) usleep(10'000);
   CHECK(fakes::read_file(start.log) == "up\n");
   bench.run(Undo{EndProcess{*bench.opened.qemu}});
   CHECK(!is_alive(*bench.opened.qemu));
