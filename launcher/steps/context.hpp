@@ -38,6 +38,7 @@ struct Opened {
   std::vector<Helper> helpers;
   std::vector<Unnamed> unnamed;
   Logs logs;                                  // to be read while somebody writes there
+  std::map<std::string, FileIdentity> given;  // path -> the file whose owner changes
   std::set<std::string> device_nodes;         // files below /dev that QEMU opens by path
   std::vector<std::string> passed_over;       // what the kernel did not let us change, for the user
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <stdexcept>
 #include <utility>
 
 #include "launcher/host/host.hpp"
@@ -49,9 +50,24 @@ std::string CopyOnce::describe() const { return fmt::format("copy {} to {}, unle
 void CopyOnce::perform(PerformContext& context) const { context.host.copy_once(from, to); }
 
 std::string GiveFile::describe() const { return fmt::format("give {} to uid {} while the VM lives", path, uid); }
-void GiveFile::perform(PerformContext& context) const { context.host.give_file(path, uid, gid); }
+TakeFileBack GiveFile::precheck(PerformContext& context) const {
+  const auto file = context.host.identity_of(path);
+  if (!file) throw std::runtime_error(path + " is not there any more");
+  context.opened.given[path] = *file;
+  TakeFileBack back = undo();
+  back.device = file->device;
+  back.inode = file->inode;
+  return back;
+}
+void GiveFile::perform(PerformContext& context) const {
+  context.host.give_file(path, context.opened.given.at(path), uid, gid);
+}
 
 std::string TakeFileBack::describe() const { return fmt::format("give {} back to uid {}", path, uid); }
-void TakeFileBack::perform(UndoContext& context) const { context.host.give_file(path, uid, gid); }
+void TakeFileBack::perform(UndoContext& context) const {
+  // an older vmrun's journal has no more than the name
+  const auto file = device && inode ? FileIdentity{*device, *inode} : context.host.identity_of(path);
+  if (file) context.host.give_file(path, *file, uid, gid);
+}
 
 }  // namespace launcher::steps

@@ -100,11 +100,12 @@ struct TakeFileBack {
   static constexpr const char* kind = "take_file_back";
   std::string path;
   unsigned uid = 0, gid = 0;
+  std::optional<std::uint64_t> device = {}, inode = {};  // which file that was; what else has its name is left alone
   std::string describe() const;
   void perform(UndoContext& context) const;
   friend bool operator==(const TakeFileBack&, const TakeFileBack&) = default;
 };
-BOOST_DESCRIBE_STRUCT(TakeFileBack, (), (path, uid, gid))
+BOOST_DESCRIBE_STRUCT(TakeFileBack, (), (path, uid, gid, device, inode))
 
 // A file that QEMU must open by itself (it takes no fd for it) is its user's while the VM lives.
 struct GiveFile {
@@ -113,7 +114,8 @@ struct GiveFile {
   unsigned uid = 0, gid = 0;                // now
   unsigned before_uid = 0, before_gid = 0;  // to be its owner again
   std::string describe() const;
-  TakeFileBack undo() const { return {path, before_uid, before_gid}; }
+  TakeFileBack undo() const { return {.path = path, .uid = before_uid, .gid = before_gid}; }
+  TakeFileBack precheck(PerformContext& context) const;
   void perform(PerformContext& context) const;
   friend bool operator==(const GiveFile&, const GiveFile&) = default;
 };

@@ -83,7 +83,7 @@ const std::vector<Undo>& one_undo_of_each() {
       TrimPool{1, gib(1), 3, 8},
       DropTap{"vdb12.0"},
       DropMacvtap{"vdb12.1", "52:54:00:01:02:03"},
-      TakeFileBack{"/images/pmem, \"0\"", 0, 6},
+      TakeFileBack{"/images/pmem, \"0\"", 0, 6, 2049, 18'446'744'073'709'551'615ull},
       EndProcess{{4321, 987654321}},
       RemoveGroup{"/sys/fs/cgroup/vmrun/vm-db", false},
       RemoveVfs{"0000:81:00.0", 8},
