@@ -125,7 +125,8 @@ class Child {
   void make_private_nodes(const std::string& directory, const std::vector<std::string>& paths, unsigned uid) {
     if (mkdir(directory.c_str(), 0711) < 0 && errno != EEXIST) fail("private /dev");
     if (unshare(CLONE_NEWNS) < 0) fail("mount namespace");
-    if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) fail("private mounts");
+    // what we mount stays ours, and what the host unmounts is gone here as well: else we would keep its devices busy
+    if (mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) fail("private mounts");
     if (mount("vmrun", directory.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k,mode=711") < 0) fail("private /dev");
     for (std::size_t i = 0; i < paths.size(); ++i) {
       struct stat device {};

@@ -81,10 +81,14 @@ boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell
   return ram;
 }
 
-// mlockall() covers guest memory and QEMU's own: heap, stacks, and TCG's translation buffer.
+// mlockall() covers guest memory and QEMU's own: heap, stacks, and TCG's translation buffer. What a device pins counts against the
+// same limit once more, but mlock() counts no huge pages.
 std::uint64_t memlock_need(const Draft& draft) {
   const MemorySpec& memory = draft.spec.memory;
-  return (memory.max.value_or(memory.size) + topology::gib(draft.kvm() ? 1 : 2)).count;
+  const topology::Bytes guest = memory.max.value_or(memory.size);
+  const bool twice = draft.needs.locked_memory && memory.lock != MemorySpec::Lock::off &&
+                     draft.plan.placement.page == draft.host.base_page;
+  return (guest * (twice ? 2 : 1) + topology::gib(draft.kvm() ? 1 : 2)).count;
 }
 
 namespace {

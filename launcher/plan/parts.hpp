@@ -99,6 +99,6 @@ boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell
 // hot_memory.cpp: what `vmrun set NAME memory=` gives and takes
 void add_hot_memory(Draft& draft);
 topology::Bytes hot_part(const Draft& draft, std::size_t cell);  // of a cell: what virtio-mem gives later
-std::uint64_t memlock_need(const Draft& draft);                  // bytes mlockall() will cover
+std::uint64_t memlock_need(const Draft& draft);                  // bytes of RLIMIT_MEMLOCK
 
 }  // namespace launcher::parts

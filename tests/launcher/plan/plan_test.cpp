@@ -285,6 +285,20 @@ TEST_CASE("memory of 4K pages is claimed as huge pages are, but where it is to b
   CHECK(merged.plan().reservation.pages.empty());
 }
 
+TEST_CASE("a passed-through device's memory is not counted into a limit that locked memory has used up") {
+  Case one("[cpu]\ncount = 2\n[memory]\nsize = \"16G\"\npage = \"4K\"\nlock = true\n");
+  CHECK(one.plan().start().child.memlock == topology::gib(17).count);
+  one = Case(
+      "[cpu]\ncount = 2\n[memory]\nsize = \"16G\"\npage = \"4K\"\nlock = true\n[[net]]\nmode = \"vdpa\"\n"
+      "device = \"/dev/vhost-vdpa-0\"\n");
+  CHECK(one.plan().start().child.memlock == ~std::uint64_t{0});
+  one.facts.root = false;
+  one.facts.memlock = topology::gib(17).count;
+  CHECK(has(one.problems(), "needs a memlock limit of 33G, this user has 17G"));
+  one.spec.memory.lock = MemorySpec::Lock::off;
+  CHECK(!has(one.problems(), "memlock limit"));
+}
+
 TEST_CASE("features decide, not versions") {
   Case one(small + disk + net);
   CHECK(has(value_of(one.plan(), "-device", "virtio-blk-pci"), "packed=on"));
