@@ -82,6 +82,7 @@ void tell_starter(int fd) {
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);  // from here on nobody listens
   for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, old);
   close(null);
+  [[maybe_unused]] const int moved = chdir("/");
 }
 
 // 128 vCPUs with four disks need more than the 1024 that a shell gives. QEMU has the same limit.

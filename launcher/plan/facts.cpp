@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "launcher/devices/identity.hpp"
+#include "launcher/facts/vm_uids.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "launcher/steps/run_base.hpp"
 #include "topology/sysfs.hpp"
@@ -75,6 +77,10 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
     else
       facts.user_problem = fmt::format("host.toml says user = \"{}\", but this host has no such user", *config.user);
   }
+  if (facts.root && !config.user) {
+    facts.uids = free_ids_here(uid_of(spec.name));
+    facts.uid_note = shared_range_note();
+  }
   facts.state_base = state_base(config);
   look_at_kvm(facts);
   facts.cpu = look_at_cpu(spec, config, facts.kvm, cache);
@@ -95,6 +101,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
 Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   Facts facts;
   facts.root = true;
+  facts.uids = free_ids(uid_of(spec.name), [](unsigned) { return false; }, {});
   facts.run_base = "/run/vmrun";
   facts.state_base = "/var/lib/vmrun";
   facts.transparent_pages = "madvise";

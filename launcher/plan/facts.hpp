@@ -35,6 +35,8 @@ struct Facts {
   std::set<std::string> makers_of_vfs;   // physical functions whose virtual ones other VMs' journals will remove
   std::optional<unsigned> user_uid;      // of host.toml's user
   std::string user_problem;              // when there is no such user
+  std::vector<unsigned> uids;            // those that a QEMU of this VM's may have, best first
+  std::string uid_note;                  // who else gives out such
   std::string state_base;                // "/var/lib/vmrun": what VMs keep between runs
   std::string transparent_pages;         // the host's word on them: "always" | "madvise" | "never"; "": has none
   std::expected<Firmware, std::string> uefi = std::unexpected("");  // where boot.firmware = "uefi"

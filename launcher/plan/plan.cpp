@@ -80,11 +80,33 @@ void place_guest(Draft& draft) {
   }
 }
 
+// One that no other VM's QEMU has: else each could read what is the other's.
+void choose_own_uid(Draft& draft) {
+  const auto thing = [](unsigned uid) { return fmt::format("uid {}", uid); };
+  for (const unsigned uid : draft.facts.uids) {
+    const auto has = [&](const topology::Reservation& other) {
+      return std::ranges::find(other.things, thing(uid)) != other.things.end();
+    };
+    if (std::ranges::any_of(draft.taken.vms, has)) continue;
+    draft.plan.uid = uid;
+    draft.claims.push_back({"name", thing(uid)});
+    if (const unsigned usual = uid_of(draft.spec.name); uid != usual)
+      draft.note(fmt::format("QEMU runs as uid {}, not as {}, which its name would give: that is somebody else's here",
+                             uid, usual));
+    if (!draft.facts.uid_note.empty()) draft.note(draft.facts.uid_note);
+    return;
+  }
+  draft.problem("name", "each of the uids that this name gives is somebody else's on this host",
+                "give the VM another name, or set user in /etc/vmrun/host.toml");
+}
+
 void choose_user(Draft& draft) {
   if (!draft.facts.user_problem.empty())
     draft.problem("", draft.facts.user_problem,
                   "make it with `useradd -r`, or remove the line: each VM then gets a uid of its own");
-  if (draft.facts.root) draft.plan.uid = draft.facts.user_uid.value_or(uid_of(draft.spec.name));
+  if (!draft.facts.root) return;
+  draft.plan.uid = draft.facts.user_uid;
+  if (!draft.plan.uid) choose_own_uid(draft);
 }
 
 void check_boot_files(Draft& draft) {

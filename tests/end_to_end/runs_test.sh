@@ -199,6 +199,20 @@ has "as does vmrun log" "$("$vmrun" log deaf)" 'qemu.log: [0-9]+ bytes were cut'
 use_qemu "${qemus[0]}"
 as_before "as before"
 
+echo "--- nothing of who starts it"
+mkdir "$work/mounted"
+mount -t tmpfs none "$work/mounted"
+exec 9>"$work/held"
+flock 9
+(cd "$work/mounted" && VMRUN_TEST_TOKEN=secret "$vmrun" start "$work/deaf.toml" 2>/dev/null)
+exec 9>&-
+check "a lock that its caller held is free" flock -n "$work/held" true
+check "and its caller's directory can be unmounted" umount "$work/mounted"
+is "QEMU's environment" "$(environment "/proc/$(qemu_of deaf)" | sed 's/=.*//' | sort | xargs)" 'LANG PATH VMRUN_VM'
+is "QEMU's directory" "$(readlink "/proc/$(qemu_of deaf)/cwd")" /
+"$vmrun" kill deaf 2>/dev/null
+as_before "as before"
+
 echo "--- ordinary memory is promised once"
 room=$((($("$vmrun" host --json | jq '.host.nodes[0].memory_free') >> 20) - 512))
 size=$((room * 7 / 10))M

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <stdexcept>
 #include <system_error>
@@ -454,6 +455,7 @@ ProcessId FakeHost::spawn(const launcher::ChildSpec& child, const launcher::FdLa
   Verb verb(*this, "spawn " + child.argv.at(0));
   launcher::ChildSpec tame;
   tame.argv = child.argv;
+  if (const char* behaviour = std::getenv("FAKE_QEMU")) tame.environment = {std::string("FAKE_QEMU=") + behaviour};
   tame.dies_with_parent = child.dies_with_parent && children_die_;
   const ProcessId process = launcher::spawn(tame, fds, [&](const ProcessId& id) {
     shared_->processes.at(shared_->process_count++) = id;

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <string>
 #include <system_error>
 
@@ -397,6 +398,22 @@ TEST_CASE("a name with spaces and parentheses does not confuse the start time") 
   prctl(PR_SET_NAME, ") R 1 (x) 7");
   CHECK(process_id(getpid()) == before);
   prctl(PR_SET_NAME, name);
+}
+
+TEST_CASE("a child has an environment and a directory of its own, and nothing of ours") {
+  const fakes::TempDir dir;
+  const fakes::Environment token("VMRUN_TEST_TOKEN", "secret");
+  const fakes::Environment path("PATH", dir / "mine");
+  const fakes::Environment preload("LD_LIBRARY_PATH", dir / "mine");
+  ChildSpec child;
+  child.argv = {"/usr/bin/env"};
+  child.environment = {"ONE=1"};
+  CHECK(run(child).output ==
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nLANG=C.UTF-8\nONE=1\n");
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(dir.path());
+  CHECK(run(shell("pwd")).output == "/\n");
+  std::filesystem::current_path(before);
 }
 
 TEST_CASE("what the host unmounts is gone for a child with devices of its own as well") {

@@ -285,6 +285,26 @@ TEST_CASE("memory of 4K pages is claimed as huge pages are, but where it is to b
   CHECK(merged.plan().reservation.pages.empty());
 }
 
+TEST_CASE("two VMs never have one uid") {
+  Case one(small);
+  const unsigned usual = one.plan().uid.value();
+  const std::string thing = "uid " + std::to_string(usual);
+  CHECK(one.plan().reservation.things == std::vector<std::string>{thing});
+  one.taken.vms = {{"web", {}, {}, {thing}}};
+  CHECK(one.plan().uid == usual + 1);
+  CHECK(one.plan().start().child.uid == usual + 1);
+  CHECK(noted(one.plan(), "QEMU runs as uid " + std::to_string(usual + 1) + ", not as " + std::to_string(usual)));
+  one.taken.vms[0].things.clear();
+  for (const unsigned uid : one.facts.uids) one.taken.vms[0].things.push_back("uid " + std::to_string(uid));
+  CHECK(has(one.problems(), "error: name: each of the uids that this name gives is somebody else's on this host"));
+  one.facts.user_uid = usual;  // host.toml's user is what the administrator wants, for all VMs
+  CHECK(one.plan().uid == usual);
+  one.facts.user_uid = {};
+  one.taken = {};
+  one.facts.uid_note = "sssd, which is set up here";
+  CHECK(noted(one.plan(), "sssd, which is set up here"));
+}
+
 TEST_CASE("a passed-through device's memory is not counted into a limit that locked memory has used up") {
   Case one("[cpu]\ncount = 2\n[memory]\nsize = \"16G\"\npage = \"4K\"\nlock = true\n");
   CHECK(one.plan().start().child.memlock == topology::gib(17).count);
@@ -553,7 +573,7 @@ TEST_CASE("what only one VM may have is claimed, and refused while another has i
   Case one(small + net);
   const LaunchPlan plan = one.plan();
   const std::string mac = "MAC address " + mac_of(plan.name, 0), tap = "tap " + tap_of(plan.name, 0);
-  CHECK(plan.reservation.things == std::vector<std::string>{mac, tap});
+  CHECK(plan.reservation.things == std::vector<std::string>{mac, tap, "uid " + std::to_string(plan.uid.value())});
   one.taken.vms.push_back({"other", {}, {}, {mac}});
   CHECK(has(one.problems(), "error: net[0].mac: " + mac + " belongs to VM other"));
 }
