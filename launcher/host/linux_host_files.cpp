@@ -38,6 +38,17 @@ void LinuxHost::copy_once(const std::string& from, const std::string& to) {
   fs::rename(next, to);
 }
 
+void LinuxHost::keep_text(const std::string& path, const std::string& text) {
+  fs::create_directories(fs::path(path).parent_path());  // 0755, ours
+  const std::string next = path + ".new";
+  fs::remove(next);  // a crash's
+  const Fd fd =
+      opened_or_refuse(open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600), "open " + next);
+  const ssize_t written = write(fd.get(), text.data(), text.size());
+  if (written != static_cast<ssize_t>(text.size())) refuse("write " + next, written < 0 ? errno : ENOSPC);
+  fs::rename(next, path);
+}
+
 namespace {
 
 // Whatever it is: a file, or a device. None: nothing has this name.

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 
 #include "launcher/devices/identity.hpp"
 #include "launcher/facts/vm_uids.hpp"
@@ -87,6 +88,10 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   facts.tuning = look_at_host_tuning(spec.host);
   facts.transparent_pages = transparent_pages();
   if (spec.boot.uefi) facts.uefi = find_firmware(firmware_directories(), spec.boot.secure_boot);
+  facts.kept = look_at_kept_state(std::filesystem::path(facts.state_base) / spec.name);
+  std::error_code none;
+  const std::uintmax_t size = facts.uefi ? std::filesystem::file_size(facts.uefi->vars_template, none) : 0;
+  if (!none) facts.uefi_variables_size = size;
   rlimit memlock{};
   if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY) facts.memlock = memlock.rlim_cur;
   for (const Device& device : spec.devices) {

@@ -12,6 +12,7 @@
 #include "launcher/facts/firmware.hpp"
 #include "launcher/facts/host_config.hpp"
 #include "launcher/plan/cpu_facts.hpp"
+#include "launcher/plan/kept_state.hpp"
 #include "launcher/plan/tuning_facts.hpp"
 #include "launcher/spec/spec.hpp"
 #include "launcher/text/problem.hpp"
@@ -40,6 +41,8 @@ struct Facts {
   std::string state_base;                // "/var/lib/vmrun": what VMs keep between runs
   std::string transparent_pages;         // the host's word on them: "always" | "madvise" | "never"; "": has none
   std::expected<Firmware, std::string> uefi = std::unexpected("");  // where boot.firmware = "uefi"
+  std::uintmax_t uefi_variables_size = 0;                           // of its template
+  KeptState kept;                                                   // where UEFI or a TPM is asked for
   bool kernel_readable = true, initrd_readable = true, firmware_readable = true;
 };
 

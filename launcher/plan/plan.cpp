@@ -217,6 +217,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   check_boot_files(draft);
   if (!draft.placed) {
     add_devices(draft);  // for their problems: all are shown together
+    add_kept_state(draft);
   } else {
     add_identity(draft);
     add_machine(draft);
@@ -228,6 +229,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
     add_panic_device(draft);
     add_devices(draft);
     add_boot(draft);
+    add_kept_state(draft);
     add_end(draft);
     add_schedule(draft);
     add_steps(draft);

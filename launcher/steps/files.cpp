@@ -49,6 +49,9 @@ void KeepDirectory::perform(PerformContext& context) const {
 std::string CopyOnce::describe() const { return fmt::format("copy {} to {}, unless it is there", from, to); }
 void CopyOnce::perform(PerformContext& context) const { context.host.copy_once(from, to); }
 
+std::string KeepText::describe() const { return fmt::format("write down in {} what it is for", path); }
+void KeepText::perform(PerformContext& context) const { context.host.keep_text(path, text); }
+
 std::string GiveFile::describe() const { return fmt::format("give {} to uid {} while the VM lives", path, uid); }
 TakeFileBack GiveFile::precheck(PerformContext& context) const {
   const auto file = context.host.identity_of(path);

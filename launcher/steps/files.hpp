@@ -96,6 +96,16 @@ struct CopyOnce {
 };
 BOOST_DESCRIBE_STRUCT(CopyOnce, (), (from, to))
 
+// A small record beside what is kept, replaced as a whole
+struct KeepText {
+  static constexpr const char* kind = "keep_text";
+  std::string path, text;
+  std::string describe() const;
+  void perform(PerformContext& context) const;
+  friend bool operator==(const KeepText&, const KeepText&) = default;
+};
+BOOST_DESCRIBE_STRUCT(KeepText, (), (path, text))
+
 struct TakeFileBack {
   static constexpr const char* kind = "take_file_back";
   std::string path;

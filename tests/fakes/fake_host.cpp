@@ -418,6 +418,11 @@ void FakeHost::copy_once(const std::string& from, const std::string& to) {
   verb.done();
 }
 
+void FakeHost::keep_text(const std::string& path, const std::string&) {
+  Verb verb(*this, "keep_text " + path);
+  verb.done();
+}
+
 std::optional<launcher::FileIdentity> FakeHost::identity_of(const std::string& path) {
   return launcher::FileIdentity{1, std::hash<std::string>{}(path)};
 }

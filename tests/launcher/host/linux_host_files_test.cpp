@@ -102,3 +102,17 @@ TEST_CASE("a log is kept, and read as well as written") {
   CHECK(write(fd.get(), "two\n", 4) == 4);
   CHECK(fakes::read_file(dir / "log") == "one\ntwo\n");
 }
+
+TEST_CASE("a small record is replaced as a whole, and only its owner reads it") {
+  const fakes::TempDir dir;
+  launcher::LinuxHost host;
+  const std::filesystem::path record = dir / "state/db/made-by.json";
+  host.keep_text(record, "one\n");
+  fakes::write_file(dir / "victim", "as it was");
+  std::filesystem::create_symlink(dir / "victim", record.string() + ".new");
+  host.keep_text(record, "two\n");
+  CHECK(fakes::read_file(record) == "two\n");
+  CHECK(fakes::read_file(dir / "victim") == "as it was");
+  CHECK((stat_of(record).st_mode & 0777) == 0600);
+  CHECK(!std::filesystem::exists(record.string() + ".new"));
+}

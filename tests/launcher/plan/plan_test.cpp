@@ -319,6 +319,86 @@ TEST_CASE("a passed-through device's memory is not counted into a limit that loc
   CHECK(!has(one.problems(), "memlock limit"));
 }
 
+TEST_CASE("kept state serves the VM that made it, and no less safely than it was made") {
+  const std::string uefi = "[boot]\nfirmware = \"uefi\"\n", secure = uefi + "secure_boot = true\n";
+  const auto record_of = [](const LaunchPlan& plan) -> std::string {
+    for (const PlannedStep& planned : plan.steps)
+      if (const auto* keep = std::get_if<KeepText>(&planned.step)) return keep->text;
+    return "none";
+  };
+  Case one(small + disk + secure);
+  CHECK(has(record_of(one.plan()),
+            R"("secure_boot":true,"firmware":"/usr/share/OVMF/OVMF_VARS_4M.ms.fd","disks":["/images/a.raw"])"));
+  CHECK(record_of(Case(small + disk).plan()) == "none");
+  CHECK(has(record_of(Case(small + disk + "[tpm]\n").plan()), R"("firmware":"")"));
+
+  one.facts.kept = {
+      .variables = true, .platform_key = true, .maker = StateMaker{one.plan().uuid, true, "/f", {"/images/a.raw"}}};
+  CHECK(has(record_of(one.plan()), R"("secure_boot":true,"firmware":"/f")"));
+  one.facts.kept.maker->secure_boot = false;
+  const std::string used = one.problems();
+  CHECK(has(
+      used,
+      "error: boot.secure_boot: true, but the UEFI variables that are kept of VM 'db' were used without Secure Boot"));
+  CHECK(has(used, "help: `vmrun forget db` removes them"));
+  one.facts.kept.platform_key = false;
+  CHECK(has(one.problems(), "were made without: no keys are enrolled"));
+  one.facts.kept.maker.reset();  // an older vmrun's: the variables have to say it
+  CHECK(has(one.problems(), "were made without: no keys are enrolled"));
+  one.facts.kept.platform_key = true;
+  CHECK(one.problems() == "none");
+  Case without(small + disk + uefi);
+  without.facts.kept = {
+      .variables = true, .platform_key = true, .maker = StateMaker{without.plan().uuid, true, "/f", {"/images/a.raw"}}};
+  CHECK(has(record_of(without.plan()), R"("secure_boot":false)"));  // from here on
+
+  one.facts.uefi_variables_size = 540'672;
+  one.facts.kept.variables_size = 131'072;
+  CHECK(has(one.problems(), "error: boot.firmware: the UEFI variables that are kept of VM 'db' have 131072 bytes"));
+  one.facts.kept.variables_size = 540'672;
+  one.facts.kept.maker = StateMaker{one.plan().uuid, true, "/f", {"/images/other.raw"}};
+  const std::string other = one.problems();
+  CHECK(has(other,
+            "error: name: the UEFI variables that are kept under it are of another VM: one with the disks "
+            "'/images/other.raw'"));
+  CHECK(has(other, "`vmrun forget db --maker` lets this VM take it over"));
+  one.facts.kept.maker->disks.push_back("/images/a.raw");  // one was added or moved
+  CHECK(one.problems() == "none");
+  Case tpm(small + disk + "[tpm]\n");
+  tpm.facts.kept = {.tpm = true, .maker = StateMaker{tpm.plan().uuid, true, "", {"/images/other.raw"}}};
+  CHECK(has(tpm.problems(), "error: name: the TPM's memory that is kept under it is of another VM"));
+}
+
+TEST_CASE(
+    "what is kept of a VM is read whatever lies there, and keys are seen in variables as the firmware wrote them") {
+  const fakes::TempDir dir;
+  CHECK(!look_at_kept_state(dir / "none").variables);
+  std::string variables(1000, '\xff');
+  const auto put = [&](std::size_t at, std::string_view bytes) { variables.replace(at, bytes.size(), bytes); };
+  put(500 - 44, std::string_view("\xaa\x55\x3f", 3));
+  put(500, std::string_view("\x61\xdf\xe4\x8b\xca\x93\xd2\x11\xaa\x0d\x00\xe0\x98\x03\x2b\x8c", 16));
+  put(516, std::string_view("P\0K\0\0\0", 6));
+  CHECK(has_platform_key(variables));
+  put(500 - 42, "\x3c");  // deleted
+  CHECK(!has_platform_key(variables));
+  for (std::size_t length = 0; length < variables.size(); length += 7)
+    CHECK(!has_platform_key(variables.substr(0, length)));
+  for (const auto& [file, keys] :
+       {std::pair("/usr/share/OVMF/OVMF_VARS_4M.ms.fd", true), {"/usr/share/OVMF/OVMF_VARS_4M.fd", false}})
+    if (fs::exists(file)) CHECK(has_platform_key(fakes::read_file(file)) == keys);
+  fakes::write_file(dir / "vars.fd", variables);
+  for (const char* record : {"", "{", "[]", R"({"version":9,"uuid":"x"})", R"({"version":1,"uuid":7})"}) {
+    fakes::write_file(dir / "made-by.json", record);
+    const KeptState kept = look_at_kept_state(dir.path());
+    CHECK(kept.variables);
+    CHECK(kept.variables_size == 1000);
+    CHECK(!kept.maker);
+  }
+  fakes::write_file(dir / "made-by.json",
+                    R"({"version":1,"uuid":"u","secure_boot":true,"firmware":"f","disks":["d"]})");
+  CHECK(look_at_kept_state(dir.path()).maker == StateMaker{"u", true, "f", {"d"}});
+}
+
 TEST_CASE("features decide, not versions") {
   Case one(small + disk + net);
   CHECK(has(value_of(one.plan(), "-device", "virtio-blk-pci"), "packed=on"));

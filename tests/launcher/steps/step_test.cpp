@@ -58,6 +58,7 @@ const std::vector<Step>& one_of_each() {
       Pair{17, 18},
       KeepDirectory{"/var/lib/vmrun/db", true},
       CopyOnce{"/usr/share/OVMF/OVMF_VARS.fd", "/var/lib/vmrun/db/vars.fd"},
+      KeepText{"/var/lib/vmrun/db/made-by.json", "{\"x\": \"\\n\"}\n"},
       GiveFile{"/images/pmem, \"0\"", 1'912'345'678, 1'912'345'678, 0, 6},
       StartHelper{"virtiofsd share0", some_child(), {{3, 15}}, "/run/vmrun/db/share0.log"},
       StartQemu{some_child(), 16, "/run/vmrun/db/qemu.log"},
