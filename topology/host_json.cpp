@@ -6,7 +6,7 @@
 //    "nodes": [{"id": 0, "memory_total": N, "memory_free": N, "distances": [10, 20],
 //               "pools": [{"page": 2097152, "total": 0, "free": 0}]}, ...],
 //    "devices": [{"address": "0000:31:00.0", "name": "", "class": "0200", "node": 0, "os_devices": ["eth0"]}, ...],
-//    and where there are any: "kinds": ["E-cores", "P-cores"], "caches": [{"l3": 0, "size": N}],
+//    and where there are any: "id": "6f9619ff-...", "kinds": ["E-cores", "P-cores"], "caches": [{"l3": 0, "size": N}],
 //    "allowed": {"by": ["CPUs 0-3: ..."], "cpus": "0-3", "nodes": "0", "memory": N}}
 //
 // Sizes are bytes. Unknown members are passed over, so that a newer writer can be read.
@@ -248,6 +248,7 @@ std::expected<HostTopology, std::string> host_from_json(std::string_view text) {
     host.cpu_vendor = names.text("vendor");
     host.cpu_model = names.text("model");
   }
+  host.own_id = reader.text("id");
   host.base_page = read_page(reader, "base_page", kib(4).count);
   host.isolated = reader.cpus("isolated");
   host.nodes = read_nodes(reader, refusal);

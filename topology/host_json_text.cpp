@@ -66,6 +66,7 @@ std::string words_text(const std::vector<std::string>& words) {
 // What most machines have not.
 std::string extras_text(const HostTopology& host) {
   std::string text, caches;
+  if (!host.own_id.empty()) text += fmt::format(",\n  \"id\": {}", in_quotes(host.own_id));
   if (!host.kind_names.empty()) text += fmt::format(",\n  \"kinds\": [{}]", words_text(host.kind_names));
   for (const Cache& c : host.caches)
     caches += fmt::format("{}{{\"l3\": {}, \"size\": {}}}", caches.empty() ? "" : ", ", c.l3, c.size.count);

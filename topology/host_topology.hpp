@@ -70,6 +70,7 @@ struct Allowed {
 struct HostTopology {
   std::string cpu_vendor;  // "GenuineIntel", "AuthenticAMD", may be empty
   std::string cpu_model;
+  std::string own_id;       // of this machine alone: made from its machine-id, which it does not tell; "": not known
   std::vector<Pu> pus;      // ascending cpu; all that are online
   std::vector<Node> nodes;  // ascending id; one may have no CPUs (then it is never chosen by itself), or no memory
   std::vector<std::string> kind_names;  // by Pu::kind, where it is known what they are: "E-cores", "P-cores"

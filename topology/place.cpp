@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -41,18 +42,24 @@ unsigned even_blocks(const std::vector<unsigned>& keys) {
   return std::max(1u, static_cast<unsigned>(sizes.size()));
 }
 
-// Mirrors the host where the vCPUs lie evenly: a socket for each package, a die for each last-level cache within it (QEMU
-// gives every die an L3 of its own), at least one for each node (so that no guest cache spans two guest nodes). What the
-// user says of sockets and cores goes first.
-GuestTopology guest_topology(const View& view, const Seats& seats, const std::vector<VcpuSeat>& vcpus,
-                             std::size_t cells) {
+// As many cores as a die can have so that none is of two guest nodes: what divides every run of one node's cores, and the
+// cores of a socket. Where a core itself is of two nodes, none does: all of the socket's.
+unsigned cores_within_nodes(const std::vector<unsigned>& nodes, unsigned threads, unsigned per_socket) {
+  unsigned common = 0, run = 0;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    ++run;
+    if (i + 1 < nodes.size() && nodes[i + 1] == nodes[i]) continue;
+    common = std::gcd(common, run);
+    run = 0;
+  }
+  return common % threads == 0 ? std::gcd(common / threads, per_socket) : per_socket;
+}
+
+// Mirrors the host where the vCPUs lie evenly: a socket for each package, a die for each last-level cache within it. QEMU gives
+// every die an L3 of its own, so no die is of two guest nodes. What the user says of sockets and cores goes first.
+GuestTopology guest_topology(const View& view, const Seats& seats, const std::vector<VcpuSeat>& vcpus) {
   const auto& r = view.request;
   GuestTopology guest{.sockets = 1, .dies = 1, .cores = 1, .threads = seats.threads};
-  if (r.sockets || r.cores) {
-    guest.sockets = r.sockets ? *r.sockets : r.vcpus / (*r.cores * guest.threads);
-    guest.cores = r.vcpus / (guest.sockets * guest.threads);
-    return guest;
-  }
   std::vector<unsigned> packages, nodes, caches;
   for (const VcpuSeat& seat : vcpus) {
     if (seat.cpu) packages.push_back(view.host.pu(*seat.cpu)->package);
@@ -60,14 +67,17 @@ GuestTopology guest_topology(const View& view, const Seats& seats, const std::ve
     nodes.push_back(seat.guest_node);
   }
   const unsigned per_thread = r.vcpus / guest.threads;
-  const unsigned sockets = even_blocks(packages), in_nodes = even_blocks(nodes);
-  if (per_thread % sockets == 0) guest.sockets = sockets;
-  if (in_nodes == cells && in_nodes % guest.sockets == 0 && per_thread % in_nodes == 0)
-    guest.dies = in_nodes / guest.sockets;
-  const unsigned in_caches = even_blocks(caches);
+  const unsigned sockets = even_blocks(packages), in_caches = even_blocks(caches);
+  if (r.sockets || r.cores)
+    guest.sockets = r.sockets ? *r.sockets : r.vcpus / (*r.cores * guest.threads);
+  else if (per_thread % sockets == 0)
+    guest.sockets = sockets;
+  const unsigned per_socket = per_thread / guest.sockets;
+  guest.dies = per_socket / cores_within_nodes(nodes, guest.threads, per_socket);
   const bool shared = per_thread % in_caches == 0 && per_thread / in_caches > 1;  // a cache of one core's own is no die
-  if (shared && in_caches % (guest.sockets * guest.dies) == 0) guest.dies = in_caches / guest.sockets;
-  guest.cores = per_thread / (guest.sockets * guest.dies);
+  if (!r.sockets && !r.cores && shared && in_caches % (guest.sockets * guest.dies) == 0)
+    guest.dies = in_caches / guest.sockets;
+  guest.cores = per_socket / guest.dies;
   return guest;
 }
 
@@ -97,7 +107,7 @@ Placement assemble(const View& view, const Seats& seats, const Memory& memory) {
   placement.page = memory.page.page;
   placement.policy = view.request.policy;
   placement.pages = page_needs(view, memory);
-  placement.guest = guest_topology(view, seats, placement.vcpus, memory.parts.size());
+  placement.guest = guest_topology(view, seats, placement.vcpus);
   if (memory.parts.size() > 1)
     for (const auto& from : memory.parts) {
       auto& row = placement.distances.emplace_back();

@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/uuid/name_generator_sha1.hpp>
+#include <boost/uuid/uuid_io.hpp>
+#include <cctype>
 #include <cstdlib>
 #include <map>
 
@@ -139,6 +142,17 @@ void read_device_nodes(const Sysfs& sysfs, HostTopology& host) {
   }
 }
 
+// One for vmrun alone, as machine-id(5) asks for: the number itself is to stay on the machine. "": it has none yet.
+std::string read_id(const Sysfs& sysfs) {
+  constexpr std::size_t digits = 32;
+  const std::string text = sysfs.read("/etc/machine-id").value_or("").substr(0, digits);
+  const bool whole = text.size() == digits &&
+                     std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
+  if (!whole) return "";
+  const auto ours = boost::uuids::name_generator_sha1(boost::uuids::ns::dns())("host.vmrun.invalid");
+  return to_string(boost::uuids::name_generator_sha1(ours)(text));
+}
+
 }  // namespace
 
 void read_now(const Sysfs& sysfs, HostTopology& host) {
@@ -150,6 +164,7 @@ void read_now(const Sysfs& sysfs, HostTopology& host) {
   if (auto isolated = CpuSet::parse(sysfs.read("/sys/devices/system/cpu/isolated").value_or("")))
     host.isolated = *std::move(isolated);
   host.allowed = read_allowed(sysfs, host);
+  host.own_id = read_id(sysfs);
 }
 
 std::optional<std::string> contradiction(const Sysfs& sysfs, const HostTopology& host) {

@@ -51,6 +51,7 @@ struct DeviceContext {
   std::string key;           // "disk[0]"
   unsigned index = 0;        // within its kind
   bool shares_slot = false;  // more than eight of its kind: function 0 of a slot must say that others follow
+  std::string host_id;       // what keeps its identity apart from that of other hosts' VMs; "": nothing
   unsigned vcpus = 1;
   bool kvm = false;
   bool root = false;                   // vmrun has the rights to make taps

@@ -13,17 +13,17 @@ namespace launcher::inline devices {
 
 namespace {
 
-boost::uuids::uuid derive(const std::string& vm, const std::string& what) {
+boost::uuids::uuid derive(const std::string& vm, const std::string& what, const std::string& host = {}) {
   static const boost::uuids::uuid ours = boost::uuids::name_generator_sha1(boost::uuids::ns::dns())("vmrun.invalid");
-  return boost::uuids::name_generator_sha1(ours)(what + "/" + vm);
+  return boost::uuids::name_generator_sha1(ours)(what + "/" + vm + (host.empty() ? "" : "/" + host));
 }
 
 }  // namespace
 
-std::string uuid_of(const std::string& vm) { return to_string(derive(vm, "vm")); }
+std::string uuid_of(const std::string& vm, const std::string& host) { return to_string(derive(vm, "vm", host)); }
 
-std::string mac_of(const std::string& vm, unsigned nic) {
-  const auto hash = derive(vm, fmt::format("net{}", nic));
+std::string mac_of(const std::string& vm, unsigned nic, const std::string& host) {
+  const auto hash = derive(vm, fmt::format("net{}", nic), host);
   return fmt::format("52:54:00:{:02x}:{:02x}:{:02x}", hash.data[0], hash.data[1], hash.data[2]);
 }
 

@@ -11,6 +11,7 @@
 #include "launcher/devices/identity.hpp"
 #include "launcher/facts/host_config.hpp"
 #include "topology/sysfs.hpp"
+#include "topology/words.hpp"
 
 namespace launcher::inline devices {
 
@@ -18,9 +19,26 @@ namespace {
 
 std::string link_file(const std::string& name, const char* file) { return "/sys/class/net/" + name + "/" + file; }
 
+// In words; "": there is none of that name.
+std::string kind_of_link(const topology::Sysfs& sysfs, const std::string& name) {
+  if (!sysfs.exists(link_file(name, "ifindex"))) return "";
+  const auto is = [&](const char* word) {
+    return topology::has_word(sysfs.read(link_file(name, "uevent")).value_or(""), std::string("DEVTYPE=") + word);
+  };
+  // the local port of a bridge of Open vSwitch's is, like its other ports, one of ovs-system's
+  if (sysfs.link_name(link_file(name, "master")) == "ovs-system") return "a bridge or port of Open vSwitch";
+  if (is("bond")) return "a bond";
+  if (is("vlan")) return "a VLAN's interface";
+  if (is("wlan")) return "a wireless card";
+  if (sysfs.exists(link_file(name, "tun_flags"))) return "a tap";
+  if (sysfs.exists(link_file(name, "master"))) return "a port of another bridge or bond";
+  return "an interface";
+}
+
 void look_at_bridge(const Nic& nic, Nic::Facts& facts) {
   const topology::Sysfs sysfs;
   facts.bridge_exists = sysfs.exists(link_file(nic.bridge, "bridge"));
+  if (!facts.bridge_exists) facts.bridge_is = kind_of_link(sysfs, nic.bridge);
   for (const std::string& port : sysfs.list(link_file(nic.bridge, "brif"))) {
     if (!facts.node) facts.node = sysfs.node_of(link_file(port, "device"));
   }
@@ -103,7 +121,7 @@ NicChoice choose(const Nic& nic, const Nic::Facts& facts, const DeviceContext& c
   choice.packed = nic.packed.value_or(context.qemu.has("virtio-net-pci.packed") && !choice.vhost && by_qemu);
   choice.mtu = nic.mtu;
   if (!choice.mtu && facts.link_mtu > 1500) choice.mtu = facts.link_mtu;
-  choice.mac = nic.mac.empty() ? mac_of(context.vm, context.index) : nic.mac;
+  choice.mac = nic.mac.empty() ? mac_of(context.vm, context.index, context.host_id) : nic.mac;
   return choice;
 }
 

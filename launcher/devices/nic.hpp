@@ -23,11 +23,13 @@ namespace launcher::inline devices {
 
 struct DeviceContext;
 
-// A port of the host that leads into the guest: "tcp:2222:22", "udp:127.0.0.1:5353:53".
+// Ports of the host that lead into the guest: "tcp:2222:22", "udp:127.0.0.1:5353:53", "tcp:[::1]:8000-8010:80-90".
 struct Forward {
   bool udp = false;
-  std::string address;  // of the host, IPv4; "": all
+  std::string address;  // of the host, IPv4 or IPv6 without brackets; "": all
   unsigned host_port = 0, guest_port = 0;
+  unsigned count = 1;  // of ports, in a row
+  bool ipv6() const { return address.find(':') != address.npos; }
   friend bool operator==(const Forward&, const Forward&) = default;
 };
 
@@ -58,6 +60,7 @@ struct Nic {
   struct Facts {
     std::optional<unsigned> node;  // of the bridge's first port that has one, or of the interface below a macvtap
     bool bridge_exists = false, tap_exists = false, tap_multi_queue = false, vhost_available = false;
+    std::string bridge_is;  // what has the bridge's name and is none: "a bond"; "": nothing
     bool over_exists = false, over_is_port = false, socket_exists = false, device_usable = false;
     bool socket_open_to_all = false;
     unsigned socket_uid = 0;

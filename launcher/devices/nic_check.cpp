@@ -11,7 +11,17 @@ namespace launcher::inline devices {
 namespace {
 
 void check_tap(const Nic& nic, const Nic::Facts& facts, const DeviceContext& context) {
-  if (!nic.bridge.empty() && !facts.bridge_exists)
+  if (!facts.bridge_is.empty())
+    context.problem(
+        "bridge", fmt::format("'{}' is {}, but no Linux bridge; wanted one", nic.bridge, facts.bridge_is),
+        facts.bridge_is.ends_with("Open vSwitch")
+            ? fmt::format("make a tap, `ip tuntap add vm0 mode tap multi_queue && ovs-vsctl add-port {} vm0`, "
+                          "and set tap = \"vm0\" in place of bridge",
+                          nic.bridge)
+            : fmt::format("name the bridge that it is a port of, or set over = \"{}\" (macvtap) in place of "
+                          "bridge",
+                          nic.bridge));
+  else if (!nic.bridge.empty() && !facts.bridge_exists)
     context.problem(
         "bridge", fmt::format("this host has no bridge '{}'", nic.bridge),
         fmt::format("make it with `ip link add {0} type bridge && ip link set {0} up`, or use mode = \"user\"",

@@ -70,9 +70,9 @@ void add_tap(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, D
 void claim_ports(const Nic& nic, DeviceContext& context) {
   for (std::size_t i = 0; i < nic.forward.size(); ++i) {
     const Forward& one = nic.forward[i];
-    context.claim(fmt::format("forward[{}]", i),
-                  fmt::format("{} port {}{}", one.udp ? "UDP" : "TCP", one.address.empty() ? "" : one.address + ":",
-                              one.host_port));
+    for (unsigned port = one.host_port; port < one.host_port + one.count; ++port)
+      context.claim(fmt::format("forward[{}]", i), fmt::format("{} port {}{}", one.udp ? "UDP" : "TCP",
+                                                               one.address.empty() ? "" : one.address + ":", port));
   }
 }
 
@@ -89,9 +89,14 @@ void add_user(const Nic& nic, DeviceContext& context) {
         "networking leads to the host's 127.0.0.1, too; mode = \"passt\" leads out without it");
   }
   for (const Forward& one : nic.forward)
-    netdev.set("hostfwd",
-               fmt::format("{}:{}:{}-:{}", one.udp ? "udp" : "tcp", one.address, one.host_port, one.guest_port));
+    for (unsigned i = 0; i < one.count; ++i)
+      netdev.set("hostfwd", fmt::format("{}:{}:{}-:{}", one.udp ? "udp" : "tcp", one.address, one.host_port + i,
+                                        one.guest_port + i));
   context.args.add("-netdev", netdev, "no rights needed; slower than a tap", context.origin("mode"));
+}
+
+std::string ports_text(unsigned first, unsigned count) {
+  return count == 1 ? std::to_string(first) : fmt::format("{}-{}", first, first + count - 1);
 }
 
 // passt ends with its connection, should vmrun not end it first.
@@ -109,7 +114,8 @@ void add_passt(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice,
     helper.child.argv.insert(
         helper.child.argv.end(),
         {one.udp ? "-u" : "-t",
-         fmt::format("{}{}:{}", one.address.empty() ? "" : one.address + "/", one.host_port, one.guest_port)});
+         fmt::format("{}{}:{}", one.address.empty() ? "" : one.address + "/", ports_text(one.host_port, one.count),
+                     ports_text(one.guest_port, one.count))});
   if (context.root) helper.child.uid = context.uid;
   helper.child.affinity = context.placement.emulator;
   helper.fds = {{number, its}};

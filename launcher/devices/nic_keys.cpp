@@ -1,6 +1,5 @@
 // A network card's keys. The rule: what two of its own keys rule out together is said here; what needs other tables is in
 // spec_rules, what needs the host or a QEMU in nic_check.
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <map>
 
 #include "launcher/devices/nic.hpp"
+#include "launcher/devices/nic_forward.hpp"
 #include "launcher/text/printable.hpp"
 #include "launcher/text/toml_reader.hpp"
 
@@ -55,52 +55,6 @@ std::uint64_t read_rate(TableReader& table, std::string_view key) {
                   printable(text)),
       fmt::format("for example {} = \"1Gbit\"", key));
   return 0;
-}
-
-std::optional<unsigned> read_port(std::string_view text) {
-  unsigned port = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (error != std::errc() || rest != text.data() + text.size() || port == 0 || port > 65535) return std::nullopt;
-  return port;
-}
-
-std::optional<Forward> read_forward(const std::string& text) {
-  std::vector<std::string_view> parts;
-  for (std::string_view rest = text;;) {
-    const std::size_t colon = rest.find(':');
-    parts.push_back(rest.substr(0, colon));
-    if (colon == rest.npos) break;
-    rest.remove_prefix(colon + 1);
-  }
-  if (parts.size() < 3 || parts.size() > 4 || (parts[0] != "tcp" && parts[0] != "udp")) return std::nullopt;
-  Forward forward{.udp = parts[0] == "udp", .address = {}, .host_port = 0, .guest_port = 0};
-  if (parts.size() == 4) {
-    forward.address = parts[1];
-    in_addr address{};
-    if (inet_pton(AF_INET, forward.address.c_str(), &address) != 1) return std::nullopt;
-  }
-  const auto host = read_port(parts[parts.size() - 2]), guest = read_port(parts.back());
-  if (!host || !guest) return std::nullopt;
-  forward.host_port = *host;
-  forward.guest_port = *guest;
-  return forward;
-}
-
-std::vector<Forward> read_forwards(TableReader& table) {
-  std::vector<Forward> forwards;
-  const std::vector<std::string> texts = table.texts("forward");
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (const auto one = read_forward(texts[i]))
-      forwards.push_back(*one);
-    else
-      table.problem(
-          fmt::format("forward[{}]", i),
-          fmt::format("\"{}\" names no port to forward; wanted \"tcp:HOST-PORT:GUEST-PORT\" or \"udp:...\", with an "
-                      "IPv4 address of the host before its port where not all shall listen",
-                      printable(texts[i])),
-          "for example forward = [\"tcp:2222:22\", \"udp:127.0.0.1:5353:53\"]");
-  }
-  return forwards;
 }
 
 // A ring: QEMU takes powers of two.
@@ -278,6 +232,12 @@ Nic Nic::read(TableReader& table) {
   nic.receive_limit = read_rate(table, "receive_limit");
   nic.send_limit = read_rate(table, "send_limit");
   check_mode_keys(table, nic);
+  for (std::size_t i = 0; i < nic.forward.size(); ++i)
+    if (nic.mode == Nic::Mode::user && nic.forward[i].ipv6())
+      table.problem(fmt::format("forward[{}]", i),
+                    fmt::format("[{}] is an IPv6 address, and QEMU's user networking listens on IPv4 only; wanted such",
+                                nic.forward[i].address),
+                    "set mode = \"passt\", or leave the address out");
   check_queues(table, nic);
   check_vhost(table, nic);
   if (nic.mode == Mode::tap) check_tap_mode(table, nic);

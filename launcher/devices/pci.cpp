@@ -6,14 +6,16 @@
 #include <algorithm>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/text/printable.hpp"
 
 namespace launcher::inline devices {
 
 namespace {
 
-constexpr unsigned ports_of_board = 8;      // the functions of slots::ports
-constexpr unsigned ports_of_node_bus = 24;  // three slots of eight functions
-constexpr unsigned most_node_buses = 8;     // the functions of slots::bridges
+constexpr unsigned ports_of_board = 8;        // the functions of slots::ports
+constexpr unsigned ports_of_second_bus = 15;  // as many bus numbers as are left below the first node's
+constexpr unsigned ports_of_node_bus = 24;    // three slots of eight functions
+constexpr unsigned most_node_buses = 8;       // the functions of slots::bridges
 
 std::string key_of_choice(const Pci& pci) {
   return !pci.address.empty() ? "address" : !pci.vf_of.empty() ? "vf_of" : "class";
@@ -148,34 +150,44 @@ topology::CpuSet interrupt_cpus(const PciFunction& function, const topology::Pla
   return close.empty() ? all : close;
 }
 
-// A root bus of the guest's node; its number leaves room for its ports below it.
-std::string add_node_bus(unsigned guest_node, DeviceContext& context) {
-  constexpr unsigned first_bus = 32, buses_each = 28;
-  const std::string bus = fmt::format("node{}", guest_node);
-  if (context.results.used_slots.contains(bus)) return bus;
-  const bool first =
-      std::ranges::none_of(context.results.used_slots, [](const auto& one) { return one.first.starts_with("node"); });
+// A root bus beside the board's. number: its own; those up to the next root bus's are its ports'.
+void add_bus(const std::string& bus, unsigned number, std::optional<unsigned> guest_node, const std::string& why,
+             DeviceContext& context) {
+  if (context.results.used_slots.contains(bus)) return;
   const unsigned place = context.results.used_slots["bridges"]++;
   Opts bridge("pxb-pcie");
   bridge.set("id", bus).set("bus", "pcie.0").set("addr", fmt::format("{:02x}.{}", slots::bridges, place));
-  if (first) bridge.set("multifunction", true);
-  bridge.set("bus_nr", first_bus + buses_each * guest_node).set("numa_node", guest_node);
-  context.args.add("-device", bridge, fmt::format("what hangs on it shows the guest its node, {}", guest_node),
-                   "guide 001");
+  if (place == 0) bridge.set("multifunction", true);
+  bridge.set("bus_nr", number);
+  if (guest_node) bridge.set("numa_node", *guest_node);
+  context.args.add("-device", bridge, why, guest_node ? "guide 001" : "default");
+}
+
+// The guest node's root bus; else the board's, and when its eight ports are taken a second one of no node.
+std::string choose_bus(std::optional<unsigned> guest_node, DeviceContext& context) {
+  constexpr unsigned second = 16, first_node = 32, buses_each = 28;
+  if (!guest_node && context.results.used_slots["pcie.0"] < ports_of_board) return "pcie.0";
+  const std::string bus = guest_node ? fmt::format("node{}", *guest_node) : "more";
+  add_bus(bus, guest_node ? first_node + buses_each * *guest_node : second, guest_node,
+          guest_node ? fmt::format("what hangs on it shows the guest its node, {}", *guest_node)
+                     : "more functions than the board has ports",
+          context);
   return bus;
 }
 
 // A port of the function's own, as it has on a board; returns its name.
 std::string add_port(std::optional<unsigned> guest_node, DeviceContext& context) {
-  const std::string bus = guest_node ? add_node_bus(*guest_node, context) : "pcie.0";
+  const std::string bus = choose_bus(guest_node, context);
   const unsigned number = context.results.used_slots[bus]++;
-  const unsigned first_slot = guest_node ? 0 : slots::ports;
   const std::string id = fmt::format("pci{}-port", context.index);
-  if (const unsigned most = guest_node ? ports_of_node_bus : ports_of_board; number >= most)
-    context.problem("address", fmt::format("more than {} functions on {}", most, guest_node ? "one node" : "the board"),
+  if (number >= (guest_node ? ports_of_node_bus : ports_of_second_bus))
+    context.problem("address",
+                    fmt::format("more functions than {} has ports", guest_node ? "a node's bus" : "the board"),
                     guest_node ? "remove some" : "remove some, or set expose_node = true: each node takes 24");
   Opts port("pcie-root-port");
-  port.set("id", id).set("bus", bus).set("addr", fmt::format("{:02x}.{}", first_slot + number / 8, number % 8));
+  port.set("id", id)
+      .set("bus", bus)
+      .set("addr", fmt::format("{:02x}.{}", (bus == "pcie.0" ? slots::ports : 0) + number / 8, number % 8));
   if (number % 8 == 0) port.set("multifunction", true);
   port.set("chassis", context.index + 1);
   if (context.qemu.has("pcie-root-port.hotplug")) port.set("hotplug", false);
@@ -233,6 +245,15 @@ Opts open_function(bool iommufd, const PciFunction& function, DeviceContext& con
   return device.set("iommufd", "iommufd0").set("fd", fd);
 }
 
+// A boot ROM from a file: of a card whose own was run by the host at its start, or is not there.
+void add_rom(const Pci& pci, Opts& device, DeviceContext& context) {
+  if (pci.rom_file.empty()) return;
+  const int fd = context.fds.take(context.key + ".rom");
+  context.steps.push_back(
+      {OpenFile{pci.rom_file, false, true, fd}, "QEMU gets the open file, not the path", context.origin("rom_file")});
+  device.set("romfile", fmt::format("/proc/self/fd/{}", fd));
+}
+
 }  // namespace
 
 void plan_device(const Pci& pci, const Pci::Facts& facts, DeviceContext& context) {
@@ -244,6 +265,10 @@ void plan_device(const Pci& pci, const Pci::Facts& facts, DeviceContext& context
   }
   const PciFunction& function = facts.candidates.at(*facts.chosen);
   check_function(pci, facts, function, context);
+  if (!facts.rom_readable)
+    context.problem("rom_file",
+                    fmt::format("'{}' cannot be read; wanted the file of a boot ROM", printable(pci.rom_file)),
+                    "check the path and its permissions, or remove rom_file for the card's own");
   const bool iommufd = choose_iommufd(pci, facts, context);
   const auto guest_node = choose_node(pci, function, context);
   context.claim(key_of_choice(pci), "PCI function " + function.address);
@@ -256,21 +281,13 @@ void plan_device(const Pci& pci, const Pci::Facts& facts, DeviceContext& context
   Opts device = open_function(iommufd, function, context);
   device.set("bus", add_port(guest_node, context));
   if (!pci.rom) device.set("rombar", 0);
+  add_rom(pci, device, context);
   if (function.class_id.starts_with("01")) device.set("bootindex", most_of_a_kind + 1 + context.index);
   context.results.functions.push_back({function.address, interrupt_cpus(function, context.placement)});
   context.args.add("-device", device,
                    guest_node ? fmt::format("the host's {}, on the guest's node {}", function.address, *guest_node)
                               : fmt::format("the host's {}", function.address),
                    context.origin(key_of_choice(pci)));
-}
-
-DeviceNeeds needs(const Pci& pci, const Pci::Facts& facts, unsigned) {
-  DeviceNeeds all{.guest_nodes = pci.expose_node == true, .locked_memory = true};
-  if (!facts.chosen) return all;
-  const PciFunction& function = facts.candidates.at(*facts.chosen);
-  all.node = function.node;
-  all.boots = function.class_id.starts_with("01");
-  return all;
 }
 
 }  // namespace launcher::devices

@@ -30,6 +30,7 @@ struct Pci {
   std::optional<bool> expose_node;  // pci.expose_node; auto: in a guest of two or more nodes
   std::optional<bool> iommufd;      // pci.iommufd; auto: off, groups serve every QEMU
   bool rom = true;                  // pci.rom: false hides its boot ROM from the guest
+  std::string rom_file;             // pci.rom_file: a file in its place; "": its own
 
   struct Facts {
     std::vector<PciFunction> candidates;  // of a class; of a physical function, by number; else the one named
@@ -37,7 +38,7 @@ struct Pci {
     std::string interface;             // the physical function's
     bool sets_macs = false;            // its driver can
     std::vector<std::string> vf_macs;  // by number
-    bool vfio_loaded = false, iommufd_there = false;
+    bool vfio_loaded = false, iommufd_there = false, rom_readable = true;
 
     // what choose_functions() finds
     std::optional<unsigned> chosen;    // of the candidates

@@ -1,5 +1,6 @@
 // What the machine has of the functions a spec asks for, and which of them a VM takes.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -65,6 +66,7 @@ Pci::Facts look_at(const Pci& pci) { return look_at(pci, Sysfs{}); }
 Pci::Facts look_at(const Pci& pci, const Sysfs& sysfs) {
   Pci::Facts facts;
   facts.vfio_loaded = sysfs.exists("/sys/bus/pci/drivers/vfio-pci");
+  facts.rom_readable = pci.rom_file.empty() || access(pci.rom_file.c_str(), R_OK) == 0;
   facts.iommufd_there = sysfs.exists("/dev/iommu") && (!facts.vfio_loaded || sysfs.exists("/sys/class/vfio-dev"));
   if (!pci.vf_of.empty()) {
     if (const auto address = physical_address(pci, sysfs)) facts.physical = look_at_function(sysfs, *address);
@@ -152,6 +154,15 @@ void choose_functions(const std::vector<std::pair<const Pci*, Pci::Facts*>>& ask
   }
   for (const auto& [pci, facts] : asked)
     if (facts->chosen) facts->neighbours_taken = neighbours_taken(facts->candidates[*facts->chosen], ours, owners);
+}
+
+DeviceNeeds needs(const Pci& pci, const Pci::Facts& facts, unsigned) {
+  DeviceNeeds all{.guest_nodes = pci.expose_node == true, .locked_memory = true};
+  if (!facts.chosen) return all;
+  const PciFunction& function = facts.candidates.at(*facts.chosen);
+  all.node = function.node;
+  all.boots = function.class_id.starts_with("01");
+  return all;
 }
 
 }  // namespace launcher::devices

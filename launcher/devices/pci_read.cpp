@@ -71,6 +71,10 @@ Pci Pci::read(TableReader& table) {
   pci.expose_node = table.flag_or_auto("expose_node");
   pci.iommufd = table.flag_or_auto("iommufd");
   pci.rom = table.flag("rom", true);
+  pci.rom_file = table.path("rom_file", false);
+  if (!pci.rom && !pci.rom_file.empty())
+    table.problem("rom_file", "given, but rom = false hides it from the guest; wanted one of the two",
+                  "remove rom, or rom_file");
   check_which(table);
   check_belongs(table, "node", "class", "a function that is named hangs where it hangs");
   check_belongs(table, "vfs", "vf_of", "only a physical function has virtual ones");

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -46,10 +47,15 @@ std::optional<Firmware> fitting(const json::value& descriptor, bool secure) {
     return std::nullopt;
   const json::value& code = mapping.at("executable");
   const json::value& vars = mapping.at("nvram-template");
-  if (code.at("format").as_string() != "raw" || vars.at("format").as_string() != "raw") return std::nullopt;
+  for (const json::value* image : {&code, &vars})
+    if (const auto& format = image->at("format").as_string(); format != "raw" && format != "qcow2") return std::nullopt;
   if (lists(features, "secure-boot") != secure || (secure && !lists(features, "enrolled-keys"))) return std::nullopt;
-  return Firmware{std::string(code.at("filename").as_string()), std::string(vars.at("filename").as_string()),
-                  lists(features, "requires-smm")};
+  const auto word = [](const json::value& image, const char* key) { return std::string(image.at(key).as_string()); };
+  return Firmware{.code = word(code, "filename"),
+                  .vars_template = word(vars, "filename"),
+                  .code_format = word(code, "format"),
+                  .vars_format = word(vars, "format"),
+                  .smm = lists(features, "requires-smm")};
 }
 
 std::optional<json::value> read_json(const fs::path& file) {
@@ -63,7 +69,30 @@ std::optional<json::value> read_json(const fs::path& file) {
 
 }  // namespace
 
-std::vector<fs::path> firmware_directories() { return {"/usr/share/qemu/firmware", "/etc/qemu/firmware"}; }
+std::vector<fs::path> firmware_directories(const std::string& qemu) {
+  std::vector<fs::path> all{"/usr/share/qemu/firmware"};
+  const fs::path own = fs::path(qemu).parent_path().parent_path() / "share/qemu/firmware";
+  if (!qemu.empty() && own != all.front()) all.push_back(own);
+  all.emplace_back("/etc/qemu/firmware");
+  const auto from = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  if (const std::string config = from("XDG_CONFIG_HOME"); !config.empty())
+    all.push_back(fs::path(config) / "qemu/firmware");
+  else if (const std::string home = from("HOME"); !home.empty())
+    all.push_back(fs::path(home) / ".config/qemu/firmware");
+  return all;
+}
+
+Firmware firmware_of(const std::string& code, const std::string& variables, bool smm) {
+  const auto format = [](const std::string& image) { return image.ends_with(".qcow2") ? "qcow2" : "raw"; };
+  return Firmware{.code = code,
+                  .vars_template = variables,
+                  .code_format = format(code),
+                  .vars_format = format(variables),
+                  .smm = smm};
+}
 
 std::expected<Firmware, std::string> find_firmware(const std::vector<fs::path>& directories, bool secure) {
   std::map<std::string, fs::path> files;  // by name: a later directory's replaces an earlier one's
@@ -94,8 +123,10 @@ std::expected<Firmware, std::string> find_firmware(const std::vector<fs::path>& 
 }
 
 Firmware assumed_firmware(bool secure) {
-  if (secure) return {"/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd", true};
-  return {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd", false};
+  const std::string keys = secure ? ".ms.fd" : ".fd";
+  return {.code = "/usr/share/OVMF/OVMF_CODE_4M" + keys,
+          .vars_template = "/usr/share/OVMF/OVMF_VARS_4M" + keys,
+          .smm = secure};
 }
 
 }  // namespace launcher::facts

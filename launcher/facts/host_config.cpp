@@ -48,6 +48,7 @@ HostConfig read_root(TableReader& root) {
     const std::string path = root.path(key, false);
     return path.empty() ? std::nullopt : std::optional(path);
   };
+  config.identity_of_name = root.choice("identity", {"host", "name"}, 0) == 1;
   config.overlays = path_or_auto("overlays");
   config.virtiofsd = path_or_auto("virtiofsd");
   config.state_dir = path_or_auto("state_dir");

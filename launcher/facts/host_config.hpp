@@ -25,6 +25,7 @@ struct HostConfig {
   std::optional<std::string> state_dir;     // state_dir; auto: /var/lib/vmrun, or for a user $XDG_STATE_HOME/vmrun
   std::optional<std::string> overlays;      // overlays = "auto" (beside each image) | a directory
   std::optional<std::string> virtiofsd;     // virtiofsd = "auto" (where Debian has it, or in PATH) | a path
+  bool identity_of_name = false;            // identity = "host" | "name": UUIDs and MACs are the same on every host
   friend bool operator==(const HostConfig&, const HostConfig&) = default;
 };
 

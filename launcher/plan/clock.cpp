@@ -112,6 +112,11 @@ void add_hyperv(Draft& draft, Opts& cpu, std::vector<std::string>& why) {
   } else if (hyperv.spinlocks) {
     draft.problem("hyperv.spinlocks", "is a service of KVM, and this VM is emulated (TCG)", "remove it");
   }
+  if (!hyperv.vendor_id.empty() && given.empty())
+    draft.problem("hyperv.vendor_id", "given without any of Hyper-V's interfaces, which alone tell it; wanted some",
+                  draft.kvm() ? "set windows = true, or hyperv.relaxed = true" : "remove it: they are services of KVM");
+  else if (!hyperv.vendor_id.empty())
+    cpu.set("hv-vendor-id", hyperv.vendor_id);
   if (!given.empty()) why.push_back(fmt::format("Hyper-V interfaces: {}", fmt::join(given, " ")));
   if (draft.spec.windows && !draft.kvm())
     draft.note("windows: no Hyper-V interfaces under TCG; only the clock is set up for Windows");

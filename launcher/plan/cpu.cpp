@@ -24,6 +24,10 @@ std::string why_not_given(const Draft& draft, const std::string& name) {
   }
   const auto& features = draft.facts.cpu.features;
   if (!features || features->contains(name)) return "";
+  if (name == "topoext")
+    return "";  // model "host" leaves it off, and QEMU gives it under every KVM (kvm_arch_get_supported_cpuid)
+  constexpr unsigned mwait = 1;  // KVM_CAP_X86_DISABLE_EXITS
+  if (name == "monitor" && draft.spec.cpu.pm && (draft.facts.cpu.disable_exits.value_or(mwait) & mwait) != 0) return "";
   return fmt::format("neither this host's CPU nor its KVM can give it to a guest ({})",
                      draft.host.cpu_model.empty() ? "model unknown" : draft.host.cpu_model);
 }
@@ -165,8 +169,8 @@ void add_cpu(Draft& draft) {
                                                                  : "the CPU the guest sees"};
   add_tsc(draft, cpu, model, why);
   add_hints(draft, cpu, why);
-  if (draft.kvm() && model == "host" && guest.threads > 1 && draft.host.cpu_vendor == "AuthenticAMD")
-    cpu.set("topoext", true);
+  add_shape(draft, cpu, model, why);
+  add_phys_bits(draft, cpu, model, why);
   add_nested(draft, cpu, why);
   add_features(draft, cpu, why);
   add_hyperv(draft, cpu, why);

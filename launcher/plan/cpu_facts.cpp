@@ -15,18 +15,28 @@ namespace launcher::inline plan {
 
 namespace {
 
-// The flags of the first CPU. Only the file's first bytes are read: on a large machine the whole costs milliseconds.
-std::set<std::string> cpu_flags() {
+// What is said of the first CPU. Only the file's first bytes are read: on a large machine the whole costs milliseconds.
+std::string first_cpu() {
   const int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return {};
   std::string text(8192, '\0');
   const ssize_t got = read(fd, text.data(), text.size());
   close(fd);
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-  const std::size_t line = text.find("\nflags");
+  return text;
+}
+
+// Behind "NAME :", up to the line's end.
+std::string value_in(const std::string& cpuinfo, const std::string& name) {
+  const std::size_t line = cpuinfo.find("\n" + name);
   if (line == std::string::npos) return {};
-  const std::size_t colon = text.find(':', line);
-  std::istringstream words(text.substr(colon + 1, text.find('\n', colon) - colon));
+  const std::size_t colon = cpuinfo.find(':', line);
+  if (colon == std::string::npos) return {};
+  return cpuinfo.substr(colon + 1, cpuinfo.find('\n', colon) - colon - 1);
+}
+
+std::set<std::string> flags_in(const std::string& cpuinfo) {
+  std::istringstream words(value_in(cpuinfo, "flags"));
   std::set<std::string> flags;
   for (std::string word; words >> word;) flags.insert(word);
   return flags;
@@ -46,8 +56,11 @@ void ask_kvm(CpuFacts& facts) {
 
 CpuFacts look_at_cpu(const Spec& spec, const HostConfig& config, bool kvm, Cache cache) {
   CpuFacts facts;
-  const std::set<std::string> flags = cpu_flags();
+  const std::string cpuinfo = first_cpu();
+  const std::set<std::string> flags = flags_in(cpuinfo);
   facts.stable_tsc = flags.contains("constant_tsc") && flags.contains("nonstop_tsc");
+  if (unsigned bits = 0; std::istringstream(value_in(cpuinfo, "address sizes")) >> bits && bits > 0 && bits < 64)
+    facts.phys_bits = bits;
   for (const char* module : {"kvm_intel", "kvm_amd"}) {
     const auto nested = topology::Sysfs{}.read(std::string("/sys/module/") + module + "/parameters/nested");
     if (nested && (nested->starts_with("Y") || nested->starts_with("1"))) facts.nested = true;

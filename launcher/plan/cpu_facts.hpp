@@ -48,6 +48,7 @@ struct CpuFacts {
   bool stable_tsc = false;                        // constant_tsc and nonstop_tsc
   bool tsc_scaling = false;                       // KVM_CAP_TSC_CONTROL
   bool nested = false;                            // KVM's module gives its guests vmx or svm
+  std::optional<unsigned> phys_bits;              // of this CPU's physical addresses; nullopt: not known
   unsigned kvm_max_vcpus = 0;                     // KVM_CAP_MAX_VCPUS; 0: not known
   std::optional<unsigned> disable_exits;          // KVM_CAP_X86_DISABLE_EXITS: 1 MWAIT, 2 HLT, 4 PAUSE, 8 C-states
   ScheduleFacts schedule;

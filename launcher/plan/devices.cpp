@@ -77,6 +77,7 @@ void add_devices(Draft& draft) {
                           .key = kind.many ? fmt::format("{}[{}]", table, index) : table,
                           .index = index,
                           .shares_slot = all[device.index()] > kind.slots,
+                          .host_id = draft.host_id(),
                           .vcpus = draft.spec.cpu.count,
                           .kvm = draft.kvm(),
                           .root = draft.facts.root,

@@ -87,7 +87,12 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   facts.cpu = look_at_cpu(spec, config, facts.kvm, cache);
   facts.tuning = look_at_host_tuning(spec.host);
   facts.transparent_pages = transparent_pages();
-  if (spec.boot.uefi) facts.uefi = find_firmware(firmware_directories(), spec.boot.secure_boot);
+  if (spec.boot.uefi && !spec.boot.code.empty()) {
+    facts.uefi = firmware_of(spec.boot.code, spec.boot.variables, spec.boot.secure_boot);
+    facts.firmware_readable = may(spec.boot.code, R_OK) && may(spec.boot.variables, R_OK);
+  }
+  if (spec.boot.uefi && spec.boot.code.empty())
+    facts.uefi = find_firmware(firmware_directories(find_qemu(config.qemu).value_or("")), spec.boot.secure_boot);
   facts.kept = look_at_kept_state(std::filesystem::path(facts.state_base) / spec.name);
   std::error_code none;
   const std::uintmax_t size = facts.uefi ? std::filesystem::file_size(facts.uefi->vars_template, none) : 0;
@@ -99,7 +104,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   }
   facts.kernel_readable = spec.boot.kernel.empty() || may(spec.boot.kernel, R_OK);
   facts.initrd_readable = spec.boot.initrd.empty() || may(spec.boot.initrd, R_OK);
-  facts.firmware_readable = spec.boot.firmware.empty() || may(spec.boot.firmware, R_OK);
+  if (!spec.boot.firmware.empty()) facts.firmware_readable = may(spec.boot.firmware, R_OK);
   return facts;
 }
 
@@ -111,6 +116,7 @@ Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   facts.state_base = "/var/lib/vmrun";
   facts.transparent_pages = "madvise";
   facts.uefi = assumed_firmware(spec.boot.secure_boot);
+  if (!spec.boot.code.empty()) facts.uefi = firmware_of(spec.boot.code, spec.boot.variables, spec.boot.secure_boot);
   facts.kvm = true;
   facts.kvm_module = host.cpu_vendor == "AuthenticAMD" ? "kvm_amd" : "kvm_intel";
   facts.cpu = assumed_cpu_facts();

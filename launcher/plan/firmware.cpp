@@ -7,7 +7,8 @@ namespace launcher::parts {
 
 namespace {
 
-void add_flash(Draft& draft, const std::string& name, const std::string& path, bool writable, const char* why) {
+void add_flash(Draft& draft, const std::string& name, const std::string& path, const std::string& driver, bool writable,
+               const char* why) {
   const int fd = draft.fds.take(name);
   draft.steps.push_back(
       {OpenFile{path, writable, false, fd}, "QEMU gets the open file, not the path", "spec boot.firmware"});
@@ -18,7 +19,7 @@ void add_flash(Draft& draft, const std::string& name, const std::string& path, b
   file.set("read-only", !writable).set("auto-read-only", false);
   draft.args.add("-blockdev", file, why, "spec boot.firmware");
   Opts format;
-  format.set("driver", "raw").set("node-name", name).set("file", name + "-file").set("read-only", !writable);
+  format.set("driver", driver).set("node-name", name).set("file", name + "-file").set("read-only", !writable);
   draft.args.add("-blockdev", format, why, "spec boot.firmware");
 }
 
@@ -32,17 +33,20 @@ void add_uefi(Draft& draft) {
     return;
   }
   const Firmware& found = *draft.facts.uefi;
-  const std::string state = draft.facts.state_base + "/" + draft.spec.name, vars = state + "/vars.fd";
+  const std::string state = draft.facts.state_base + "/" + draft.spec.name,
+                    vars = state + (found.vars_format == "raw" ? "/vars.fd" : "/vars.qcow2");
   draft.steps.push_back({KeepDirectory{state}, "the VM's variables outlive its run", "spec boot.firmware"});
   draft.steps.push_back(
       {CopyOnce{found.vars_template, vars}, "its own variables, from the package's template", "spec boot.firmware"});
-  add_flash(draft, "uefi-code", found.code, false, "the firmware that this host's descriptors name");
-  add_flash(draft, "uefi-vars", vars, true, "its variables");
+  add_flash(draft, "uefi-code", found.code, found.code_format, false,
+            draft.spec.boot.code.empty() ? "the firmware that this host's descriptors name" : "the firmware given");
+  add_flash(draft, "uefi-vars", vars, found.vars_format, true, "its variables");
   if (!found.smm) return;
   draft.args.add("-global", Opts().set("driver", "cfi.pflash01").set("property", "secure").set("value", true),
                  "only the firmware itself may write its variables", "spec boot.secure_boot");
-  draft.args.add("-global", Opts().set("driver", "ICH9-LPC").set("property", "disable_s3").set("value", 1),
-                 "a sleep to memory would bypass that", "spec boot.secure_boot");
+  if (draft.spec.sleep)
+    draft.problem("sleep", "true, but a sleep to memory would bypass what guards the firmware's variables",
+                  "remove sleep, or boot.secure_boot");
 }
 
 }  // namespace launcher::parts

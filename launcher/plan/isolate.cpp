@@ -11,7 +11,7 @@ using topology::CpuSet;
 
 namespace {
 
-constexpr const char* origin = "spec host.isolate";
+constexpr const char* asked_by_isolate = "spec host.isolate";
 
 CpuSet cpus_of(const TopGroup& group) { return CpuSet::parse(group.cpus).value_or(CpuSet{}); }
 
@@ -74,7 +74,7 @@ void tell(Draft& draft, const std::string& no_partition) {
 
 PlannedStep write(const std::string& file, const std::string& text, std::string why) {
   const std::string expect = text.starts_with('+') ? text.substr(1) : text;
-  return {WriteControl{file, text, expect}, std::move(why), origin};
+  return {WriteControl{file, text, expect}, std::move(why), asked_by_isolate};
 }
 
 void add_slices(Draft& draft, std::vector<PlannedStep>& steps) {
@@ -82,7 +82,7 @@ void add_slices(Draft& draft, std::vector<PlannedStep>& steps) {
   for (const TopGroup& group : draft.facts.tuning.isolation.groups) {
     const CpuSet cpus = group.cpus.empty() ? ours : ours & cpus_of(group);
     if (cpus.empty()) continue;
-    steps.push_back({TakeCpus{group.path + "/cpuset.cpus", cpus}, "its tasks leave the VM's CPUs", origin});
+    steps.push_back({TakeCpus{group.path + "/cpuset.cpus", cpus}, "its tasks leave the VM's CPUs", asked_by_isolate});
   }
 }
 
@@ -92,12 +92,12 @@ void add_partition(Draft& draft, std::vector<PlannedStep>& steps) {
   const std::string group = draft.plan.partition = within ? draft.cgroup + "/vcpus" : draft.cgroup + ":vcpus";
   if (within)
     steps.push_back(write(draft.cgroup + "/cpuset.cpus.exclusive", cpus, "what the partition in it may have"));
-  steps.push_back(
-      {MakeGroup{group, false}, "the vCPUs' own: their threads are moved there before the guest runs", origin});
+  steps.push_back({MakeGroup{group, false}, "the vCPUs' own: their threads are moved there before the guest runs",
+                   asked_by_isolate});
   steps.push_back(write(group + "/cgroup.type", "threaded", "it takes threads, while QEMU's others stay outside"));
   steps.push_back(write(group + "/cpuset.cpus", cpus, "the VM's own CPUs"));
   steps.push_back({MakePartition{group + "/cpuset.cpus.partition"},
-                   "no task of any other group runs on its CPUs, and no load is balanced there", origin});
+                   "no task of any other group runs on its CPUs, and no load is balanced there", asked_by_isolate});
   draft.plan.groups.push_back(group);
 }
 
@@ -140,7 +140,7 @@ void add_isolation(Draft& draft, std::vector<PlannedStep>& steps) {
     draft.note(fmt::format("host.isolate: the {} controller is turned on in {}, and stays on", controller, top));
   }
   draft.cgroup = facts.root + "/vmrun-" + draft.spec.name;
-  steps.push_back({MakeGroup{draft.cgroup, false}, "the VM's own: QEMU is born in it", origin});
+  steps.push_back({MakeGroup{draft.cgroup, false}, "the VM's own: QEMU is born in it", asked_by_isolate});
   draft.plan.groups.push_back(draft.cgroup);
   if (draft.isolation == Isolation::beside)
     steps.push_back(write(draft.cgroup + "/cgroup.type", "threaded",

@@ -1,8 +1,7 @@
-// The accelerator and the board: with interrupt remapping where the vCPUs are so many that interrupts need it.
+// The accelerator and the board.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 
 #include "launcher/plan/parts.hpp"
 
@@ -34,18 +33,6 @@ void choose_machine(Draft& draft) {
 
 namespace {
 
-// One more than the highest APIC id: each level of the topology takes whole bits of it.
-std::uint64_t apic_ids(const topology::GuestTopology& guest) {
-  const auto whole = [](std::uint64_t n) { return std::bit_ceil(n); };
-  return std::uint64_t{guest.sockets - 1} * whole(guest.dies) * whole(guest.cores) * whole(guest.threads) +
-         std::uint64_t{guest.dies - 1} * whole(guest.cores) * whole(guest.threads) +
-         std::uint64_t{guest.cores - 1} * whole(guest.threads) + guest.threads;
-}
-
-// Interrupts of devices reach APIC ids from 255 on only through interrupt remapping (or KVM's own extension of the MSI
-// format, which also wants the IOAPIC in QEMU).
-bool needs_remapping(const Draft& draft) { return apic_ids(draft.plan.placement.guest) > 255; }
-
 void check_count(Draft& draft) {
   const unsigned count = draft.spec.cpu.count;
   for (const MachineLimit& limit : draft.qemu.limits) {
@@ -63,31 +50,6 @@ void check_count(Draft& draft) {
   if (draft.kvm() && most > 0 && count > most)
     draft.problem("cpu.count", fmt::format("{}, but this host's KVM gives a VM at most {} vCPUs", count, most),
                   fmt::format("set count = {} or less", most));
-}
-
-void add_remapping(Draft& draft, Opts& accel) {
-  if (!needs_remapping(draft)) return;
-  const std::uint64_t ids = apic_ids(draft.plan.placement.guest);
-  const bool x2apic = draft.kvm() || draft.qemu.cpu_on.empty() || draft.qemu.cpu_on.contains("x2apic");
-  if (!x2apic || !draft.qemu.has("intel-iommu.eim")) {
-    draft.problem("cpu.count",
-                  fmt::format("this topology needs APIC ids up to {}, and {}", ids - 1,
-                              x2apic ? "this QEMU has no interrupt remapping for them"
-                                     : "QEMU " + draft.qemu.version + " does not emulate an x2APIC (TCG)"),
-                  x2apic ? "set count = 255 or less" : "set count = 255 or less, or accel = \"kvm\"");
-    return;
-  }
-  if (draft.kvm()) accel.set("kernel-irqchip", "split");
-}
-
-// An IOMMU that remaps interrupts and leaves DMA alone.
-void add_iommu(Draft& draft) {
-  if (!needs_remapping(draft) || !draft.qemu.has("intel-iommu.eim")) return;
-  Opts iommu("intel-iommu");
-  iommu.set("intremap", true).set("eim", true);
-  if (draft.qemu.has("intel-iommu.dma-translation")) iommu.set("dma-translation", false);
-  draft.args.add("-device", iommu, "interrupts for the vCPUs whose APIC ids are above 254; DMA is not translated",
-                 "spec cpu.count");
 }
 
 // Who shares which of the guest's caches.
@@ -111,6 +73,9 @@ void set_caches(Draft& draft, Opts& machine) {
   set("l1", {"l1d", "l1i"}, cpu.l1);
   set("l2", {"l2"}, cpu.l2);
   set("l3", {"l3"}, cpu.l3);
+  if (cpu.l3 == CacheLevel::socket && draft.plan.placement.cells.size() > draft.plan.placement.guest.sockets)
+    draft.problem("cpu.l3", "\"socket\", but a socket of this guest is of several NUMA nodes, and an L3 is of one",
+                  "set l3 = \"die\", or leave it out");
 }
 
 }  // namespace
@@ -153,6 +118,10 @@ void add_machine(Draft& draft) {
   draft.args.add("-accel", accel, draft.kvm() ? "hardware virtualization" : "emulation, one thread per vCPU",
                  draft.spec.accel ? "spec accel" : "host");
   add_iommu(draft);
+  if (draft.spec.sleep) return;
+  for (const char* state : {"disable_s3", "disable_s4"})
+    draft.args.add("-global", Opts().set("driver", "ICH9-LPC").set("property", state).set("value", 1),
+                   "a guest that sleeps would be woken by nobody", "default");
 }
 
 }  // namespace launcher::parts

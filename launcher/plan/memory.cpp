@@ -81,14 +81,15 @@ boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell
   return ram;
 }
 
-// mlockall() covers guest memory and QEMU's own: heap, stacks, and TCG's translation buffer. What a device pins counts against the
-// same limit once more, but mlock() counts no huge pages.
+// mlockall() covers guest memory and QEMU's own: heap, stacks, and TCG's translation buffer. vfio counts the guest's memory
+// again, behind an IOMMU of the guest's once for each function.
 std::uint64_t memlock_need(const Draft& draft) {
   const MemorySpec& memory = draft.spec.memory;
-  const topology::Bytes guest = memory.max.value_or(memory.size);
-  const bool twice = draft.needs.locked_memory && memory.lock != MemorySpec::Lock::off &&
-                     draft.plan.placement.page == draft.host.base_page;
-  return (guest * (twice ? 2 : 1) + topology::gib(draft.kvm() ? 1 : 2)).count;
+  const auto passed = static_cast<std::uint64_t>(
+      std::ranges::count_if(draft.devices, [](const PlannedDevice& one) { return one.needs.locked_memory; }));
+  const std::uint64_t times = (needs_remapping(draft) ? passed : std::min<std::uint64_t>(passed, 1)) +
+                              (memory.lock == MemorySpec::Lock::off ? 0 : 1);
+  return memory.max.value_or(memory.size).count * times + topology::gib(draft.kvm() ? 1 : 2).count;
 }
 
 namespace {

@@ -47,6 +47,7 @@ struct Draft {
 
   // The guest is told of its nodes, even of a single one where a device is to show where it hangs.
   bool has_guest_nodes() const { return plan.placement.cells.size() > 1 || needs.guest_nodes; }
+  std::string host_id() const { return config.identity_of_name ? std::string() : host.own_id; }
   bool kvm() const { return plan.accel == "kvm"; }
   void problem(std::string key, std::string what, std::string help) {
     problems.push_back({std::move(key), std::move(what), std::move(help)});
@@ -60,6 +61,8 @@ void sum_needs(Draft& draft);    // of draft.devices into draft.needs
 void add_devices(Draft& draft);  // each kind's own part
 // claims.cpp: what only one VM of this host may have; within one VM, too
 void claim_things(Draft& draft);
+// extra_args.cpp
+void add_extra_args(Draft& draft);
 // steps.cpp
 void add_steps(Draft& draft);  // the last part: QEMU's own step is the last
 
@@ -68,9 +71,21 @@ void choose_accel(Draft& draft);
 void choose_machine(Draft& draft);
 void add_machine(Draft& draft);
 
+// remapping.cpp: of interrupts, for many vCPUs
+bool needs_remapping(const Draft& draft);
+void add_remapping(Draft& draft, Opts& accel);
+void add_iommu(Draft& draft);
+
+// address_space.cpp: how far the guest's addresses reach; what -cpu must say for it, and what no CPU here can do
+void add_phys_bits(Draft& draft, Opts& cpu, const std::string& model, std::vector<std::string>& why);
+
 // cpu.cpp: -cpu, -smp and -overcommit
 void add_cpu(Draft& draft);
 void add_overcommit(Draft& draft);
+// shape.cpp: sockets, dies, cores, threads and caches as the guest is told of them
+bool is_amd_guest(const Draft& draft, const std::string& model);
+void fit_shape_to_accel(Draft& draft);
+void add_shape(Draft& draft, Opts& cpu, const std::string& model, std::vector<std::string>& why);
 
 // clock.cpp: clocks, timers and Hyper-V; the reasons go into `why`
 void add_tsc(Draft& draft, Opts& cpu, const std::string& model, std::vector<std::string>& why);
@@ -100,6 +115,6 @@ boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell
 // hot_memory.cpp: what `vmrun set NAME memory=` gives and takes
 void add_hot_memory(Draft& draft);
 topology::Bytes hot_part(const Draft& draft, std::size_t cell);  // of a cell: what virtio-mem gives later
-std::uint64_t memlock_need(const Draft& draft);                  // bytes of RLIMIT_MEMLOCK
+std::uint64_t memlock_need(const Draft& draft);                  // bytes that mlockall() and vfio will count
 
 }  // namespace launcher::parts

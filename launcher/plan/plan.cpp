@@ -9,6 +9,7 @@
 #include <set>
 
 #include "launcher/plan/parts.hpp"
+#include "launcher/text/printable.hpp"
 #include "topology/place.hpp"
 
 namespace launcher::inline plan {
@@ -110,6 +111,11 @@ void choose_user(Draft& draft) {
 }
 
 void check_boot_files(Draft& draft) {
+  if (!draft.spec.boot.code.empty() && !draft.facts.firmware_readable)
+    draft.problem("boot.code",
+                  fmt::format("'{}' or '{}' cannot be read; wanted files this user may open",
+                              printable(draft.spec.boot.code), printable(draft.spec.boot.variables)),
+                  "check both paths and their permissions");
   const auto check = [&](bool readable, const std::string& path, const char* key) {
     if (!readable)
       draft.problem(std::string("boot.") + key,
@@ -118,13 +124,17 @@ void check_boot_files(Draft& draft) {
   };
   check(draft.facts.kernel_readable, draft.spec.boot.kernel, "kernel");
   check(draft.facts.initrd_readable, draft.spec.boot.initrd, "initrd");
-  check(draft.facts.firmware_readable, draft.spec.boot.firmware, "firmware");
+  check(draft.facts.firmware_readable || draft.spec.boot.firmware.empty(), draft.spec.boot.firmware, "firmware");
 }
 
 void add_identity(Draft& draft) {
   draft.args.add("-name", Opts().set("guest", draft.spec.name).set("debug-threads", true),
                  "threads carry their role's name", "default");
-  draft.args.add("-uuid", Opts(draft.plan.uuid), "derived from the name", "default");
+  draft.args.add("-uuid", Opts(draft.plan.uuid),
+                 !draft.spec.uuid.empty()  ? "the one given"
+                 : draft.host_id().empty() ? "derived from the name"
+                                           : "derived from the name and this host's machine-id",
+                 draft.spec.uuid.empty() ? "default" : "spec uuid");
   draft.args.add("-nodefaults", "nothing that was not asked for", "default");
   draft.args.add("-no-user-config", "the same launch whatever lies in /etc/qemu", "default");
 }
@@ -195,15 +205,13 @@ void add_end(Draft& draft) {
   draft.args.add("-action", Opts().set("panic", actions[action]), reasons[action],
                  draft.spec.panic == PanicAction::exit ? "default" : "spec panic.action");
   draft.args.add("-S", "paused until every thread is where this plan says", "default");
-  for (const std::string& argument : draft.spec.extra_args) draft.args.add_extra(argument);
-  if (!draft.spec.extra_args.empty())
-    draft.note(fmt::format("extra_args: {} argument{} passed on unchecked", draft.spec.extra_args.size(),
-                           draft.spec.extra_args.size() == 1 ? "" : "s"));
+  add_extra_args(draft);
 }
 
 std::expected<LaunchPlan, Problems> make(Draft& draft) {
   draft.plan.name = draft.spec.name;
-  draft.plan.uuid = uuid_of(draft.spec.name);
+  draft.plan.uuid = draft.spec.uuid.empty() ? uuid_of(draft.spec.name, draft.host_id()) : draft.spec.uuid;
+  if (!draft.spec.uuid.empty()) draft.claims.push_back({"uuid", "UUID " + draft.spec.uuid});
   draft.plan.qemu = draft.qemu.binary;
   draft.plan.qemu_version = draft.qemu.version;
   draft.plan.run_dir = draft.facts.run_base + "/" + draft.spec.name;
@@ -213,6 +221,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   choose_accel(draft);
   choose_machine(draft);
   place_guest(draft);
+  fit_shape_to_accel(draft);
   choose_isolation(draft);
   check_boot_files(draft);
   if (!draft.placed) {

@@ -1,5 +1,6 @@
 // The steps in their order: pools, what the parts have added, and QEMU itself.
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <set>
@@ -35,10 +36,10 @@ StartQemu start_of(const Draft& draft) {
   // QEMU's own memory follows the guest's, but only as a wish: its heap must not fail on a full node
   start.child.policy = topology::MemoryPolicy::preferred;
   if (draft.host.nodes.size() > 1) start.child.memory_nodes.assign(nodes.begin(), nodes.end());
-  constexpr std::uint64_t unlimited = ~std::uint64_t{0};
-  if (draft.facts.root && draft.needs.locked_memory)
-    start.child.memlock = unlimited;  // one limit for what mlock() covers and for what devices pin, BARs as well
-  else if (draft.facts.root && draft.spec.memory.lock != MemorySpec::Lock::off)
+  if (draft.needs.locked_memory && draft.facts.root)
+    start.child.memlock =
+        RLIM_INFINITY;  // vfio counts guest memory beside mlock, some kernels the device's own as well
+  else if (draft.spec.memory.lock != MemorySpec::Lock::off && draft.facts.root)
     start.child.memlock = memlock_need(draft);
   start.child.group = draft.kvm_group;
   start.child.cgroup = draft.cgroup;

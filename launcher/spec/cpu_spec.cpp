@@ -107,7 +107,7 @@ CpuSpec read_cpu(TableReader& table) {
   cpu.require = read_features(table, "require");
   cpu.nested = table.flag_or_auto("nested");
   cpu.pmu = table.flag_or_auto("pmu");
-  cpu.threads = table.integer_or_auto("threads", 1, 2);
+  cpu.threads = table.integer_or_auto("threads", 1, 4);
   cpu.sockets = table.integer_or_auto("sockets", 1, 4096);
   cpu.cores = table.integer_or_auto("cores", 1, 4096);
   cpu.host_caches = table.flag_or_auto("host_caches");
@@ -150,6 +150,14 @@ HypervSpec read_hyperv(TableReader& table) {
   HypervSpec hyperv;
   for (const HypervKnob& knob : hyperv_knobs())
     if (const std::optional<bool> asked = table.flag_or_auto(knob.key)) hyperv.asked[knob.key] = *asked;
+  hyperv.vendor_id = table.text("vendor_id", "");
+  constexpr std::size_t longest = 12;  // of the three registers it is told in
+  if (hyperv.vendor_id.size() > longest ||
+      !std::ranges::all_of(hyperv.vendor_id, [](unsigned char c) { return c >= 0x20 && c < 0x7f; }))
+    table.problem("vendor_id",
+                  fmt::format("\"{}\" has {} bytes; wanted at most {} of plain text",
+                              printable(hyperv.vendor_id.substr(0, 64)), hyperv.vendor_id.size(), longest),
+                  "shorten it, or remove it for \"Microsoft Hv\"");
   hyperv.spinlocks = table.integer_or_auto("spinlocks", 1, 0xffff'ffff - 1);
   return hyperv;
 }

@@ -25,7 +25,7 @@ enum class CacheLevel { core, die, socket };  // who shares a guest's cache (QEM
 struct CpuSpec {
   unsigned count = 1;                                    // cpu.count, 1..4096
   OrAuto<std::string> model;                             // cpu.model; auto: "host" under KVM, "max" under TCG
-  OrAuto<unsigned> threads;                              // cpu.threads: 1, 2 (guest threads per core)
+  OrAuto<unsigned> threads;                              // cpu.threads: 1 to 4 (guest threads per core)
   OrAuto<unsigned> sockets;                              // cpu.sockets
   OrAuto<unsigned> cores;                                // cpu.cores, per socket
   topology::Pinning pin = topology::Pinning::automatic;  // cpu.pin: "auto" | "off" | "4-7" | [4, 5, 6, 7]
@@ -71,6 +71,7 @@ const std::vector<HypervKnob>& hyperv_knobs();
 
 struct HypervSpec {
   std::map<std::string, bool, std::less<>> asked;  // by key, where the spec says true or false
+  std::string vendor_id;                           // hyperv.vendor_id; "": QEMU's
   OrAuto<unsigned> spinlocks;  // hyperv.spinlocks: retries before the guest calls; auto: with windows
   friend bool operator==(const HypervSpec&, const HypervSpec&) = default;
 };

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <boost/mp11/algorithm.hpp>
+#include <cctype>
 #include <iterator>
+#include <tuple>
 #include <type_traits>
 
 #include "launcher/spec/profiles.hpp"
@@ -50,10 +52,39 @@ BootSpec read_boot(TableReader& table) {
   const bool bios = table.is_text("firmware", "seabios");
   if (!boot.uefi && !bios) boot.firmware = table.path("firmware", false);
   boot.secure_boot = table.flag("secure_boot", false);
+  boot.code = table.path("code", false);
+  boot.variables = table.path("variables", false);
+  for (const auto& [key, value, other] :
+       {std::tuple("code", &boot.code, &boot.variables), std::tuple("variables", &boot.variables, &boot.code)})
+    if (!value->empty() && (!boot.uefi || other->empty()))
+      table.problem(
+          key,
+          fmt::format("given without {}; wanted firmware = \"uefi\" with code and variables, or neither of them",
+                      boot.uefi ? "the other of code and variables" : "firmware = \"uefi\""),
+          fmt::format("add what is missing, or remove {}", key));
   if (boot.secure_boot && !boot.uefi)
     table.problem("secure_boot", "true, but the firmware is not \"uefi\"; wanted both: only UEFI knows Secure Boot",
                   "add firmware = \"uefi\", or remove secure_boot");
   return boot;
+}
+
+// "8-4-4-4-12" hex digits, not all zero; in lower case.
+std::string read_uuid(TableReader& root) {
+  std::string text = root.text("uuid", "auto");
+  if (text == "auto") return {};
+  constexpr std::string_view form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+  bool good = text.size() == form.size(), zero = true;
+  for (std::size_t i = 0; good && i < form.size(); ++i) {
+    text[i] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[i])));
+    good = form[i] == '-' ? text[i] == '-' : std::isxdigit(static_cast<unsigned char>(text[i])) != 0;
+    zero = zero && (text[i] == '-' || text[i] == '0');
+  }
+  if (good && !zero) return text;
+  root.problem("uuid",
+               fmt::format("\"{}\" is no UUID of a machine; wanted 8-4-4-4-12 hex digits, not all zero",
+                           printable(text.substr(0, 64))),
+               "remove it for one of the VM's own, or take one from `uuidgen`");
+  return {};
 }
 
 Spec read_root(TableReader& root) {
@@ -62,6 +93,8 @@ Spec read_root(TableReader& root) {
   spec.machine = root.text("machine", "q35");
   const std::size_t accel = root.choice("accel", {"auto", "kvm", "tcg"}, 0);
   if (accel > 0) spec.accel = static_cast<Accel>(accel - 1);
+  spec.uuid = read_uuid(root);
+  spec.sleep = root.flag("sleep", false);
   spec.windows = root.flag("windows", false);
   root.texts("include");
   std::vector<std::string> choices{"none"};

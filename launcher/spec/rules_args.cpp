@@ -1,9 +1,9 @@
-// extra_args: QEMU's options that are vmrun's own.
+// extra_args: read as QEMU reads them (system/vl.c, lookup_opt), and what is vmrun's own refused.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 
+#include "launcher/spec/qemu_options.hpp"
 #include "launcher/spec/rules_parts.hpp"
 #include "launcher/text/printable.hpp"
 
@@ -11,64 +11,77 @@ namespace launcher::inline spec {
 
 namespace {
 
-// What vmrun writes itself; a second one would contradict it or break the launch.
-struct OwnOption {
-  const char* name;
-  const char* instead;
-};
-constexpr OwnOption own_options[] = {
-    {"S", "remove it: vmrun starts every VM paused, pins it, and lets it go; `vmrun pause` stops it again"},
-    {"daemonize", "remove it: `vmrun start` returns when the VM runs"},
-    {"accel", "set accel = \"kvm\" or \"tcg\" instead"},
-    {"enable-kvm", "set accel = \"kvm\" instead"},
-    {"machine", "set machine = \"...\" instead"},
-    {"M", "set machine = \"...\" instead"},
-    {"cpu", "set cpu.model = \"...\" instead"},
-    {"smp", "set cpu.count, cpu.sockets, cpu.cores and cpu.threads instead"},
-    {"m", "set memory.size = \"...\" instead"},
-    {"mem-path", "set memory.page = \"2M\" instead: huge pages need no mount"},
-    {"mem-prealloc", "set memory.prealloc = true instead"},
-    {"numa", "set memory.nodes = [...] instead: the guest's nodes mirror the host's"},
-    {"kernel", "set boot.kernel = \"...\" instead"},
-    {"initrd", "set boot.initrd = \"...\" instead"},
-    {"append", "set boot.cmdline = \"...\" instead"},
-    {"bios", "set boot.firmware = \"...\" instead"},
-    {"name", "set name = \"...\" instead"},
-    {"nodefaults", "remove it: vmrun gives it always"},
-    {"no-user-config", "remove it: vmrun gives it always"},
-    {"nographic", "remove it: a VM has no display unless you add one, and its console is [console]"},
-    {"sandbox", "remove it: vmrun gives the whole sandbox always"},
-    {"runas", "remove it: vmrun drops its rights before it starts QEMU; host.toml says as which user"},
-    {"run-with", "remove it: vmrun drops its rights before it starts QEMU; host.toml says as which user"},
-    {"chroot", "remove it: QEMU gets files as descriptors, and no path needs to be readable by it"},
-    {"pidfile", "remove it: `vmrun show` tells the pid"},
-    {"incoming", "remove it: vmrun starts guests afresh"},
-};
+// "--smp", "-smp": their name; "": not an option. QEMU takes one or two dashes, and whole names only.
+std::string_view name_of(std::string_view argument) {
+  if (!argument.starts_with('-')) return "";
+  argument.remove_prefix(argument.starts_with("--") ? 2 : 1);
+  return argument;
+}
+
+// "-m 4G", "-m=4G": two in one.
+void refuse_two_in_one(Rules& rules, const std::string& key, const std::string& argument, std::size_t end) {
+  const std::string option = printable(argument.substr(0, end)), value = printable(argument.substr(end + 1));
+  rules.add(key, fmt::format("\"{}\" is an option and its value in one; wanted two strings", printable(argument)),
+            fmt::format("write \"{}\", \"{}\"", option, value));
+}
+
+void refuse_own(Rules& rules, const std::string& key, std::string_view name, const char* instead) {
+  rules.add(key, fmt::format("-{} is what vmrun decides itself; wanted other options only", name), instead);
+}
+
+// How many arguments the option at i has taken, itself among them.
+std::size_t check_option(Rules& rules, std::size_t i) {
+  const std::vector<std::string>& all = rules.spec.extra_args;
+  const std::string key = fmt::format("extra_args[{}]", i);
+  const std::string_view whole = name_of(all[i]), name = whole.substr(0, whole.find_first_of(" =,"));
+  const QemuOption* option = find_qemu_option(name);
+  if (option != nullptr && *option->instead != '\0') {
+    refuse_own(rules, key, name, option->instead);
+  } else if (name.size() != whole.size()) {
+    refuse_two_in_one(rules, key, all[i], all[i].size() - whole.size() + name.size());
+    return 1;
+  } else if (name.empty() || name.starts_with('-')) {
+    rules.add(key, fmt::format("\"{}\" is no option of QEMU's; wanted one such as \"-device\"", printable(all[i])),
+              "write it with one dash or two, or remove it");
+    return 1;
+  }
+  if (name.size() != whole.size() || i + 1 == all.size()) {
+    if (option != nullptr && option->takes_value && *option->instead == '\0')
+      rules.add(key, fmt::format("-{} has no value behind it; wanted one, as the next string", name),
+                fmt::format("write \"-{}\", \"...\"", name));
+    return 1;
+  }
+  if (option == nullptr) return all[i + 1].starts_with('-') ? 1 : 2;
+  if (!option->takes_value) return 1;
+  if (const OwnValue own = own_value(name, all[i + 1]); !own.what.empty())
+    rules.add(fmt::format("extra_args[{}]", i + 1),
+              fmt::format("-{} {}: {} is what vmrun decides itself; wanted other values only", name,
+                          printable(all[i + 1]), own.what),
+              std::string(own.instead));
+  return 2;
+}
 
 }  // namespace
 
 void check_extra_args(Rules& rules) {
-  for (std::size_t i = 0; i < rules.spec.extra_args.size(); ++i) {
-    const std::string& arg = rules.spec.extra_args[i];
+  const std::vector<std::string>& all = rules.spec.extra_args;
+  for (std::size_t i = 0; i < all.size();) {
     const std::string key = fmt::format("extra_args[{}]", i);
-    if (!rules.sound(key)) continue;
-    if (arg.empty()) {
+    if (!rules.sound(key)) return;  // which of the next is an option, and which a value, is not known
+    if (all[i].empty())
       rules.add(key, "is empty; wanted an option or its value", "remove it");
+    else if (!all[i].starts_with('-'))
+      rules.add(
+          key,
+          fmt::format("\"{}\" is no option, nor the value of one: QEMU would take it for a disk's image; wanted an "
+                      "option before it",
+                      printable(all[i])),
+          "put its option before it, or add it as the path of a [[disk]]");
+    else {
+      i += check_option(rules, i);
       continue;
     }
-    std::string_view option = arg;
-    for (int dashes = 0; dashes < 2 && option.starts_with('-'); ++dashes) option.remove_prefix(1);
-    if (option.size() == arg.size()) continue;
-    const std::string_view name = option.substr(0, option.find(' '));
-    const auto* own = std::find_if(std::begin(own_options), std::end(own_options),
-                                   [name](const OwnOption& o) { return name == o.name; });
-    if (own != std::end(own_options))
-      rules.add(key, fmt::format("-{} is what vmrun decides itself; wanted other options only", own->name),
-                own->instead);
-    else if (arg.find(' ') != arg.npos && arg.find(',') == arg.npos)
-      rules.add(key, fmt::format("\"{}\" is an option and its value in one; wanted two strings", printable(arg)),
-                fmt::format("write \"{}\", \"{}\"", printable(arg.substr(0, arg.find(' '))),
-                            printable(arg.substr(arg.find(' ') + 1))));
+    ++i;
   }
 }
 

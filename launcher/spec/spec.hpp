@@ -40,6 +40,7 @@ struct BootSpec {
   std::string firmware;                 // boot.firmware: a file for -bios; "" is QEMU's own SeaBIOS
   bool uefi = false;                    // boot.firmware = "uefi": by the host's firmware descriptors
   bool secure_boot = false;             // boot.secure_boot
+  std::string code, variables;          // boot.code, boot.variables: UEFI's images by hand; "": as the descriptors say
   friend bool operator==(const BootSpec&, const BootSpec&) = default;
 };
 
@@ -50,6 +51,8 @@ struct Spec {
   std::string profile_story;    // what `profile` set, for the plan's notes; "" without one
   std::string machine = "q35";  // an alias is resolved to the versioned name in the plan
   OrAuto<Accel> accel;          // accel: "auto" | "kvm" | "tcg"
+  std::string uuid;             // uuid: lower case; "": derived from name and host
+  bool sleep = false;           // sleep: the guest may sleep to memory and to disk (ACPI S3, S4)
   bool windows = false;         // windows: the Hyper-V set, and an RTC in local time
   CpuSpec cpu;
   ClockSpec clock;

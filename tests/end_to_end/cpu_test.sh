@@ -13,7 +13,8 @@ for qemu in "${qemus[@]}"; do
 name = "knobs"
 accel = "tcg"
 [cpu]
-count = 1
+count = 2
+threads = 2
 pin = "off"
 add = ["rdrand"]
 remove = ["aes", "avx2"]
@@ -26,7 +27,7 @@ drift_fix = "slew"
 size = "256M"
 page = "4K"
 TOML
-        boot "vmrun.cpu vmrun.then=poweroff"
+        boot "vmrun.cpu vmrun.report vmrun.then=poweroff"
     } | spec knobs
     TZ=XXX-5 run_in_background pid knobs
     says knobs '^guest: ready' "$pid" 120 || failed "$version: the guest gets ready" "$(tail -n 5 "$work/knobs.err")"
@@ -35,6 +36,8 @@ TOML
     has "$version: rdrand added" "$flags" ' rdrand '
     has "$version: sse4_2 there" "$flags" ' sse4_2 '
     hasnt "$version: aes and avx2 removed" "$flags" ' (aes|avx2) '
+    shape=$(console_of knobs | grep -a '^guest: cpu[0-9]' || true)
+    has "$version: the guest sees threads" "$shape" '^guest: cpu1 smt=0-1 core=0 package=0 l3=0-1'
     has "$version: HPET is a clock source" "$(console_of knobs)" '^guest: clocksources=.* hpet '
     hour=$(console_of knobs | sed -n 's/^guest: rtc=\([0-9]*\):.*/\1/p')
     is "$version: the RTC's hours from UTC" "$(((10#${hour:-0} - 10#$(date -u +%H) + 24) % 24))" 5
@@ -42,6 +45,8 @@ TOML
     run_code "$vmrun" plan "$work/knobs.toml" --set 'cpu.require=["avx512f"]'
     is "$version: avx512f under TCG is refused" "$code" 2
     has "$version: and why" "$err" 'cpu.require\[0\]: "avx512f" cannot be had: QEMU .* emulation'
+    run_code "$vmrun" plan "$work/knobs.toml" --set cpu.model=qemu64
+    has "$version: what TCG cannot tell an AMD guest is refused" "$err" 'cpu.threads: QEMU.s emulation .* AMD guest \(qemu64\)'
     run_code "$vmrun" plan "$work/knobs.toml" --set cpu.model=qemu65
     has "$version: an unknown model" "$err" 'did you mean "qemu64"'
     run_code "$vmrun" plan "$work/knobs.toml" --set windows=true --set hyperv.time=true

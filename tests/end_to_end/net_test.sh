@@ -113,4 +113,9 @@ linux missing 'bridge = "nosuchbr"' ""
 run_code "$vmrun" run "$work/missing.toml"
 is "a bridge that does not exist: exit code" "$code" 2
 has "it is named" "$err" "no bridge 'nosuchbr'"
+ip link add vmrune2ed type dummy
+run_code "$vmrun" plan "$work/missing.toml" --set 'net=[{bridge="vmrune2ed"}]'
+has "an interface of that name is no bridge" "$err" "'vmrune2ed' is an interface, but no Linux bridge"
+has "and how to use it" "$err" 'over = "vmrune2ed"'
+ip link del vmrune2ed
 finish

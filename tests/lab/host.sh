@@ -1,9 +1,9 @@
 #!/bin/bash
 # The lab itself is what the other tests take it for: nodes, SMT siblings and shared L3s, modules, huge pages of each node, and a
 # KVM guest of plain QEMU whose memory and threads lie where they were put.
-# lab: --nodes 2 --kernel 6.12 --qemu 7.2 --timeout 240
-# lab: --all --nodes 2 --kernel 6.1 --qemu 10.0 --timeout 240
-# lab: --all --nodes 4 --kernel 6.12 --qemu 11.1 --timeout 240
+# lab: --nodes 2 --kernel 6.12 --qemu 7.2
+# lab: --all --nodes 2 --kernel 6.1 --qemu 10.0
+# lab: --all --nodes 4 --kernel 6.12 --qemu 11.1
 # fault: wrong-pin one vCPU is put on another CPU
 # fault: one-queue the guest's tap has one queue
 set -u

@@ -75,9 +75,10 @@ systemctl reset-failed vmrun@b
 check "the first runs on" test -e "/proc/$pid"
 
 # The guest must have come up to hear its power button: its console is a socket here
-kill -USR2 "$main" # its keeper listens where nobody else does
 timeout 120 socat -u UNIX-CONNECT:/run/vmrun/a/console.sock STDOUT >a.log &
 reader=$!
+sleep 2 # until socat waits there
+kill -USR2 "$main" # its keeper listens where nobody else does, and lets go for who waits
 vmrun reset a >/dev/null
 check "the guest is ready" boot_wait a.log
 start=$(now)

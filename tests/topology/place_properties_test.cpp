@@ -199,6 +199,15 @@ void check_shape(const Case& c, const Placement& p) {
     for (const unsigned vcpu : cell.vcpus) CHECK(p.vcpus.at(vcpu).guest_node == cell.guest_node);
   }
   CHECK(seats == c.request.vcpus);
+  // a die, and so each of the guest's L3s, is of one of its nodes, but where a core itself is of two
+  const auto of_one_node = [&](unsigned from, unsigned count) {
+    return std::all_of(p.vcpus.begin() + from, p.vcpus.begin() + from + count,
+                       [&](const VcpuSeat& seat) { return seat.guest_node == p.vcpus[from].guest_node; });
+  };
+  bool whole_cores = true;
+  for (unsigned at = 0; at < c.request.vcpus; at += g.threads) whole_cores = whole_cores && of_one_node(at, g.threads);
+  for (unsigned at = 0; whole_cores && at < c.request.vcpus; at += g.cores * g.threads)
+    CHECK(of_one_node(at, g.cores * g.threads));
   CHECK(p.distances.size() == (p.cells.size() > 1 ? p.cells.size() : 0));
   if (nodes.size() > 1) CHECK((noted(p, "crosses nodes") || noted(p, "memory.nodes = ")));
   if (!c.request.nodes.empty() && c.request.policy != MemoryPolicy::preferred) {

@@ -204,7 +204,7 @@ TEST_CASE("CPUs as listed") {
 TEST_CASE("memory follows listed CPUs") {
   const HostTopology rocky = machine("rocky-2s");
   const auto crossing = place(pinned_to({1, 2, 3, 17}, gib(8)), rocky, {}, {});
-  CHECK(line(crossing) == "1,2,3;17 | own 1-3,17 | emulator 0,16 | 0:6G 1:2G of 2M | 1x1x4x1");
+  CHECK(line(crossing) == "1,2,3;17 | own 1-3,17 | emulator 0,16 | 0:6G 1:2G of 2M | 1x4x1x1");
   CHECK(noted(crossing, "the VM crosses nodes 0,1: so do the CPUs that cpu.pin names"));
   CHECK(placed(rocky, pinned_to({17, 1}, gib(8))) == "17;1 | own 1,17 | emulator 0,16 | 0:4G 1:4G of 2M | 2x1x1x1");
   auto request = pinned_to({1, 2}, gib(8));

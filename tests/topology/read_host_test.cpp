@@ -167,6 +167,7 @@ TEST_CASE("another root: two nodes, one offline sibling, a node without CPUs") {
   tree.write("/sys/devices/system/node/online", "0-2\n");
   tree.write("/sys/devices/system/node/possible", "0-2\n");
   tree.write("/sys/devices/system/cpu/isolated", "1,5\n");
+  tree.write("/etc/machine-id", "b08dfa6083e7567a1921a715000001fb\n");
   write_node(tree, 0, 0x33, "10 21 30", 8, 64);
   write_node(tree, 1, 0x4c, "21 10 31", 6, 0);
   write_node(tree, 2, 0, "30 31 10", 16, 0);
@@ -180,6 +181,11 @@ TEST_CASE("another root: two nodes, one offline sibling, a node without CPUs") {
   CHECK(host->cpus_of_node(2).empty());
   CHECK(host->pu(2)->package == 1);
   CHECK(host->isolated == CpuSet{1, 5});
+  CHECK(host->own_id.size() == 36);  // made from the machine-id, and not that itself
+  CHECK(host->own_id.find("b08dfa60") == std::string::npos);
+  CHECK(host_from_json(to_json(*host))->own_id == host->own_id);
+  tree.write("/etc/machine-id", "uninitialized\n");
+  CHECK(read_this_host(Devices::skip, Sysfs(tree.root()))->own_id.empty());
   REQUIRE(host->nodes.size() == 3);
   CHECK(host->nodes[0].distances == std::vector<unsigned>{10, 21, 30});
   CHECK(host->distance(1, 2) == 31);

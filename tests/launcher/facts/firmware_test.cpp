@@ -40,8 +40,8 @@ TEST_CASE("firmware: the first by name that fits") {
   all.add("usr/50-setup-mode.json", R"("secure-boot","requires-smm")");
   CHECK(!find_firmware(all.paths(), false));
   all.add("usr/60-plain.json", R"("acpi-s3")");
-  CHECK(find_firmware(all.paths(), false) == Firmware{all.at("code.fd"), all.at("vars.fd"), false});
-  CHECK(find_firmware(all.paths(), true) == Firmware{all.at("code.fd"), all.at("vars.fd"), true});
+  CHECK(find_firmware(all.paths(), false) == Firmware{all.at("code.fd"), all.at("vars.fd"), "raw", "raw", false});
+  CHECK(find_firmware(all.paths(), true) == Firmware{all.at("code.fd"), all.at("vars.fd"), "raw", "raw", true});
 }
 
 TEST_CASE("firmware: /etc replaces the package's file of the same name, and images must be there") {
@@ -55,4 +55,38 @@ TEST_CASE("firmware: /etc replaces the package's file of the same name, and imag
   REQUIRE(!refused);
   CHECK(refused.error() ==
         fmt::format("{} names '{}', which cannot be read", all.at("etc/60-plain.json"), all.at("gone.fd")));
+}
+
+TEST_CASE("firmware: where descriptors are, and in which formats images may be") {
+  const auto before = [](const char* name) { return std::string(getenv(name) != nullptr ? getenv(name) : ""); };
+  const std::string home = before("HOME"), config = before("XDG_CONFIG_HOME");
+  unsetenv("XDG_CONFIG_HOME");
+  setenv("HOME", "/home/a", 1);
+  using Paths = std::vector<std::filesystem::path>;
+  CHECK(launcher::firmware_directories("/usr/bin/qemu-system-x86_64") ==
+        Paths{"/usr/share/qemu/firmware", "/etc/qemu/firmware", "/home/a/.config/qemu/firmware"});
+  setenv("XDG_CONFIG_HOME", "/x", 1);
+  CHECK(launcher::firmware_directories("/opt/qemu/bin/qemu") ==
+        Paths{"/usr/share/qemu/firmware", "/opt/qemu/share/qemu/firmware", "/etc/qemu/firmware", "/x/qemu/firmware"});
+  setenv("HOME", home.c_str(), 1);
+  config.empty() ? unsetenv("XDG_CONFIG_HOME") : setenv("XDG_CONFIG_HOME", config.c_str(), 1);
+
+  const Directories all;
+  all.add("usr/60-plain.json", "");
+  const std::string text = fakes::read_file(all.dir / "usr/60-plain.json");
+  const auto with = [&](const std::string& format) {
+    std::string changed = text;
+    for (std::size_t at; (at = changed.find("\"raw\"")) != changed.npos;) changed.replace(at, 5, "\"" + format + "\"");
+    fakes::write_file(all.dir / "etc/60-plain.json", changed);
+    return find_firmware(all.paths(), false);
+  };
+  REQUIRE(with("qcow2"));
+  CHECK(with("qcow2")->code_format == "qcow2");
+  CHECK(with("qcow2")->vars_format == "qcow2");
+  CHECK(!with("vmdk"));
+  fakes::write_file(all.dir / "etc/60-plain.json", "");  // an empty file of that name takes it away
+  CHECK(!find_firmware(all.paths(), false));
+  CHECK(
+      launcher::firmware_of("a.qcow2", "b.fd", true) ==
+      Firmware{.code = "a.qcow2", .vars_template = "b.fd", .code_format = "qcow2", .vars_format = "raw", .smm = true});
 }

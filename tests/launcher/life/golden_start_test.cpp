@@ -203,8 +203,10 @@ std::string start(const LaunchPlan& plan) {
   bool shrunk = false;
   for (const Arg& arg : plan.args) {
     if (arg.option == "-m") shrunk = std::stoull(arg.value) > std::uint64_t{512} << 20;  // KiB
-    const std::optional<std::string> value = stand_in(arg.option, arg.value, geteuid() == 0, shrunk, stage.dir.path());
+    std::optional<std::string> value = stand_in(arg.option, arg.value, geteuid() == 0, shrunk, stage.dir.path());
     if (!value || (value->empty() && !arg.value.empty())) continue;
+    if (value->starts_with("intel-iommu,") && plan.qemu_version.starts_with("7."))
+      value = without(*value, {"eim"});  // needs KVM
     child.argv.push_back(arg.option);
     if (!arg.value.empty()) child.argv.push_back(*value);
   }

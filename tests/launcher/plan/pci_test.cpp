@@ -272,7 +272,7 @@ TEST_CASE("plan: an NVMe near the VM, its memory locked, QEMU's view of /dev/vfi
   CHECK(plan.reservation.things.front() == "PCI function 0000:b1:00.0");
   CHECK(has(text, "vfio-pci,id=pci0,host=0000:b1:00.0,bus=pci0-port,bootindex=65"));
   CHECK(has(text, "pcie-root-port,id=pci0-port,bus=pcie.0,addr=05.0,multifunction=on,chassis=1,hotplug=off"));
-  CHECK(plan.start().child.memlock == ~std::uint64_t{0});  // with what mlock() counts and the function's BARs
+  CHECK(plan.start().child.memlock == ~std::uint64_t{0});  // unlimited
   CHECK(plan.start().child.private_dev == "/run/vmrun/db");
   CHECK(plan.start().child.private_nodes.back() == "/dev/vfio/vfio");
   CHECK(!has(text, "modprobe"));
@@ -302,11 +302,11 @@ TEST_CASE("plan: a device's node is shown by a bus of its own") {
   CHECK(has(refused.problems(), "expose_node"));
 }
 
-TEST_CASE("plan: eight ports on the board, and no more") {
+TEST_CASE("plan: eight ports on the board, fifteen on a second bus, and no more") {
   Case one(small + "[[pci]]\naddress = \"0000:b1:00.0\"\n");
   const Device device = one.spec.devices.back();
   const DeviceFacts facts = one.facts.devices.back();
-  for (unsigned i = 1; i < 8; ++i) {
+  for (unsigned i = 1; i < 23; ++i) {
     one.spec.devices.push_back(device);
     one.facts.devices.push_back(facts);
     const std::string address = fmt::format("0000:b2:{:02x}.{}", i / 8, i % 8);
@@ -315,10 +315,13 @@ TEST_CASE("plan: eight ports on the board, and no more") {
   }
   const std::string text = text_of(one.plan(), one);
   CHECK(has(text, "id=pci7-port,bus=pcie.0,addr=05.7,chassis=8"));
+  CHECK(has(text, "pxb-pcie,id=more,bus=pcie.0,addr=02.0,multifunction=on,bus_nr=16"));
+  CHECK(has(text, "id=pci8-port,bus=more,addr=00.0,multifunction=on,chassis=9"));
+  CHECK(has(text, "id=pci22-port,bus=more,addr=01.6,chassis=23"));
   one.spec.devices.push_back(device);
   one.facts.devices.push_back(facts);
   std::get<Pci>(one.spec.devices.back()).address = one.pci().candidates[0].address = "0000:b3:00.0";
-  CHECK(has(one.problems(), "more than 8 functions on the board"));
+  CHECK(has(one.problems(), "more functions than the board has ports"));
 }
 
 TEST_CASE("plan: everything that speaks against a function is said") {
@@ -443,4 +446,29 @@ TEST_CASE("plan: USB devices on one controller, each refused for what speaks aga
   CHECK(has(one.problems(), "this host has no USB device at port 2-1.4"));
   one.qemu.known.erase("usb-host.hostdevice");
   CHECK(has(one.problems(), "was built without USB passthrough"));
+}
+
+TEST_CASE("plan: functions behind an IOMMU of the guest's, which many vCPUs need") {
+  const std::string two = "[[pci]]\naddress = \"0000:31:00.0\"\n[[pci]]\naddress = \"0000:b1:00.0\"\n";
+  Case one("[cpu]\ncount = 256\npin = \"off\"\nsockets = 2\n[memory]\nsize = \"1G\"\npage = \"4K\"\n" + two);
+  auto& first = std::get<Pci::Facts>(one.facts.devices[one.facts.devices.size() - 2]);
+  for (Pci::Facts* facts : {&first, &one.pci()}) facts->candidates.at(0).driver = "vfio-pci";
+  const std::string text = text_of(one.plan(), one);
+  const std::size_t iommu = text.find("intel-iommu,intremap=on,eim=on,caching-mode=on");
+  REQUIRE(iommu != text.npos);
+  CHECK(iommu < text.find("vfio-pci,"));
+  CHECK(has(text, "kernel-irqchip=split"));
+  one.facts.root = false;  // each function counts the guest's memory
+  one.facts.uid = 1000;
+  one.facts.memlock = topology::gib(3).count - 1;
+  CHECK(has(one.problems(), "needs a memlock limit of 3G"));
+  one.facts.memlock = topology::gib(3).count;
+  CHECK(one.problems() == "none");
+  first.candidates[0].neighbours = {{one.pci().candidates[0].address, "vfio-pci", false}};
+  CHECK(has(one.problems(),
+            "0000:b1:00.0 is in the IOMMU group of 0000:31:00.0, and with APIC ids above 254 each needs"));
+  one.spec.cpu.count = 2;
+  one.spec.cpu.sockets.reset();
+  CHECK(one.problems() == "none");
+  CHECK(!has(text_of(one.plan(), one), "intel-iommu"));
 }

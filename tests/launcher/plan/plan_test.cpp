@@ -693,3 +693,81 @@ TEST_CASE("what a VM has is never given to another: 1000 VMs on 4096 PUs") {
   }
   CHECK(given.size() == 4000);
 }
+
+TEST_CASE("memory is within the address bits of the CPU that the guest sees") {
+  Case one("[cpu]\ncount = 2\nmodel = \"Skylake-Server\"\n[memory]\nsize = \"1G\"\npage = \"4K\"\n");
+  for (topology::Node& node : one.host.nodes) node.memory_total = node.memory_free = topology::gib(4096);
+  const auto size = [&](std::uint64_t gib, std::uint64_t max = 0) {
+    one.spec.memory.size = topology::gib(gib);
+    one.spec.memory.max = max == 0 ? std::nullopt : std::optional(topology::gib(max));
+  };
+  // 2 GiB below 4 GiB, the rest above, and 32 GiB of PCI window end at 1 TiB
+  size(990);
+  CHECK(!has(value_of(one.plan(), "-cpu"), "phys-bits"));
+  size(991);
+  CHECK(has(value_of(one.plan(), "-cpu"), "host-phys-bits=on"));
+  size(16, 1000);
+  CHECK(has(value_of(one.plan(), "-cpu"), "host-phys-bits=on"));
+  one.host.cpu_vendor = "AuthenticAMD";  // its hole ends at 1 TiB, and memory from 4 GiB on moves above it
+  size(978);
+  CHECK(!has(value_of(one.plan(), "-cpu"), "phys-bits"));
+  size(979);
+  CHECK(has(value_of(one.plan(), "-cpu"), "host-phys-bits=on"));
+  one.spec.cpu.model.reset();
+  CHECK(!has(value_of(one.plan(), "-cpu"), "phys-bits"));  // "host" has them
+  one.facts.cpu.phys_bits = 39;
+  CHECK(has(one.problems(),
+            "error: memory.size: 979G and the PCI window above it reach beyond the 512G of address space "
+            "of this host's CPU (39 bits)\nhelp: set memory.size = \"478G\" or less\n"));
+  size(16, 1000);
+  CHECK(has(one.problems(), "error: memory.max: 1000G and"));
+  one.spec.accel = Accel::tcg;
+  one.spec.memory.max = topology::gib(2000);
+  CHECK(has(one.problems(),
+            "error: memory.max: 2000G and the PCI window above it reach beyond the 1T of address space of "
+            "QEMU's emulated CPUs (40 bits)"));
+}
+
+TEST_CASE("an AMD guest is told of its shape, whatever the model") {
+  Case one("[cpu]\ncount = 4\nthreads = 2\n[memory]\nsize = \"1G\"\npage = \"4K\"\n");
+  one.host = machine("xeon-2s-144");
+  one.host.cpu_vendor = "AuthenticAMD";
+  for (const char* model : {"host", "max", "EPYC-Milan", "qemu64", "Opteron_G5", "phenom", "Haswell"}) {
+    one.spec.cpu.model = model;
+    const LaunchPlan plan = one.plan();
+    CHECK(has(value_of(plan, "-cpu"), ",topoext=on"));
+    const bool has_leaf = std::string(model) == "host" || std::string(model) == "max" || has(model, "EPYC");
+    CHECK(has(value_of(plan, "-cpu"), "min-xlevel") != has_leaf);
+  }
+  one.facts.cpu.features = std::set<std::string>{"avx2"};
+  one.spec.cpu.model = "host";
+  one.spec.cpu.add = {"topoext"};
+  CHECK(value_of(one.plan(), "-cpu").find("topoext") == value_of(one.plan(), "-cpu").rfind("topoext"));  // once
+  one.spec.cpu.threads = 1;
+  CHECK(has(value_of(one.plan(), "-cpu"), ",topoext=on"));  // as asked, which a KVM without it in model "host" can do
+  one.spec.cpu.add.clear();
+  CHECK(!has(value_of(one.plan(), "-cpu"), "topoext"));
+  one.spec.cpu.host_caches = true;
+  CHECK(has(value_of(one.plan(), "-cpu"), ",topoext=on"));
+  one.host.cpu_vendor = "GenuineIntel";  // KVM gives every model the host's vendor
+  one.spec.cpu.model = "EPYC";
+  CHECK(!has(value_of(one.plan(), "-cpu"), "topoext"));
+}
+
+TEST_CASE("VMs of one name on two hosts are two") {
+  const std::string spec = small + net;
+  Case one(spec), other(spec);
+  CHECK(one.plan().uuid == uuid_of("db"));  // a host that is not known
+  one.host.own_id = "a";
+  other.host.own_id = "b";
+  CHECK(one.plan().uuid != other.plan().uuid);
+  CHECK(value_of(one.plan(), "-device", "virtio-net") != value_of(other.plan(), "-device", "virtio-net"));
+  CHECK(one.plan().uuid == one.plan().uuid);
+  one.config.identity_of_name = other.config.identity_of_name = true;
+  CHECK(one.plan().uuid == uuid_of("db"));
+  CHECK(value_of(one.plan(), "-device", "virtio-net") == value_of(other.plan(), "-device", "virtio-net"));
+  one.spec.uuid = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
+  CHECK(value_of(one.plan(), "-uuid") == one.spec.uuid);
+  one.taken.vms.push_back({"other", {}, {}, {"UUID " + one.spec.uuid}});
+  CHECK(has(one.problems(), "error: uuid: UUID f47ac10b-58cc-4372-a567-0e02b2c3d479 belongs to VM other"));
+}

@@ -229,7 +229,7 @@ firmware = "../fw.fd"
                                       launcher::CacheLevel::socket});
   CHECK(spec.clock == launcher::ClockSpec{launcher::RtcBase::localtime, launcher::DriftFix::slew, true, false, true,
                                           false, 2'500'000'000});
-  CHECK(spec.hyperv == launcher::HypervSpec{{{"relaxed", true}, {"time", false}}, 4095});
+  CHECK(spec.hyperv == launcher::HypervSpec{{{"relaxed", true}, {"time", false}}, "", 4095});
   CHECK(spec.schedule == launcher::ScheduleSpec{20, 10, true, 200, 150, {{0, 0xf0}, {1, 0xff}}});
   CHECK(!spec.windows);
   CHECK(spec.memory == launcher::MemorySpec{topology::gib(8), topology::mib(2), std::vector<unsigned>{0, 1},
@@ -259,7 +259,7 @@ firmware = "../fw.fd"
                                               .mtu = 9000});
   CHECK(std::get<Nic>(spec.devices[3]) == Nic{});
   CHECK(std::get<Console>(spec.devices[4]) == Console{Console::Mode::socket, ""});
-  CHECK(spec.boot == launcher::BootSpec{"/vm/vmlinuz", "/boot/initrd", "a b", "/fw.fd", false, false});
+  CHECK(spec.boot == launcher::BootSpec{"/vm/vmlinuz", "/boot/initrd", "a b", "/fw.fd", false, false, "", ""});
 }
 
 TEST_CASE("auto is absence") {
@@ -380,15 +380,23 @@ TEST_CASE("rules of network cards") {
 
 TEST_CASE("extra_args: what vmrun decides itself is refused") {
   const auto args = [](const std::string& list) { return keys_of("extra_args = [" + list + "]"); };
-  CHECK(args("\"-device\", \"usb-ehci\", \"-rtc\", \"base=utc\", \"-qmp\", \"unix:/x,server\"") == "");
-  for (const char* option : {"-S",     "-daemonize", "-runas",  "-chroot", "-sandbox",  "-name", "-nodefaults",
-                             "-accel", "-machine",   "-M",      "-cpu",    "-smp",      "-m",    "-enable-kvm",
-                             "--smp",  "-numa",      "-kernel", "-append", "-run-with", "-bios"})
+  CHECK(args("\"-device\", \"usb-ehci\", \"-qmp\", \"unix:/x,server\"") == "");
+  for (const char* option :
+       {"-S",          "-daemonize", "-runas",     "-chroot",  "-sandbox", "-name",       "-nodefaults", "-accel",
+        "-machine",    "-M",         "-cpu",       "-smp",     "-m",       "-enable-kvm", "--smp",       "-numa",
+        "-kernel",     "-append",    "-run-with",  "-bios",    "-uuid",    "-rtc",        "-boot",       "--uuid",
+        "-readconfig", "-pidfile",   "-snapshot",  "-display", "-vga",     "-add-fd",     "-incoming",   "-loadvm",
+        "-overcommit", "-set",       "-preconfig", "-pflash"})
     CHECK(args("\"" + std::string(option) + "\"") == "extra_args[0] ");
-  CHECK(args("\"-m 4G\"") == "extra_args[0] ");
-  CHECK(args("\"-rtc base=utc\"") == "extra_args[0] ");
-  CHECK(args("\"\"") == "extra_args[0] ");
-  CHECK(args("\"-mon\", \"chardev=x\", \"-s\"") == "");  // only whole names
+  for (const char* one : {"-m 4G", "-rtc base=utc", "-rtc=base=utc", "-device=usb-ehci", "-device usb-ehci", "",
+                          "---smp", "-", "--", "disk.img"})
+    CHECK(args("\"" + std::string(one) + "\"") == "extra_args[0] ");
+  CHECK(args("\"-smbios\", \"type=1,uuid=x\"") == "extra_args[1] ");
+  CHECK(args("\"-device\"") == "extra_args[0] ");                // its value is missing
+  CHECK(args("\"-no-reboot\", \"a.img\"") == "extra_args[1] ");  // QEMU would take that for a disk
+  CHECK(args("\"-fw_cfg\", \"-S\", \"-s\"") == "");              // a value may begin with a dash
+  CHECK(args("\"-mon\", \"chardev=x\", \"-s\"") == "");          // only whole names
+  CHECK(args("\"-of-a-later-qemu\", \"x=y\", \"-s\"") == "");
 }
 
 TEST_CASE("a wrong key does not make other keys look wrong") {
