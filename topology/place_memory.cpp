@@ -196,7 +196,6 @@ std::vector<unsigned> memory_nodes(const View& view) {
 
 std::vector<PageNeed> page_needs(const View& view, const Memory& memory) {
   const bool base = is_base(view, memory.page);
-  if (base && view.request.policy != MemoryPolicy::strict) return {};
   std::vector<PageNeed> needs;
   for (const auto& [node, pages] : memory.pages) {
     if (pages == 0) continue;

@@ -61,13 +61,25 @@ std::optional<Unplaceable> too_few_cores(const View& view) {
   return problem;
 }
 
-std::string who_holds_pages(const View& view, unsigned node, Bytes page) {
+// Pages of this size, and ordinary memory where the pool would grow by it.
+std::string who_holds_pages(const View& view, unsigned node, const PageKind& kind) {
   std::string text;
+  const auto add = [&text](const std::string& owner, const std::string& amount) {
+    text += fmt::format("{}{} ({})", text.empty() ? "held by " : ", ", owner, amount);
+  };
   for (const Reservation& vm : view.taken.vms) {
     std::uint64_t pages = 0;
-    for (const PageClaim& claim : vm.pages)
-      if (claim.node == node && claim.page == page) pages += claim.pages;
-    if (pages != 0) text += fmt::format("{}{} ({})", text.empty() ? "held by " : ", ", vm.owner, pages);
+    Bytes ordinary;
+    for (const PageClaim& claim : vm.pages) {
+      if (claim.node != node) continue;
+      if (claim.page == view.host.base_page)
+        ordinary = ordinary + claim.page * claim.pages;
+      else if (claim.page == kind.page)
+        pages += claim.pages;
+    }
+    if (pages != 0) add(vm.owner, fmt::to_string(pages));
+    if (ordinary.count != 0 && (kind.page == view.host.base_page || kind.may_raise))
+      add(vm.owner, to_string(mib(ordinary.count >> 20)));
   }
   return text;
 }
@@ -81,6 +93,7 @@ Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nod
   const std::uint64_t need = view.request.memory.count / kind.page.count;
   Unplaceable problem{huge ? "memory.page" : "memory.size", std::move(what), {}, ""};
   std::uint64_t most = 0;
+  bool held = false;  // by other VMs
   for (const unsigned node : nodes) {
     const std::uint64_t have = room_in_pages(view, node, kind);
     most = std::max(most, have);
@@ -89,12 +102,14 @@ Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nod
          huge ? fmt::format("{} {} pages", kind.may_raise ? "free or addable" : "free", page_name(kind.page))
               : "memory",
          huge ? fmt::to_string(have) : to_string(mib((kind.page * have).count >> 20)),
-         huge ? fmt::to_string(need) : to_string(view.request.memory), who_holds_pages(view, node, kind.page)});
+         huge ? fmt::to_string(need) : to_string(view.request.memory), who_holds_pages(view, node, kind)});
+    held = held || !problem.nodes.back().holder.empty();
   }
   if (nodes.empty())
     problem.help = "no node of this host's description says how much memory it has: describe it with sizes";
   else if (most == 0 && !huge)
-    problem.help = "name nodes that have memory to give (memory.nodes), or free some";
+    problem.help = held ? "stop a VM, or name nodes that have memory to give (memory.nodes)"
+                        : "name nodes that have memory to give (memory.nodes), or free some";
   else if (most >= need && !huge)
     problem.help = "ask for fewer vCPUs, or set memory.policy = \"preferred\" or \"interleave\"";
   else if (huge && kind.page >= gib(1))
@@ -103,8 +118,8 @@ Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nod
   else if (huge && !kind.may_raise)
     problem.help = "run as root so that pages can be added, or set page = \"auto\"";
   else
-    problem.help =
-        fmt::format("set size = \"{}\" or less, or free some memory", to_string(mib((kind.page * most).count >> 20)));
+    problem.help = fmt::format("set size = \"{}\" or less, or {}", to_string(mib((kind.page * most).count >> 20)),
+                               held ? "stop a VM" : "free some memory");
   return problem;
 }
 

@@ -82,7 +82,7 @@ struct Placement {
   std::vector<MemoryCell> cells;  // at least one
   Bytes page;                     // base page when no huge pages are used
   MemoryPolicy policy = MemoryPolicy::strict;
-  std::vector<PageNeed> pages;  // empty for base pages under no strict policy
+  std::vector<PageNeed> pages;  // where all of the memory is to lie
   GuestTopology guest;
   std::vector<std::vector<unsigned>> distances;  // guest NUMA distances, cells x cells; empty for one cell
   std::vector<std::string> notes;                // what "auto" became and why; what crosses nodes and why

@@ -17,7 +17,8 @@ namespace topology {
 struct PageClaim {
   unsigned node = 0;
   Bytes page;
-  std::uint64_t pages = 0;  // what the VM uses
+  std::uint64_t pages = 0;                      // what the VM uses
+  bool huge() const { return page >= mib(2); }  // of a pool; else the node's ordinary memory
   friend bool operator==(const PageClaim&, const PageClaim&) = default;
 };
 

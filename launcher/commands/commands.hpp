@@ -42,6 +42,7 @@ int agent(const Options&);
 int set(const Options&);
 int wait(const Options&);
 int log(const Options&);
+int forget(const Options&);
 int recover(const Options&);
 int host(const Options&);
 int host_check(const Options&);

@@ -23,7 +23,9 @@ std::string case_of(const std::string& pattern, const Command& command) {
   for (const Command& sub : command.subcommands) words += " " + sub.name;
   const bool spec = command.usage.find("SPEC") != std::string::npos;
   const bool vm = command.usage.find("NAME") != std::string::npos;
-  return fmt::format("    {}) words='{}'{}{} ;;\n", pattern, words, spec ? " specs=y" : "", vm ? " vms=y" : "");
+  const bool kept = command.name == "forget" || command.name == "log";  // those that do not run as well
+  return fmt::format("    {}) words='{}'{}{}{} ;;\n", pattern, words, spec ? " specs=y" : "", vm ? " vms=y" : "",
+                     kept ? " kept=y" : "");
 }
 
 }  // namespace
@@ -44,8 +46,14 @@ _vmrun_vms() {
     (cd -- "$base" 2>/dev/null && command ls)
   done
 }
+_vmrun_kept() {
+  local base
+  for base in "${VMRUN_STATE_DIR:-/var/lib/vmrun}" "${VMRUN_STATE_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/vmrun}"; do
+    (cd -- "$base" 2>/dev/null && command ls)
+  done
+}
 _vmrun() {
-  local word="${COMP_WORDS[COMP_CWORD]}" words='' specs='' vms='' at="${COMP_WORDS[1]} "
+  local word="${COMP_WORDS[COMP_CWORD]}" words='' specs='' vms='' kept='' at="${COMP_WORDS[1]} "
   if [ "$COMP_CWORD" -eq 1 ]; then
     words='@VERBS@'
     specs=y
@@ -58,6 +66,7 @@ _vmrun() {
   mapfile -t COMPREPLY < <({
     compgen -W "$words" -- "$word"
     if [ -n "$vms" ]; then compgen -W "$(_vmrun_vms)" -- "$word"; fi
+    if [ -n "$kept" ]; then compgen -W "$(_vmrun_kept)" -- "$word"; fi
     if [ -n "$specs" ]; then
       compgen -f -X '!*.toml' -- "$word"
       compgen -d -- "$word"

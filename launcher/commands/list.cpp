@@ -17,11 +17,12 @@ namespace launcher::commands {
 
 namespace {
 
-std::string pages_text(const topology::Reservation& held) {
+std::string huge_pages_text(const topology::Reservation& held) {
   std::string text;
   for (const topology::PageClaim& claim : held.pages)
-    text +=
-        fmt::format("{}{} x {} on node {}", text.empty() ? "" : ", ", claim.pages, to_string(claim.page), claim.node);
+    if (claim.huge())
+      text +=
+          fmt::format("{}{} x {} on node {}", text.empty() ? "" : ", ", claim.pages, to_string(claim.page), claim.node);
   return text.empty() ? "-" : text;
 }
 
@@ -56,7 +57,7 @@ std::string running_text(const std::vector<VmDir>& dirs) {
     const topology::Reservation held = dir.reservation();
     text += fmt::format("{:<20} {:<9} {:>8} {:<14} {}\n", dir.name(), phase_of(dir, state),
                         state.qemu ? std::to_string(state.qemu->pid) : "-",
-                        held.cpus.empty() ? "-" : held.cpus.to_string(), pages_text(held));
+                        held.cpus.empty() ? "-" : held.cpus.to_string(), huge_pages_text(held));
   }
   return text;
 }

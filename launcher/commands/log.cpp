@@ -40,6 +40,7 @@ std::string text_of(const RunRecord& record, bool whole) {
   std::string text = fmt::format("{} to {}  exit code {}: {}{}\n", time_text(record.started), time_text(record.ended),
                                  record.exit_code, record.asked ? "as asked, " : "", printable(ending_of(record)));
   for (const std::string& left : record.left) text += "  left behind: " + printable(left) + "\n";
+  for (const std::string& cut : record.cut.value_or(std::vector<std::string>{})) text += "  " + printable(cut) + "\n";
   if (!whole) return text;
   return text + quoted("the guest's console said last", record.console) + quoted("QEMU said last", record.qemu);
 }

@@ -82,6 +82,7 @@ void tell_starter(int fd) {
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);  // from here on nobody listens
   for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, old);
   close(null);
+  [[maybe_unused]] const int moved = chdir("/");
 }
 
 // 128 vCPUs with four disks need more than the 1024 that a shell gives. QEMU has the same limit.
@@ -166,6 +167,7 @@ class Supervisor {
     record_.left = ended.left;
     record_.console = ended.console;
     record_.qemu = ended.qemu;
+    if (!ended.cut.empty()) record_.cut = ended.cut;
     record_.exit_code = !ended.left.empty() ? left_over : ended.qemu_exit == 0 || ended.stopped ? done : failed;
     write_down();
   }

@@ -10,6 +10,8 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
@@ -22,8 +24,19 @@ namespace launcher::commands {
 
 namespace {
 
+// What our caller had open, and might hold a lock by, is not ours to keep; nor is its directory, once the VM runs.
+void let_go_of_the_caller(int ready_fd) {
+  const auto ready = static_cast<unsigned>(ready_fd);
+  if (ready > 3) close_range(3, ready - 1, 0);
+  close_range(ready + 1, ~0U, 0);
+  for (const char* name : {"VMRUN_RUN_DIR", "VMRUN_STATE_DIR", "VMRUN_CACHE_DIR", "VMRUN_HOST_TOML"})
+    if (const char* given = std::getenv(name); given != nullptr && *given != '\0' && *given != '/')
+      setenv(name, std::filesystem::absolute(given).c_str(), 1);
+}
+
 [[noreturn]] void be_keeper(const Options& options, int ready_fd) {
   setsid();
+  let_go_of_the_caller(ready_fd);
   int code = failed;
   try {
     code = supervise(options, true, ready_fd);

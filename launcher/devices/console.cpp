@@ -11,6 +11,7 @@ Console Console::read(TableReader& table) {
   Console console;
   console.mode = static_cast<Mode>(table.choice("mode", {"stdio", "socket", "none"}, 0));
   console.log = table.path("log", false);
+  console.log_size = table.size("log_size", console.log_size, topology::kib(256), topology::gib(1024));
   if (!console.log.empty() && console.mode == Mode::none)
     table.problem("log", "given with mode = \"none\"; wanted a console to write down", "remove one of the two");
   return console;
@@ -36,7 +37,7 @@ void plan_device(const Console& console, const Console::Facts& facts, DeviceCont
   if (!console.log.empty()) {
     const int log = context.fds.take("console log");
     context.steps.push_back(
-        {OpenLog{console.log, log}, "QEMU gets the open file, not the path", context.origin("log")});
+        {OpenLog{console.log, log, console.log_size}, "QEMU writes a pipe, and vmrun the file", context.origin("log")});
     context.args.add("-add-fd", Opts().set("fd", log).set("set", log).set("opaque", console.log), "the open log",
                      context.origin("log"));
     far_end.set("logfile", "/dev/fdset/" + std::to_string(log)).set("logappend", true);

@@ -16,6 +16,7 @@ struct Console {
   enum class Mode { stdio, socket, none };
   Mode mode = Mode::stdio;  // console.mode; stdio: `run` attaches its terminal, `start` leaves it to `vmrun console`
   std::string log;          // console.log: a file to which all that the guest says is appended
+  topology::Bytes log_size = topology::mib(16);  // console.log_size: its beginning and end are kept
 
   struct Facts {
     std::string log_misfit = {};  // why the log cannot be written; "" if it can

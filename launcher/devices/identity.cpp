@@ -7,6 +7,8 @@
 #include <boost/uuid/uuid_io.hpp>
 #include <cctype>
 
+#include "launcher/facts/vm_uids.hpp"
+
 namespace launcher::inline devices {
 
 namespace {
@@ -46,7 +48,7 @@ unsigned uid_of(const std::string& vm) {
   const auto hash = derive(vm, "uid");
   unsigned value = 0;
   for (int i = 0; i < 4; ++i) value = value << 8 | hash.data[i];
-  return 1'900'000'000u + value % 100'000'000u;
+  return vm_id_range.first + value % vm_id_range.count;
 }
 
 }  // namespace launcher::devices

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,12 @@
 #include "topology/cpu_set.hpp"
 
 namespace launcher::inline host {
+
+// Which file it is, whatever it is called.
+struct FileIdentity {
+  std::uint64_t device = 0, inode = 0;
+  friend auto operator<=>(const FileIdentity&, const FileIdentity&) = default;
+};
 
 class Host {
  public:
@@ -62,11 +69,14 @@ class Host {
   virtual Fd listen(const std::string& path, std::optional<unsigned> owner) = 0;  // owner: nullopt: ours
   virtual Fd hold_path(const std::string& path) = 0;  // O_PATH: neither read nor written through it
   virtual Fd make_directory(const std::string& path, std::optional<unsigned> owner) = 0;  // and hold it
-  virtual Fd append_to(const std::string& path) = 0;                                      // made where it is not there
+  virtual Fd append_to(const std::string& path) = 0;  // made where it is not there; no symlink
   virtual void keep_directory(const std::string& path,
                               std::optional<unsigned> owner) = 0;  // 0700, with what is in it; nullopt: ours, 0711
-  virtual void copy_once(const std::string& from, const std::string& to) = 0;       // `to` is there: fine, as it is
-  virtual void give_file(const std::string& path, unsigned uid, unsigned gid) = 0;  // gone: fine
+  virtual void copy_once(const std::string& from, const std::string& to) = 0;    // `to` is there: fine, as it is
+  virtual void keep_text(const std::string& path, const std::string& text) = 0;  // replaces it; only its owner reads it
+  virtual std::optional<FileIdentity> identity_of(const std::string& path) = 0;  // a symlink is followed; gone: none
+  // Its owner, if it is this very file; whoever gave it away holds it, under any name, until it is given back. Gone: fine.
+  virtual void give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) = 0;
 
   virtual ProcessId spawn(const ChildSpec& child, const FdLayout& fds,
                           const std::function<void(const ProcessId&)>& written_down) = 0;
@@ -127,7 +137,9 @@ class LinuxHost final : public Host {
   Fd append_to(const std::string& path) override;
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
   void copy_once(const std::string& from, const std::string& to) override;
-  void give_file(const std::string& path, unsigned uid, unsigned gid) override;
+  void keep_text(const std::string& path, const std::string& text) override;
+  std::optional<FileIdentity> identity_of(const std::string& path) override;
+  void give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) override;
   Fd listen(const std::string& path, std::optional<unsigned> owner) override;
   Fd hold_path(const std::string& path) override;
   Fd make_directory(const std::string& path, std::optional<unsigned> owner) override;
@@ -146,6 +158,9 @@ class LinuxHost final : public Host {
   std::uint64_t core_cookie(pid_t thread) override;
   void pin(pid_t thread, const topology::CpuSet& cpus) override;
   topology::CpuSet pinned(pid_t thread) override;
+
+ private:
+  std::map<FileIdentity, Fd> given_;  // files that are not their owner's for now
 };
 
 }  // namespace launcher::host

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <stdexcept>
 #include <system_error>
 
 #include "launcher/host/host.hpp"
@@ -15,8 +16,8 @@ namespace launcher::inline host {
 namespace fs = std::filesystem;
 
 Fd LinuxHost::append_to(const std::string& path) {
-  return opened_or_refuse(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640),
-                          "open " + path + " for appending");
+  constexpr int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  return opened_or_refuse(open(path.c_str(), flags, 0640), "open " + path + " for appending");
 }
 
 void LinuxHost::keep_directory(const std::string& path, std::optional<unsigned> owner) {
@@ -37,11 +38,47 @@ void LinuxHost::copy_once(const std::string& from, const std::string& to) {
   fs::rename(next, to);
 }
 
-void LinuxHost::give_file(const std::string& path, unsigned uid, unsigned gid) {
-  const Fd fd(open(path.c_str(), O_PATH | O_CLOEXEC));  // whatever it is: a file, or a device
-  if (!fd && errno == ENOENT) return;
-  if (!fd) refuse("open " + path);
+void LinuxHost::keep_text(const std::string& path, const std::string& text) {
+  fs::create_directories(fs::path(path).parent_path());  // 0755, ours
+  const std::string next = path + ".new";
+  fs::remove(next);  // a crash's
+  const Fd fd =
+      opened_or_refuse(open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600), "open " + next);
+  const ssize_t written = write(fd.get(), text.data(), text.size());
+  if (written != static_cast<ssize_t>(text.size())) refuse("write " + next, written < 0 ? errno : ENOSPC);
+  fs::rename(next, path);
+}
+
+namespace {
+
+// Whatever it is: a file, or a device. None: nothing has this name.
+Fd found(const std::string& path) {
+  Fd fd(open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!fd && errno != ENOENT) refuse("open " + path);
+  return fd;
+}
+
+FileIdentity identity(const Fd& fd, const std::string& path) {
+  struct stat info {};
+  if (fstat(fd.get(), &info) < 0) refuse("stat " + path);
+  return {info.st_dev, info.st_ino};
+}
+
+}  // namespace
+
+std::optional<FileIdentity> LinuxHost::identity_of(const std::string& path) {
+  const Fd fd = found(path);
+  return fd ? std::optional(identity(fd, path)) : std::nullopt;
+}
+
+void LinuxHost::give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) {
+  auto held = given_.extract(file);
+  Fd fd = held ? std::move(held.mapped()) : found(path);
+  if (!fd) return;
+  if (identity(fd, path) != file)
+    throw std::runtime_error(path + " is another file by now: remove it, or put the right one back");
   if (fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) < 0) refuse("give away " + path);
+  if (!held) given_.emplace(file, std::move(fd));
 }
 
 }  // namespace launcher::host

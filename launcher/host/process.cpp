@@ -64,15 +64,24 @@ class Child {
       if (getppid() != parent_) _exit(127);
     }
     lay_out(fds);
-    std::vector<char*> argv;
-    argv.reserve(spec.argv.size() + 1);
-    for (const std::string& word : spec.argv) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    execv(argv[0], argv.data());
+    if (chdir("/") < 0) fail("chdir");  // whose directory ours is must not be kept busy
+    std::vector<std::string> environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                            "LANG=C.UTF-8"};  // ours may hold anything: a token
+    environment.insert(environment.end(), spec.environment.begin(), spec.environment.end());
+    const std::vector<char*> argv = pointers(spec.argv), envp = pointers(environment);
+    execve(argv[0], argv.data(), envp.data());
     fail("exec");
   }
 
  private:
+  static std::vector<char*> pointers(const std::vector<std::string>& words) {
+    std::vector<char*> list;
+    list.reserve(words.size() + 1);
+    for (const std::string& word : words) list.push_back(const_cast<char*>(word.c_str()));
+    list.push_back(nullptr);
+    return list;
+  }
+
   [[noreturn]] void fail(std::string_view stage) {
     ChildFailure failure;
     failure.error = errno;
@@ -127,7 +136,8 @@ class Child {
   void make_private_nodes(const std::string& directory, const std::vector<std::string>& paths, unsigned uid) {
     if (mkdir(directory.c_str(), 0711) < 0 && errno != EEXIST) fail("private /dev");
     if (unshare(CLONE_NEWNS) < 0) fail("mount namespace");
-    if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) fail("private mounts");
+    // what we mount stays ours, and what the host unmounts is gone here as well: else we would keep its devices busy
+    if (mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) fail("private mounts");
     if (mount("vmrun", directory.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k,mode=711") < 0) fail("private /dev");
     for (std::size_t i = 0; i < paths.size(); ++i) {
       struct stat device {};

@@ -31,7 +31,7 @@ bool is_alive(const ProcessId& process);         // a zombie is not alive
 
 unsigned fifo_priority(pid_t thread);  // 0: not SCHED_FIFO, or gone
 
-// Everything that is decided about the child before it exists.
+// Everything that is decided about the child before it exists. It runs in /, with an environment of its own.
 struct ChildSpec {
   std::vector<std::string> argv;
   std::optional<unsigned> uid;  // nullopt: stay who we are (no root)
@@ -46,12 +46,13 @@ struct ChildSpec {
   std::string private_dev;                 // a directory to mount private device files from; "": not wanted
   std::vector<std::string> private_nodes;  // those device files: "/dev/kvm"
   bool no_set_id_files = false;            // a mode with a setuid or setgid bit is refused to it
+  std::vector<std::string> environment;    // "NAME=VALUE", beside the few that every child has; nothing of ours
   bool dies_with_parent = true;
   friend bool operator==(const ChildSpec&, const ChildSpec&) = default;
 };
 BOOST_DESCRIBE_STRUCT(ChildSpec, (),
                       (argv, uid, affinity, policy, memory_nodes, memlock, group, cgroup, cache_group, own_core_cookie,
-                       private_dev, private_nodes, no_set_id_files, dies_with_parent))
+                       private_dev, private_nodes, no_set_id_files, environment, dies_with_parent))
 
 // child fd -> our fd. 0, 1, 2 may be among them, and are inherited if not; whatever else is not listed is closed in the child.
 using FdLayout = std::map<int, int>;

@@ -53,15 +53,14 @@ class Keeper {
   // Until QEMU is gone. What its console still holds is read, and waits for drain().
   Ended wait() {
     vm_.monitor.on_event([this](const qmp::Event& event) { see(event); });
-    pidfd_ = open_pidfd(vm_.qemu);
-    for (const Helper& helper : vm_.state.helpers) helper_pidfds_.push_back(open_pidfd(helper.process));
-    while (pidfd_ >= 0 && !exited_) try_turn();
-    if (pidfd_ >= 0) close(pidfd_);
-    for (const int fd : helper_pidfds_) {
-      if (fd >= 0) close(fd);
-    }
+    vm_.monitor.on_idle([this] { vm_.logs.read_some(); });  // a QEMU that waits for its console's log answers nobody
+    pidfd_ = Fd(open_pidfd(vm_.qemu));
+    for (const Helper& helper : vm_.state.helpers) helper_pidfds_.emplace_back(open_pidfd(helper.process));
+    while (pidfd_ && !exited_) try_turn();
+    pidfd_.reset();
     ended_.qemu_exit = reap(vm_.qemu.pid);
     read_rest_of_console();
+    ended_.cut = vm_.logs.close();  // before anything is undone: a full disk has their room again
     ended_.console = console_words_.text();
     ended_.qemu = last_lines(vm_.plan.start().log);  // the log goes with the run directory
     ended_.asked = ended_.stopped || story_.asked();
@@ -91,7 +90,7 @@ class Keeper {
       turn();
     } catch (const std::exception& error) {
       say(std::string("while the VM runs: ") + error.what());
-      pollfd qemu{pidfd_, POLLIN, 0};
+      pollfd qemu{pidfd_.get(), POLLIN, 0};
       constexpr int moment = 200;  // ms: a fault that stays must not keep a CPU busy
       exited_ = poll(&qemu, 1, moment) == 1;
     }
@@ -106,7 +105,7 @@ class Keeper {
   }
 
   void turn() {
-    std::vector<pollfd> fds{{pidfd_, POLLIN, 0}, {signals_.fd(), POLLIN, 0}, {vm_.monitor.fd(), POLLIN, 0}};
+    std::vector<pollfd> fds{{pidfd_.get(), POLLIN, 0}, {signals_.fd(), POLLIN, 0}, {vm_.monitor.fd(), POLLIN, 0}};
     if (options_.console >= 0) {
       fds.push_back({out_.wants_read() ? out_.from() : -1, POLLIN, 0});
       fds.push_back({out_.wants_write() ? out_.to() : -1, POLLOUT, 0});
@@ -115,16 +114,18 @@ class Keeper {
     }
     fds.push_back({tap_.fd(), POLLIN, 0});
     const std::size_t first_helper = fds.size();
-    for (const int fd : helper_pidfds_) fds.push_back({fd, POLLIN, 0});
+    for (const Fd& fd : helper_pidfds_) fds.push_back({fd.get(), POLLIN, 0});
+    for (const LogPipe& log : vm_.logs) fds.push_back({log.fd(), POLLIN, 0});
     const int ready = poll(fds.data(), fds.size(), wait_time());
     if (ready < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "poll");
     if (ready > 0) {
+      vm_.logs.read_some();
       if (options_.console >= 0) relay(fds);
       if (fds[first_helper - 1].revents != 0) tap_.read_some(console_words_);
       if (fds[1].revents != 0) take_signal();
       if (fds[2].revents != 0) read_monitor();
       exited_ = fds[0].revents != 0;
-      for (std::size_t i = first_helper; i < fds.size() && !exited_; ++i) {
+      for (std::size_t i = first_helper; i < first_helper + helper_pidfds_.size() && !exited_; ++i) {
         if (fds[i].revents != 0) lose_helper(i - first_helper);
       }
     }
@@ -147,8 +148,8 @@ class Keeper {
 
   // The guest goes on without what it served; QEMU ends with it by itself.
   void lose_helper(std::size_t index) {
-    close(std::exchange(helper_pidfds_[index], -1));  // poll(2) passes over it from now on
-    pollfd qemu{pidfd_, POLLIN, 0};
+    helper_pidfds_[index].reset();  // poll(2) passes over it from now on
+    pollfd qemu{pidfd_.get(), POLLIN, 0};
     constexpr int moment = 200;               // ms: a helper whose line is cut ends before the QEMU that cut it has
     if (poll(&qemu, 1, moment) == 1) return;  // gone entirely
     const std::string& role = vm_.state.helpers[index].role;
@@ -182,7 +183,7 @@ class Keeper {
   void kill_it(const char* why) {
     ended_.stopped = true;
     say(why);
-    syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+    syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
   }
 
   void take_signal() {
@@ -218,8 +219,8 @@ class Keeper {
     } catch (const qmp::Error& error) {
       if (vm_.monitor.fd() >= 0) say(std::string("QEMU's monitor: ") + error.what());
     }
-    if (*rung == Rung::terminate) syscall(SYS_pidfd_send_signal, pidfd_, SIGTERM, nullptr, 0);
-    if (*rung == Rung::kill) syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+    if (*rung == Rung::terminate) syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGTERM, nullptr, 0);
+    if (*rung == Rung::kill) syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
   }
 
   void ask_to_power_down() {
@@ -277,8 +278,8 @@ class Keeper {
   std::optional<StopLadder> ladder_;
   Ended ended_;
   EndStory story_;
-  int pidfd_ = -1;
-  std::vector<int> helper_pidfds_;
+  Fd pidfd_;
+  std::vector<Fd> helper_pidfds_;
   bool exited_ = false;
 };
 

@@ -23,6 +23,7 @@ struct Ended {
   std::string reason;             // "the guest powered off", "QEMU was killed by signal 9", ...
   std::string how;                // the same in a word, as RunRecord has it
   std::string console, qemu;      // last words
+  std::vector<std::string> cut;   // what was lost of the logs, a sentence each
   bool asked = false;             // whoever it was
   bool stopped = false;           // by us
   std::vector<std::string> left;  // what could not be undone

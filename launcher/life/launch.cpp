@@ -21,7 +21,7 @@ namespace launcher::inline life {
 namespace {
 
 // QEMU is gone before it was up: its own words, exit code and command line say why.
-[[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu, const Teller& teller) {
+[[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu, const Teller& teller, Logs& logs) {
   if (const int pidfd = open_pidfd(qemu); pidfd >= 0) {
     pollfd ending{pidfd, POLLIN, 0};
     if (poll(&ending, 1, 5000) != 1)
@@ -29,6 +29,7 @@ namespace {
     close(pidfd);
   }
   const int code = reap(qemu.pid);
+  logs.read_some();
   const std::string words = last_lines(plan.start().log);
   if (teller.detail) teller.detail("QEMU's command line was:\n" + shell_line(plan.start().child.argv));
   // A pool's free pages are anybody's until QEMU has touched them.
@@ -43,7 +44,8 @@ namespace {
 
 std::uint64_t planned_bytes(const LaunchPlan& plan) {
   std::uint64_t bytes = 0;
-  for (const topology::PageClaim& claim : plan.reservation.pages) bytes += claim.page.count * claim.pages;
+  for (const topology::PageClaim& claim : plan.reservation.pages)
+    if (claim.huge()) bytes += claim.page.count * claim.pages;
   for (const topology::PageClaim& spare : plan.spare) bytes -= std::min(bytes, spare.page.count * spare.pages);
   return bytes;
 }
@@ -159,7 +161,8 @@ class Launch {
       return resume(std::move(monitor), std::move(state));
     } catch (const qmp::Error& error) {
       progress("");
-      if (error.kind == qmp::Error::Kind::disconnected) explain_end(*plan_, qemu_, teller_);
+      if (error.kind == qmp::Error::Kind::disconnected)
+        explain_end(*plan_, qemu_, teller_, transaction_->opened().logs);
       throw;
     }
   }
@@ -175,6 +178,7 @@ class Launch {
   void check_helpers() {
     for (const Helper& helper : transaction_->opened().helpers) {
       if (is_alive(helper.process)) continue;
+      transaction_->opened().logs.read_some();
       const std::string words = last_lines(log_of(*plan_, helper.role));
       throw std::runtime_error(
           fmt::format("{} ended before the VM ran: {}", helper.role, words.empty() ? "it said nothing" : words));
@@ -186,6 +190,7 @@ class Launch {
     const std::uint64_t whole = planned_bytes(*plan_);
     monitor.on_idle([&] {
       check_cancelled();
+      transaction_->opened().logs.read_some();
       check_helpers();
       if (whole > 0)
         progress(fmt::format("preallocating {} of {}",
@@ -233,8 +238,13 @@ class Launch {
     state.since = std::time(nullptr);
     tell_that_it_runs(state);
     timings_.mark("resume");
-    return RunningVm{std::move(*plan_),  std::move(*dir_),    qemu_,
-                     std::move(monitor), std::move(timings_), std::move(state)};
+    return RunningVm{std::move(*plan_),
+                     std::move(*dir_),
+                     qemu_,
+                     std::move(monitor),
+                     std::move(timings_),
+                     std::move(state),
+                     std::move(transaction_->opened().logs)};
   }
 
   // The guest runs: from here on nothing that only looks or tells may end it.

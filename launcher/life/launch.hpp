@@ -56,6 +56,7 @@ struct RunningVm {
   qmp::Client monitor;
   Timings timings;
   State state;
+  Logs logs;  // of QEMU, its helpers and the console
 };
 
 // From a spec to a running, pinned VM. on_paused is called when every thread is where it shall be and the guest has not

@@ -245,7 +245,9 @@ void check_features(const LaunchPlan& plan, qmp::Client& monitor, std::chrono::m
 }
 
 void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of) {
-  if (plan.placement.policy != topology::MemoryPolicy::strict || plan.reservation.pages.empty()) return;
+  if (plan.placement.policy != topology::MemoryPolicy::strict ||
+      std::ranges::none_of(plan.reservation.pages, &topology::PageClaim::huge))
+    return;
   const auto ranges = memory_of(qemu.pid);
   if (!ranges) throw std::runtime_error("cannot read where the guest's memory lies: " + ranges.error());
   std::map<unsigned, std::uint64_t> pages;

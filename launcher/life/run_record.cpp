@@ -21,7 +21,8 @@ namespace launcher::inline life {
 namespace fs = std::filesystem;
 
 BOOST_DESCRIBE_STRUCT(RunRecord, (),
-                      (name, keeper, started, ended, how, reason, asked, qemu_exit, exit_code, left, console, qemu))
+                      (name, keeper, started, ended, how, reason, asked, qemu_exit, exit_code, left, console, qemu,
+                       cut))
 
 namespace {
 
@@ -88,6 +89,7 @@ void write_record(const fs::path& runs, RunRecord record) {
   for (std::string* text : {&record.reason, &record.console, &record.qemu}) *text = as_utf8(*text);
   for (std::string& left : record.left) left = as_utf8(left);
   if (record.left.size() > 20) record.left.resize(20);
+  if (record.cut && record.cut->size() > 20) record.cut->resize(20);
   fs::create_directories(runs.parent_path());
   if (mkdir(runs.c_str(), 0700) < 0 && errno != EEXIST)  // a console's words may be anybody's secret
     throw std::system_error(errno, std::generic_category(), "make directory " + runs.string());

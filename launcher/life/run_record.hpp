@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,13 @@ struct RunRecord {
   std::int64_t started = 0;  // unix seconds
   std::int64_t ended = 0;    // 0: nobody saw its end (yet)
   std::string how;  // "powered-off", "quit", "killed", "failed", "panicked", "ended", "not-started"; "" without an end
-  std::string reason;             // the same for a person
-  bool asked = false;             // somebody told vmrun to end it
-  int qemu_exit = 0;              // 128 + signal when it was killed
-  int exit_code = 0;              // vmrun's own
-  std::vector<std::string> left;  // what could not be undone
-  std::string console, qemu;      // what the guest's console and QEMU said last
+  std::string reason;                                // the same for a person
+  bool asked = false;                                // somebody told vmrun to end it
+  int qemu_exit = 0;                                 // 128 + signal when it was killed
+  int exit_code = 0;                                 // vmrun's own
+  std::vector<std::string> left;                     // what could not be undone
+  std::string console, qemu;                         // what the guest's console and QEMU said last
+  std::optional<std::vector<std::string>> cut = {};  // "qemu.log: 4096 bytes were cut"; older records have none
   friend bool operator==(const RunRecord&, const RunRecord&) = default;
 };
 

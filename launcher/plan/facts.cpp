@@ -11,8 +11,11 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 
+#include "launcher/devices/identity.hpp"
 #include "launcher/facts/path_look.hpp"
+#include "launcher/facts/vm_uids.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "launcher/steps/run_base.hpp"
 #include "topology/sysfs.hpp"
@@ -93,6 +96,10 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
     else
       facts.user_problem = fmt::format("host.toml says user = \"{}\", but this host has no such user", *config.user);
   }
+  if (facts.root && !config.user) {
+    facts.uids = free_ids_here(uid_of(spec.name));
+    facts.uid_note = shared_range_note();
+  }
   facts.state_base = state_base(config);
   look_at_kvm(facts);
   facts.cpu = look_at_cpu(spec, config, facts.kvm, cache);
@@ -102,6 +109,10 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
     facts.uefi = firmware_of(spec.boot.code, spec.boot.variables, spec.boot.secure_boot);
   if (spec.boot.uefi && spec.boot.code.empty())
     facts.uefi = find_firmware(firmware_directories(find_qemu(config.qemu).value_or("")), spec.boot.secure_boot);
+  facts.kept = look_at_kept_state(std::filesystem::path(facts.state_base) / spec.name);
+  std::error_code none;
+  const std::uintmax_t size = facts.uefi ? std::filesystem::file_size(facts.uefi->vars_template, none) : 0;
+  if (!none) facts.uefi_variables_size = size;
   rlimit memlock{};
   if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY) facts.memlock = memlock.rlim_cur;
   for (const Device& device : spec.devices) {
@@ -114,6 +125,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
 Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   Facts facts;
   facts.root = true;
+  facts.uids = free_ids(uid_of(spec.name), [](unsigned) { return false; }, {});
   facts.run_base = "/run/vmrun";
   facts.state_base = "/var/lib/vmrun";
   facts.transparent_pages = "madvise";

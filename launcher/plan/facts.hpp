@@ -12,6 +12,7 @@
 #include "launcher/facts/firmware.hpp"
 #include "launcher/facts/host_config.hpp"
 #include "launcher/plan/cpu_facts.hpp"
+#include "launcher/plan/kept_state.hpp"
 #include "launcher/plan/tuning_facts.hpp"
 #include "launcher/spec/spec.hpp"
 #include "launcher/text/problem.hpp"
@@ -35,9 +36,13 @@ struct Facts {
   std::set<std::string> makers_of_vfs;   // physical functions whose virtual ones other VMs' journals will remove
   std::optional<unsigned> user_uid;      // of host.toml's user
   std::string user_problem;              // when there is no such user
+  std::vector<unsigned> uids;            // those that a QEMU of this VM's may have, best first
+  std::string uid_note;                  // who else gives out such
   std::string state_base;                // "/var/lib/vmrun": what VMs keep between runs
   std::string transparent_pages;         // the host's word on them: "always" | "madvise" | "never"; "": has none
   std::expected<Firmware, std::string> uefi = std::unexpected("");  // where boot.firmware = "uefi"
+  std::uintmax_t uefi_variables_size = 0;                           // of its template
+  KeptState kept;                                                   // where UEFI or a TPM is asked for
   // why they cannot be used, "" if they can; vars: the variables that a UEFI VM kept
   std::string kernel_misfit = {}, initrd_misfit = {}, firmware_misfit = {}, vars_misfit = {};
   std::string code_misfit = {}, variables_misfit = {};

@@ -103,7 +103,8 @@ void refuse(Draft& draft, Wish wish, const std::string& key,
 bool own_cpus(const Draft& draft);    // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
 
 void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
-void add_uefi(Draft& draft);  // its two flash images
+void add_uefi(Draft& draft);        // its two flash images
+void add_kept_state(Draft& draft);  // kept_state.cpp: whether what is kept is this VM's, and that it is from now on
 
 // memory.cpp: what is behind the guest's memory, and its NUMA nodes
 void add_memory(Draft& draft);

@@ -68,7 +68,9 @@ void place_guest(Draft& draft) {
   draft.plan.pinned = draft.plan.placement.vcpus.front().cpu.has_value();  // on a small host "auto" may float
   draft.plan.reservation = {draft.spec.name, draft.plan.placement.exclusive, {}, {}};
   for (const topology::PageNeed& need : draft.plan.placement.pages) {
-    if (need.page > draft.host.base_page) draft.plan.reservation.pages.push_back({need.node, need.page, need.pages});
+    // merged memory is meant to be promised more often than it is there
+    if (need.page > draft.host.base_page || !draft.spec.memory.merge)
+      draft.plan.reservation.pages.push_back({need.node, need.page, need.pages});
   }
   for (const std::string& text : draft.plan.placement.notes) draft.note(text);
   for (const topology::Reservation& other : draft.taken.vms) {
@@ -80,11 +82,33 @@ void place_guest(Draft& draft) {
   }
 }
 
+// One that no other VM's QEMU has: else each could read what is the other's.
+void choose_own_uid(Draft& draft) {
+  const auto thing = [](unsigned uid) { return fmt::format("uid {}", uid); };
+  for (const unsigned uid : draft.facts.uids) {
+    const auto has = [&](const topology::Reservation& other) {
+      return std::ranges::find(other.things, thing(uid)) != other.things.end();
+    };
+    if (std::ranges::any_of(draft.taken.vms, has)) continue;
+    draft.plan.uid = uid;
+    draft.claims.push_back({"name", thing(uid)});
+    if (const unsigned usual = uid_of(draft.spec.name); uid != usual)
+      draft.note(fmt::format("QEMU runs as uid {}, not as {}, which its name would give: that is somebody else's here",
+                             uid, usual));
+    if (!draft.facts.uid_note.empty()) draft.note(draft.facts.uid_note);
+    return;
+  }
+  draft.problem("name", "each of the uids that this name gives is somebody else's on this host",
+                "give the VM another name, or set user in /etc/vmrun/host.toml");
+}
+
 void choose_user(Draft& draft) {
   if (!draft.facts.user_problem.empty())
     draft.problem("", draft.facts.user_problem,
                   "make it with `useradd -r`, or remove the line: each VM then gets a uid of its own");
-  if (draft.facts.root) draft.plan.uid = draft.facts.user_uid.value_or(uid_of(draft.spec.name));
+  if (!draft.facts.root) return;
+  draft.plan.uid = draft.facts.user_uid;
+  if (!draft.plan.uid) choose_own_uid(draft);
 }
 
 // People write the name of a firmware where its file, or the word for the host's own, is wanted.
@@ -214,6 +238,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
   check_boot_files(draft);
   if (!draft.placed) {
     add_devices(draft);  // for their problems: all are shown together
+    add_kept_state(draft);
   } else {
     add_identity(draft);
     add_machine(draft);
@@ -225,6 +250,7 @@ std::expected<LaunchPlan, Problems> make(Draft& draft) {
     add_panic_device(draft);
     add_devices(draft);
     add_boot(draft);
+    add_kept_state(draft);
     add_end(draft);
     add_schedule(draft);
     add_steps(draft);

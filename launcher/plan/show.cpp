@@ -96,7 +96,9 @@ std::string end_of(const Step& step, const LaunchPlan& plan) {
     return kept->path.starts_with(plan.run_dir) ? "goes with the VM's directory" : "nothing: it is kept";
   if (std::holds_alternative<LoadModule>(step)) return "nothing: a module that is loaded stays";
   if (std::holds_alternative<SetVfMac>(step)) return "goes with the function";
-  if (std::holds_alternative<CopyOnce>(step) || std::holds_alternative<OpenLog>(step)) return "nothing: it is kept";
+  if (std::holds_alternative<KeepText>(step) || std::holds_alternative<CopyOnce>(step) ||
+      std::holds_alternative<OpenLog>(step))
+    return "nothing: it is kept";
   return "nothing: what was opened closes with QEMU";
 }
 

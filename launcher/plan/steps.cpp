@@ -21,10 +21,14 @@ void raise_pools(Draft& draft) {
   }
 }
 
+// Whose it is, for whoever finds it in /proc.
+std::string mark_of(const Draft& draft) { return "VMRUN_VM=" + draft.plan.run_dir; }
+
 StartQemu start_of(const Draft& draft) {
   StartQemu start;
   start.child.argv = draft.args.argv(draft.qemu.binary);
   start.child.uid = draft.plan.uid;
+  start.child.environment = {mark_of(draft)};
   start.child.affinity = draft.plan.placement.emulator;
   std::set<unsigned> nodes;
   for (const topology::MemoryCell& cell : draft.plan.placement.cells)
@@ -53,7 +57,10 @@ StartQemu start_of(const Draft& draft) {
 void add_steps(Draft& draft) {
   raise_pools(draft);
   for (PlannedStep& step : draft.steps)
-    if (auto* helper = std::get_if<StartHelper>(&step.step)) helper->child.cgroup = draft.cgroup;
+    if (auto* helper = std::get_if<StartHelper>(&step.step)) {
+      helper->child.cgroup = draft.cgroup;
+      helper->child.environment = {mark_of(draft)};
+    }
   for (PlannedStep& step : draft.steps) draft.plan.steps.push_back(std::move(step));
   draft.plan.steps.push_back(
       {start_of(draft), "memory policy and CPUs are set before exec, so no thread is ever elsewhere", "default"});

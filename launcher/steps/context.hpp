@@ -10,12 +10,10 @@
 #include <vector>
 
 #include "launcher/host/fd.hpp"
+#include "launcher/host/host.hpp"
+#include "launcher/host/log_pipe.hpp"
 #include "launcher/host/process.hpp"
 #include "launcher/steps/undo.hpp"
-
-namespace launcher::inline host {
-class Host;
-}  // namespace launcher::host
 
 namespace launcher::inline steps {
 
@@ -39,8 +37,10 @@ struct Opened {
   std::optional<ProcessId> qemu;
   std::vector<Helper> helpers;
   std::vector<Unnamed> unnamed;
-  std::set<std::string> device_nodes;    // files below /dev that QEMU opens by path
-  std::vector<std::string> passed_over;  // what the kernel did not let us change, for the user
+  Logs logs;                                  // to be read while somebody writes there
+  std::map<std::string, FileIdentity> given;  // path -> the file whose owner changes
+  std::set<std::string> device_nodes;         // files below /dev that QEMU opens by path
+  std::vector<std::string> passed_over;       // what the kernel did not let us change, for the user
 };
 
 struct PerformContext {

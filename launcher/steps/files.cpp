@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <stdexcept>
 #include <utility>
 
 #include "launcher/host/host.hpp"
@@ -32,8 +33,11 @@ void MakeDirectory::perform(PerformContext& context) const {
   context.opened.fds[fd] = context.host.make_directory(path, context.uid);
 }
 
-std::string OpenLog::describe() const { return fmt::format("open {} for appending", path); }
-void OpenLog::perform(PerformContext& context) const { context.opened.fds[fd] = context.host.append_to(path); }
+std::string OpenLog::describe() const { return fmt::format("open {} for appending, up to {}", path, to_string(most)); }
+void OpenLog::perform(PerformContext& context) const {
+  LogPipe& log = context.opened.logs.add({path, context.host.append_to(path), most.count});
+  context.opened.fds[fd] = log.take_writer(true);  // QEMU would not stop trying
+}
 
 std::string KeepDirectory::describe() const {
   return fmt::format("make directory {}{}, unless it is there", path, for_qemu ? " for QEMU's user" : "");
@@ -45,10 +49,28 @@ void KeepDirectory::perform(PerformContext& context) const {
 std::string CopyOnce::describe() const { return fmt::format("copy {} to {}, unless it is there", from, to); }
 void CopyOnce::perform(PerformContext& context) const { context.host.copy_once(from, to); }
 
+std::string KeepText::describe() const { return fmt::format("write down in {} what it is for", path); }
+void KeepText::perform(PerformContext& context) const { context.host.keep_text(path, text); }
+
 std::string GiveFile::describe() const { return fmt::format("give {} to uid {} while the VM lives", path, uid); }
-void GiveFile::perform(PerformContext& context) const { context.host.give_file(path, uid, gid); }
+TakeFileBack GiveFile::precheck(PerformContext& context) const {
+  const auto file = context.host.identity_of(path);
+  if (!file) throw std::runtime_error(path + " is not there any more");
+  context.opened.given[path] = *file;
+  TakeFileBack back = undo();
+  back.device = file->device;
+  back.inode = file->inode;
+  return back;
+}
+void GiveFile::perform(PerformContext& context) const {
+  context.host.give_file(path, context.opened.given.at(path), uid, gid);
+}
 
 std::string TakeFileBack::describe() const { return fmt::format("give {} back to uid {}", path, uid); }
-void TakeFileBack::perform(UndoContext& context) const { context.host.give_file(path, uid, gid); }
+void TakeFileBack::perform(UndoContext& context) const {
+  // an older vmrun's journal has no more than the name
+  const auto file = device && inode ? FileIdentity{*device, *inode} : context.host.identity_of(path);
+  if (file) context.host.give_file(path, *file, uid, gid);
+}
 
 }  // namespace launcher::steps

@@ -3,7 +3,11 @@
 #pragma once
 
 #include <boost/describe/class.hpp>
+#include <cstdint>
+#include <optional>
 #include <string>
+
+#include "topology/bytes.hpp"
 
 namespace launcher::inline steps {
 
@@ -59,16 +63,17 @@ struct MakeDirectory {
 };
 BOOST_DESCRIBE_STRUCT(MakeDirectory, (), (path, fd))
 
-// For appending; made where it is not there yet, and kept
+// For appending; made where it is not there yet, and kept. Bounded: we write it, and QEMU a pipe
 struct OpenLog {
   static constexpr const char* kind = "open_log";
   std::string path;
   int fd = -1;
+  topology::Bytes most;  // of the file
   std::string describe() const;
   void perform(PerformContext& context) const;
   friend bool operator==(const OpenLog&, const OpenLog&) = default;
 };
-BOOST_DESCRIBE_STRUCT(OpenLog, (), (path, fd))
+BOOST_DESCRIBE_STRUCT(OpenLog, (), (path, fd, most))
 
 // With what leads there; one that is there already is taken. Kept: state outlives a run, and what lies in the VM's directory goes with it
 struct KeepDirectory {
@@ -91,15 +96,26 @@ struct CopyOnce {
 };
 BOOST_DESCRIBE_STRUCT(CopyOnce, (), (from, to))
 
+// A small record beside what is kept, replaced as a whole
+struct KeepText {
+  static constexpr const char* kind = "keep_text";
+  std::string path, text;
+  std::string describe() const;
+  void perform(PerformContext& context) const;
+  friend bool operator==(const KeepText&, const KeepText&) = default;
+};
+BOOST_DESCRIBE_STRUCT(KeepText, (), (path, text))
+
 struct TakeFileBack {
   static constexpr const char* kind = "take_file_back";
   std::string path;
   unsigned uid = 0, gid = 0;
+  std::optional<std::uint64_t> device = {}, inode = {};  // which file that was; what else has its name is left alone
   std::string describe() const;
   void perform(UndoContext& context) const;
   friend bool operator==(const TakeFileBack&, const TakeFileBack&) = default;
 };
-BOOST_DESCRIBE_STRUCT(TakeFileBack, (), (path, uid, gid))
+BOOST_DESCRIBE_STRUCT(TakeFileBack, (), (path, uid, gid, device, inode))
 
 // A file that QEMU must open by itself (it takes no fd for it) is its user's while the VM lives.
 struct GiveFile {
@@ -108,7 +124,8 @@ struct GiveFile {
   unsigned uid = 0, gid = 0;                // now
   unsigned before_uid = 0, before_gid = 0;  // to be its owner again
   std::string describe() const;
-  TakeFileBack undo() const { return {path, before_uid, before_gid}; }
+  TakeFileBack undo() const { return {.path = path, .uid = before_uid, .gid = before_gid}; }
+  TakeFileBack precheck(PerformContext& context) const;
   void perform(PerformContext& context) const;
   friend bool operator==(const GiveFile&, const GiveFile&) = default;
 };

@@ -44,14 +44,13 @@ std::vector<Foreign> other_ledgers(const fs::path& base) {
 
 using PageCounts = std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t>;  // by (node, page size)
 
-// Huge pages that a process has touched.
+// Pages that a process has touched, of each size.
 PageCounts touched_pages(const std::optional<ProcessId>& qemu) {
   PageCounts touched;
   if (!qemu) return touched;
   const auto ranges = topology::read_numa_maps(qemu->pid);
   if (!ranges) return touched;
   for (const auto& range : *ranges) {
-    if (!range.huge) continue;
     for (const auto& [node, pages] : range.pages_on_node) touched[{node, range.page.count}] += pages;
   }
   return touched;
@@ -83,6 +82,16 @@ topology::Reservation confirmed(const VmDir& dir) {
   for (topology::PageClaim& claim : held.pages)
     claim.pages = std::min(claim.pages, touched[{claim.node, claim.page.count}]);
   return held;
+}
+
+// What is promised and still counted as free.
+void subtract(topology::HostTopology& host, const topology::PageClaim& claim, std::uint64_t pending) {
+  for (topology::Node& node : host.nodes) {
+    if (node.id != claim.node) continue;
+    if (!claim.huge()) node.memory_free.count -= std::min(node.memory_free.count, pending * claim.page.count);
+    for (topology::HugePagePool& pool : node.pools)
+      if (pool.page == claim.page) pool.free -= std::min(pool.free, pending);
+  }
 }
 
 std::vector<topology::Reservation> foreign_reservations(const fs::path& base) {
@@ -118,19 +127,14 @@ topology::Reservations read_reservations(const fs::path& base) {
 void subtract_pending(topology::HostTopology& host, const fs::path& base) {
   for (const VmDir& dir : VmDir::all(base)) {
     const State state = dir.read_state();
-    if (state.pages_held) continue;
-    const topology::Reservation reservation = dir.reservation();
-    if (reservation.pages.empty()) continue;
+    // ordinary memory is never held for good: a balloon gives it back, and the guest takes it again
+    std::vector<topology::PageClaim> open = dir.reservation().pages;
+    std::erase_if(open, [&](const topology::PageClaim& claim) { return claim.huge() && state.pages_held; });
+    if (open.empty()) continue;
     PageCounts touched = touched_pages(state.qemu);
-    for (const topology::PageClaim& claim : reservation.pages) {
+    for (const topology::PageClaim& claim : open) {
       const std::uint64_t has = touched[{claim.node, claim.page.count}];
-      const std::uint64_t pending = claim.pages > has ? claim.pages - has : 0;
-      for (topology::Node& node : host.nodes) {
-        if (node.id != claim.node) continue;
-        for (topology::HugePagePool& pool : node.pools) {
-          if (pool.page == claim.page) pool.free -= std::min(pool.free, pending);
-        }
-      }
+      if (claim.pages > has) subtract(host, claim, claim.pages - has);
     }
   }
 }

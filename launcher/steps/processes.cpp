@@ -30,14 +30,23 @@ std::array<Fd, 2> socket_pair() {
   return {Fd(ends[0]), Fd(ends[1])};
 }
 
-// A child with nothing on stdin and its words in a log. It has its own copies of `fds`.
-ProcessId start(const ChildSpec& child, std::map<int, Fd> fds, const std::string& log_file, PerformContext& context) {
+Fd open_log(const std::string& path) {
+  return opened_or_refuse(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644), "open " + path);
+}
+
+// A child with nothing on stdin and its words in `log`. It has its own copies of `fds`.
+ProcessId start(const ChildSpec& child, std::map<int, Fd> fds, const Fd& log, PerformContext& context) {
   const Fd null = opened_or_refuse(open("/dev/null", O_RDONLY | O_CLOEXEC), "open /dev/null");
-  const Fd log =
-      opened_or_refuse(open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644), "open " + log_file);
   FdLayout layout{{0, null.get()}, {1, log.get()}, {2, log.get()}};
   for (const auto& [number, fd] : fds) layout[number] = fd.get();
   return context.host.spawn(child, layout, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
+}
+
+// The same for one that a guest may make talk: it is never waited for, and its log is bounded.
+ProcessId start_bounded(const ChildSpec& child, std::map<int, Fd> fds, const std::string& log,
+                        PerformContext& context) {
+  LogPipe& pipe = context.opened.logs.add({log, open_log(log), LogPipe::least});
+  return start(child, std::move(fds), pipe.take_writer(false), context);
 }
 
 std::string path_of(const MakeImage& image) { return (std::filesystem::path(image.directory) / image.name).string(); }
@@ -94,7 +103,7 @@ void MakeImage::perform(PerformContext& context) const {
                 std::to_string(size.count)};
   std::map<int, Fd> its;
   its[childs] = opened_or_refuse(fcntl(unnamed, F_DUPFD_CLOEXEC, 0), "dup");
-  const ProcessId process = start(child, std::move(its), log, context);
+  const ProcessId process = start(child, std::move(its), open_log(log), context);
   const int code = context.host.wait_for(process, [&] { tell_progress(*this, unnamed, context); });
   if (context.progress) context.progress("");
   if (code != 0) {
@@ -114,7 +123,7 @@ void Pair::perform(PerformContext& context) const {
 void StartHelper::perform(PerformContext& context) const {
   std::map<int, Fd> its;
   for (const auto& [number, planned] : fds) its[number] = std::move(context.opened.fds.extract(planned).mapped());
-  context.opened.helpers.push_back({role, start(child, std::move(its), log, context)});
+  context.opened.helpers.push_back({role, start_bounded(child, std::move(its), log, context)});
 }
 
 void StartQemu::perform(PerformContext& context) const {
@@ -126,7 +135,7 @@ void StartQemu::perform(PerformContext& context) const {
   if (!qemu.private_dev.empty())
     qemu.private_nodes.insert(qemu.private_nodes.end(), context.opened.device_nodes.begin(),
                               context.opened.device_nodes.end());
-  context.opened.qemu = start(qemu, std::move(fds), log, context);
+  context.opened.qemu = start_bounded(qemu, std::move(fds), log, context);
 }
 
 void EndProcess::perform(UndoContext& context) const { context.host.end_process(process); }

@@ -14,9 +14,9 @@
 namespace launcher::inline steps {
 
 using Step = std::variant<RaisePool, MakeTap, OpenTap, MakeMacvtap, LimitRate, OpenVhost, OpenFile, MakeImage, OpenLog,
-                          Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, GiveFile, StartHelper,
-                          StartQemu, MakeGroup, LoadModule, CreateVfs, SetVfMac, BindVfio, OpenVfio, TakeUsb,
-                          WriteControl, SetValue, KeepBeside, ChangeMask, MakePartition, TakeCpus>;
+                          Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, KeepText, GiveFile,
+                          StartHelper, StartQemu, MakeGroup, LoadModule, CreateVfs, SetVfMac, BindVfio, OpenVfio,
+                          TakeUsb, WriteControl, SetValue, KeepBeside, ChangeMask, MakePartition, TakeCpus>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {

@@ -146,7 +146,7 @@ qemu_of() {
     local file words
     for file in /proc/[0-9]*/cmdline; do
         words=$(tr '\0' ' ' 2>/dev/null <"$file") || continue
-        [[ $words == *"-name guest=$1,"* && $(environment "${file%/cmdline}") == *"VMRUN_RUN_DIR=$VMRUN_RUN_DIR"* ]] || continue
+        [[ $words == *"-name guest=$1,"* && $(environment "${file%/cmdline}") == *"VMRUN_VM=$VMRUN_RUN_DIR/$1"* ]] || continue
         file=${file%/cmdline}
         echo "${file#/proc/}"
         return
@@ -177,10 +177,10 @@ huge_pages_of() {
     awk '/ huge / { for (i = 1; i <= NF; i++) if ($i ~ /^N[0-9]+=/) { split($i, p, "="); sum += p[2] } } END { print sum + 0 }' "/proc/$1/numa_maps"
 }
 
-# processes_of_ours: vmrun and QEMU processes with our run directory in their environment, fork children included
+# processes_of_ours: vmrun, QEMU and helpers with our run directory in their environment, fork children included
 processes_of_ours() {
     local file exe
-    for file in $(grep -lzsF "VMRUN_RUN_DIR=$VMRUN_RUN_DIR" /proc/[0-9]*/environ || true); do
+    for file in $(grep -lzsF -e "VMRUN_RUN_DIR=$VMRUN_RUN_DIR" -e "VMRUN_VM=$VMRUN_RUN_DIR/" /proc/[0-9]*/environ || true); do
         exe=$(readlink "${file%/environ}/exe") || continue
         case ${exe##*/} in vmrun* | qemu* | passt* | swtpm* | virtiofsd*) echo "${file%/environ} $exe" ;; esac
     done

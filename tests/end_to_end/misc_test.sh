@@ -125,6 +125,16 @@ TOML
     is "$version: its variables are kept, for root alone" "$(stat -c '%a %u' "$work/state/uefi/vars.fd")" "600 0"
     check "$version: and are its own" bash -c "! cmp -s '$work/state/uefi/vars.fd' /usr/share/OVMF/OVMF_VARS_4M.fd"
 
+    run_code "$vmrun" plan --set boot.secure_boot=true "$work/uefi.toml"
+    is "$version: Secure Boot with variables made without it: exit code" "$code" 2
+    has "$version: it says so" "$err" 'error: boot.secure_boot: true, but the UEFI variables .* were made without: no keys are enrolled'
+    run_code "$vmrun" forget uefi
+    is "$version: vmrun forget" "$code" 0
+    has "$version: it names what went" "$err" 'removed .*/state/uefi/tpm: its TPM'
+    check "$version: nothing is kept" test ! -e "$work/state/uefi"
+    run_code "$vmrun" plan --set boot.secure_boot=true "$work/uefi.toml"
+    is "$version: then it can be had" "$code" 0
+
     # Secure Boot is in force (a kernel that the host gives runs all the same: only disks are not trusted). Debian 12's OVMF stops
     # in the system management mode of an emulated pc-q35-11.x board, and runs on the same QEMU's older boards.
     board=q35
@@ -133,6 +143,9 @@ TOML
     run_in_background pid secure
     exits "$version: Secure Boot: exit code" "$pid" 120 0
     has "$version: Secure Boot: in force, with keys" "$(console_of secure)" '^guest: firmware=uefi secure_boot=1 setup_mode=0'
+    run_code "$vmrun" plan "$work/secure.toml"
+    is "$version: its variables serve it again" "$code" 0
+    is "$version: as the record says" "$(jq .secure_boot "$work/state/secure/made-by.json")" true
 done
 run_code env PATH=/nowhere "$vmrun" plan "$work/uefi.toml"
 has "without swtpm: refused, with help" "$err" 'apt install swtpm'

@@ -180,4 +180,50 @@ exit_of "$killing" 30
 check "kill acts only on the VM that it saw" test -n "$(qemu_of deaf || true)"
 "$vmrun" kill deaf 2>/dev/null || true
 as_before "as before"
+
+echo "--- what QEMU says without end"
+cat >"$work/talker" <<TALK
+#!/bin/bash
+case " \$* " in *' -M none '*) ;; *) for ((i = 0; i < 20000; i++)); do echo "line \$i of what a guest makes it say, and say again"; done >&2 2>/dev/null & ;; esac
+exec "${qemus[0]}" "\$@"
+TALK
+chmod 755 "$work/talker"
+use_qemu "$work/talker"
+start deaf
+sleep 2
+largest=$(stat -c %s "$VMRUN_RUN_DIR/deaf/qemu.log")
+check "its log stays below 256K ($largest bytes)" test "$largest" -le 262144
+has "and says what is missing" "$(cat "$VMRUN_RUN_DIR/deaf/qemu.log")" '^\[vmrun: [0-9]+ bytes were cut here'
+"$vmrun" kill deaf 2>/dev/null
+has "as does vmrun log" "$("$vmrun" log deaf)" 'qemu.log: [0-9]+ bytes were cut'
+use_qemu "${qemus[0]}"
+as_before "as before"
+
+echo "--- nothing of who starts it"
+mkdir "$work/mounted"
+mount -t tmpfs none "$work/mounted"
+exec 9>"$work/held"
+flock 9
+(cd "$work/mounted" && VMRUN_TEST_TOKEN=secret "$vmrun" start "$work/deaf.toml" 2>/dev/null)
+exec 9>&-
+check "a lock that its caller held is free" flock -n "$work/held" true
+check "and its caller's directory can be unmounted" umount "$work/mounted"
+is "QEMU's environment" "$(environment "/proc/$(qemu_of deaf)" | sed 's/=.*//' | sort | xargs)" 'LANG PATH VMRUN_VM'
+is "QEMU's directory" "$(readlink "/proc/$(qemu_of deaf)/cwd")" /
+"$vmrun" kill deaf 2>/dev/null
+as_before "as before"
+
+echo "--- ordinary memory is promised once"
+room=$((($("$vmrun" host --json | jq '.host.nodes[0].memory_free') >> 20) - 512))
+size=$((room * 7 / 10))M
+"$vmrun" start --set name=first --set "memory.size='$size'" "$work/deaf.toml" 2>/dev/null
+run_code "$vmrun" start --set name=second --set "memory.size='$size'" "$work/deaf.toml"
+is "a second VM of 70 % of the node: exit code" "$code" 2
+has "who has it" "$err" "node 0 has [0-9]+M memory, this VM needs $size \(held by first \($size\)\)"
+less=$(sed -n 's/.*help: set size = "\([0-9]*\)M" or less.*/\1/p' <<<"$err")
+run_code "$vmrun" start --set name=second --set "memory.size='$((less - 256))M'" "$work/deaf.toml" # others take some meanwhile
+is "what the help says can be had" "$code" 0
+"$vmrun" kill first 2>/dev/null || true
+"$vmrun" kill second 2>/dev/null || true
+as_before "as before"
 finish

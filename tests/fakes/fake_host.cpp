@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <stdexcept>
 #include <system_error>
@@ -417,7 +418,16 @@ void FakeHost::copy_once(const std::string& from, const std::string& to) {
   verb.done();
 }
 
-void FakeHost::give_file(const std::string& path, unsigned uid, unsigned) {
+void FakeHost::keep_text(const std::string& path, const std::string&) {
+  Verb verb(*this, "keep_text " + path);
+  verb.done();
+}
+
+std::optional<launcher::FileIdentity> FakeHost::identity_of(const std::string& path) {
+  return launcher::FileIdentity{1, std::hash<std::string>{}(path)};
+}
+
+void FakeHost::give_file(const std::string& path, const launcher::FileIdentity&, unsigned uid, unsigned) {
   Verb verb(*this, fmt::format("give_file {} {}", path, uid));
   owners_[path] = uid;
   verb.done();
@@ -450,6 +460,7 @@ ProcessId FakeHost::spawn(const launcher::ChildSpec& child, const launcher::FdLa
   Verb verb(*this, "spawn " + child.argv.at(0));
   launcher::ChildSpec tame;
   tame.argv = child.argv;
+  if (const char* behaviour = std::getenv("FAKE_QEMU")) tame.environment = {std::string("FAKE_QEMU=") + behaviour};
   tame.dies_with_parent = child.dies_with_parent && children_die_;
   const ProcessId process = launcher::spawn(tame, fds, [&](const ProcessId& id) {
     shared_->processes.at(shared_->process_count++) = id;

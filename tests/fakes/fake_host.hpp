@@ -108,7 +108,9 @@ class FakeHost : public launcher::Host {
   launcher::Fd append_to(const std::string& path) override;
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
   void copy_once(const std::string& from, const std::string& to) override;
-  void give_file(const std::string& path, unsigned uid, unsigned gid) override;
+  void keep_text(const std::string& path, const std::string& text) override;
+  std::optional<launcher::FileIdentity> identity_of(const std::string& path) override;
+  void give_file(const std::string& path, const launcher::FileIdentity& file, unsigned uid, unsigned gid) override;
   launcher::Fd listen(const std::string& path, std::optional<unsigned> owner) override;
   launcher::Fd hold_path(const std::string& path) override;
   launcher::Fd make_directory(const std::string& path, std::optional<unsigned> owner) override;

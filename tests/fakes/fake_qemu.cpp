@@ -54,6 +54,22 @@ pid_t start_thread(const std::string& name) {
   return known.get();
 }
 
+// Lines without end, as a guest may have QEMU write them; none of them is given up for a full pipe.
+void talk(long long bytes) {
+  std::string lines;
+  while (lines.size() < 65536) lines += "qemu-system-x86_64: warning: the guest did it again\n";
+  const auto say = [](const std::string& text) {
+    for (std::size_t done = 0; done < text.size();) {
+      const ssize_t some = ::write(STDERR_FILENO, text.data() + done, text.size() - done);
+      if (some > 0) done += static_cast<std::size_t>(some);
+      if (some < 0) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  };
+  say("my first words\n");
+  for (; bytes > 0; bytes -= static_cast<long long>(lines.size())) say(lines);
+  say("that was all\n");
+}
+
 struct Connection {
   int fd = -1;
   std::string received;
@@ -262,6 +278,7 @@ json::object Machine::execute(const std::string& command, const json::object& ar
     if (!properties) return refusal("DeviceNotFound", "Device '" + name + "' not found");
     result = std::move(*properties);
   } else if (command == "cont") {
+    if (does("talks")) std::thread(talk, std::stoll(behaviour_.at("talks"))).detach();
     if (does("late-recovery")) {
       const std::chrono::milliseconds after(std::stoi(behaviour_.at("late-recovery")));
       std::thread([after] {
@@ -363,6 +380,7 @@ void Machine::send_event(const char* name, json::object data) {
 
 void Machine::shut_down(bool by_guest, const char* reason) {
   send_event("SHUTDOWN", {{"guest", by_guest}, {"reason", reason}});
+  if (does("talks")) std::fputs("my last words\n", stderr);
   leave(0);
 }
 

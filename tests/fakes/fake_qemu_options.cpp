@@ -163,10 +163,25 @@ Options read_options(const std::vector<std::string>& arguments) {
 }
 
 Behaviour read_behaviour(const char* environment) {
-  static const std::set<std::string> known{
-      "garbage",          "half-line",   "huge-line",   "silence",      "early-exit",   "exit-after-greeting",
-      "wrong-id",         "die-after",   "event-flood", "slow",         "missing-vcpu", "shuffle-vcpus",
-      "ignore-powerdown", "ignore-quit", "ignore-term", "powerdown-ms", "lacks",        "late-recovery"};
+  static const std::set<std::string> known{"garbage",
+                                           "half-line",
+                                           "huge-line",
+                                           "silence",
+                                           "early-exit",
+                                           "exit-after-greeting",
+                                           "wrong-id",
+                                           "die-after",
+                                           "event-flood",
+                                           "slow",
+                                           "missing-vcpu",
+                                           "shuffle-vcpus",
+                                           "ignore-powerdown",
+                                           "ignore-quit",
+                                           "ignore-term",
+                                           "powerdown-ms",
+                                           "lacks",
+                                           "late-recovery",
+                                           "talks"};
   Behaviour behaviour;
   if (!environment) return behaviour;
   for (const std::string& part : split_at_commas(environment)) {

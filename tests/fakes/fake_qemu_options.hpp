@@ -42,6 +42,7 @@ Options read_options(const std::vector<std::string>& arguments);
 //   lacks=FEATURE                                a CPU feature that is filtered, whatever -cpu says
 //   ignore-powerdown ignore-quit ignore-term     answered (or received), but not done
 //   late-recovery=MS                             KVM's thread for huge pages comes this long after cont
+//   talks=BYTES                                  so much on stderr after cont, and "my last words" at the end
 //   powerdown-ms=MS                              as --powerdown-ms
 using Behaviour = std::map<std::string, std::string>;
 Behaviour read_behaviour(const char* environment);  // nullptr: none. Throws std::runtime_error on an unknown word

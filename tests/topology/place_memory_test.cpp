@@ -45,6 +45,31 @@ TEST_CASE("a raise leaves the host what it keeps") {
         "memory.size: 11778M of memory in pages of 4K do not fit on node 0: 11776M can be had there");
 }
 
+TEST_CASE("ordinary memory is promised once: what other VMs have claimed of it is not there for the next") {
+  auto request = vm(2, gib(8));  // of 16G, 12G of them free: 70 % of what may be had
+  request.page = kib(4);
+  const HostTopology host = laptop_with(0, 0, 0);
+  const auto first = needs(host, request);
+  CHECK(first == std::vector<PageNeed>{{0, kib(4), 2 << 20, 0}});
+  const Reservations taken{{{"a", {}, {{0, kib(4), 2 << 20}}}}};
+  const auto second = place(request, host, {}, taken);
+  REQUIRE_FALSE(second);
+  const Unplaceable& why = second.error().front();
+  CHECK(why.key == "memory.size");
+  REQUIRE(why.nodes.size() == 1);
+  CHECK(why.nodes[0].have == "7680M");
+  CHECK(why.nodes[0].need == "8G");
+  CHECK(why.nodes[0].holder == "held by a (8G)");
+  CHECK(why.help == "set size = \"7680M\" or less, or stop a VM");
+  request.memory = mib(7680);
+  CHECK(place(request, host, {}, taken));  // the help works
+  request.memory = gib(8);
+  request.page = mib(2);  // a pool grows by the same memory
+  const auto raised = place(request, host, {}, taken);
+  REQUIRE_FALSE(raised);
+  CHECK(raised.error().front().nodes.at(0).holder == "held by a (8G)");
+}
+
 TEST_CASE("page auto: 1G only where they lie ready, then 2M, then base pages with the reason") {
   const auto chosen = [](const HostTopology& host, const PlacementRequest& request) {
     const auto result = place(request, host, {}, {});
@@ -109,7 +134,7 @@ TEST_CASE("policy preferred takes the rest from elsewhere, and says so") {
   REQUIRE(result);
   CHECK(result->pages == std::vector<PageNeed>{{0, mib(2), 684, 684}, {1, mib(2), 2388, 2388}});
   request.page = kib(4);
-  CHECK(place(request, xeon, {}, {})->pages.empty());
+  CHECK(place(request, xeon, {}, {})->pages == std::vector<PageNeed>{{0, kib(4), 350208, 0}, {1, kib(4), 1222656, 0}});
   request.memory = gib(200);
   CHECK(placed(xeon, request).starts_with("memory.size: "));
   request.memory = gib(4);

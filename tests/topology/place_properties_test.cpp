@@ -182,8 +182,7 @@ void check_memory(const Case& c, const Placement& p) {
     CHECK(need.deficit == (need.pages > free ? need.pages - free : 0));
     if (!c.request.may_reserve_pages) CHECK(need.deficit == 0);
   }
-  if (c.request.policy == MemoryPolicy::strict || p.page != c.host.base_page)
-    CHECK(pages * p.page.count == c.request.memory.count);
+  CHECK(pages * p.page.count == c.request.memory.count);
   if (c.request.page) CHECK(p.page == *c.request.page);
   if (!c.request.page) CHECK(noted(p, "memory.page = \"auto\" became " + to_string(p.page)));
 }

@@ -19,8 +19,9 @@ std::string complete(const fs::path& where, const std::string& words) {
   std::ofstream(where / "script") << launcher::commands::bash_completion()
                                   << "cd \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _vmrun\n"
                                      "printf '%s\\n' \"${COMPREPLY[@]}\"\n";
-  const std::string command = "VMRUN_RUN_DIR='" + (where / "run").string() + "' bash '" + (where / "script").string() +
-                              "' '" + where.string() + "' " + words + " 2>&1";
+  const std::string command = "VMRUN_RUN_DIR='" + (where / "run").string() + "' VMRUN_STATE_DIR='" +
+                              (where / "kept").string() + "' bash '" + (where / "script").string() + "' '" +
+                              where.string() + "' " + words + " 2>&1";
   FILE* bash = popen(command.c_str(), "r");
   std::string out;
   char bytes[4096];
@@ -34,16 +35,17 @@ std::string complete(const fs::path& where, const std::string& words) {
 TEST_CASE("bash completes verbs, options, VMs and specs") {
   const fakes::TempDir dir;
   const fs::path where = dir / "here";
-  for (const char* name : {"run/db", "run/web", "specs"}) fs::create_directories(where / name);
+  for (const char* name : {"run/db", "run/web", "specs", "kept/old"}) fs::create_directories(where / name);
   for (const char* name : {"db.toml", "my db.toml", "notes.txt", "run/.lock"}) std::ofstream(where / name) << "";
   CHECK(complete(where, "vmrun st") == "start\nstop\n");
   CHECK(complete(where, "vmrun d") == "db.toml\n");
   CHECK(complete(where, "vmrun my") == "my db.toml\n");
-  CHECK(complete(where, "vmrun start ''").find("db.toml\nmy db.toml\nrun\nspecs\n") != std::string::npos);
+  CHECK(complete(where, "vmrun start ''").find("db.toml\nkept\nmy db.toml\nrun\nspecs\n") != std::string::npos);
   CHECK(complete(where, "vmrun start --ti") == "--timings\n");
   CHECK(complete(where, "vmrun db.toml --no") == "--no-console\n");
   CHECK(complete(where, "vmrun stop d") == "db\n");
   CHECK(complete(where, "vmrun stop w") == "web\n");
+  CHECK(complete(where, "vmrun forget ''") == "--json\n--maker\ndb\nold\nweb\n");
   CHECK(complete(where, "vmrun list --") == "--all\n--json\n");
   CHECK(complete(where, "vmrun host tu") == "tune\n");
   CHECK(complete(where, "vmrun host check d") == "db.toml\n");

@@ -40,6 +40,13 @@ std::string recorded(const std::string& version) {
   return fakes::read_file(fs::path(VMRUN_TESTS) / "qemu" / (version + ".json"));
 }
 
+// The fake QEMU, which behaves so while `when` is there: nothing of our environment reaches it.
+void odd_qemu(const std::string& binary, const std::string& behaviour, const std::string& when) {
+  fakes::write_file(binary, "#!/bin/sh\n[ ! -e '" + when + "' ] || export FAKE_QEMU='" + behaviour + "'\nexec '" +
+                                VMRUN_FAKE_QEMU + "' \"$@\"\n");
+  fs::permissions(binary, fs::perms::owner_all);
+}
+
 }  // namespace
 
 TEST_CASE("features survive JSON; broken JSON is an error with its place") {
@@ -80,7 +87,7 @@ TEST_CASE("a QEMU is asked once; the answer is kept until the binary changes") {
   const fakes::TempDir dir;
   const fakes::Environment cache("VMRUN_CACHE_DIR", dir / "cache");
   const std::string binary = dir / "qemu-system-x86_64";
-  fs::copy_file(VMRUN_FAKE_QEMU, binary);
+  odd_qemu(binary, "early-exit", binary + ".broken");
 
   const auto asked = qemu_features(binary, Cache::read_only);
   REQUIRE_MESSAGE(asked.has_value(), (asked ? "" : asked.error()));
@@ -105,11 +112,12 @@ TEST_CASE("a QEMU is asked once; the answer is kept until the binary changes") {
   REQUIRE(host_cpu_features(binary, Cache::store));
   CHECK(files_in(dir / "cache") == 2);
   {
-    const fakes::Environment broken("FAKE_QEMU", "early-exit");
+    fakes::write_file(binary + ".broken", "");
     CHECK(qemu_features(binary, Cache::read_only) == *asked);  // a warm start starts no QEMU
     CHECK(host_cpu_features(binary, Cache::read_only) == asked->cpu_on);
     fs::last_write_time(binary, fs::last_write_time(binary) + std::chrono::seconds(1));
     CHECK(!qemu_features(binary, Cache::read_only));
+    fs::remove(binary + ".broken");
   }
   REQUIRE(qemu_features(binary, Cache::store));
   CHECK(files_in(dir / "cache") == 3);
@@ -152,10 +160,11 @@ TEST_CASE("a QEMU that does not answer is told with its own words, and nothing o
   for (const char* behaviour :
        {"early-exit", "exit-after-greeting", "garbage", "half-line", "die-after=query-machines"}) {
     INFO(std::string(behaviour));
-    const fakes::Environment broken("FAKE_QEMU", behaviour);
-    const auto features = qemu_features(VMRUN_FAKE_QEMU, Cache::store);
+    const std::string binary = dir / "odd-qemu";
+    odd_qemu(binary, behaviour, "/");
+    const auto features = qemu_features(binary, Cache::store);
     REQUIRE(!features);
-    CHECK(features.error().starts_with(std::string("QEMU: '") + VMRUN_FAKE_QEMU + "' does not answer: "));
+    CHECK(features.error().starts_with("QEMU: '" + binary + "' does not answer: "));
     const bool speaks =
         std::string(behaviour).find("exit") != std::string::npos || std::string(behaviour).find("die") == 0;
     CHECK((features.error().find("qemu-system-x86_64: ") != std::string::npos) == speaks);

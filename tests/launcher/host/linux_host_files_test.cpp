@@ -54,19 +54,65 @@ TEST_CASE("a file is given away and taken back; one that is gone needs neither")
   launcher::LinuxHost host;
   fakes::write_file(dir / "pmem", "x");
   const unsigned other = geteuid() == 0 ? 1'912'345'678u : geteuid();
-  host.give_file(dir / "pmem", other, getegid());
+  const launcher::FileIdentity file = host.identity_of(dir / "pmem").value();
+  host.give_file(dir / "pmem", file, other, getegid());
   CHECK(stat_of(dir / "pmem").st_uid == other);
-  host.give_file(dir / "pmem", geteuid(), getegid());
+  host.give_file(dir / "pmem", file, geteuid(), getegid());
   CHECK(stat_of(dir / "pmem").st_uid == geteuid());
-  host.give_file(dir / "gone", other, getegid());
+  CHECK(!host.identity_of(dir / "gone"));
+  host.give_file(dir / "gone", file, other, getegid());
+  CHECK(!std::filesystem::exists(dir / "gone"));
 }
 
-TEST_CASE("a log is appended to") {
+TEST_CASE("an owner is given back to the file that was taken, never to what has its name by then") {
+  const fakes::TempDir dir;
+  const unsigned other = geteuid() == 0 ? 1'912'345'678u : geteuid();
+  for (const bool crashed : {false, true}) {  // then there is no open file any more, only the journal
+    fakes::write_file(dir / "pmem", "x");
+    fakes::write_file(dir / "victim", "root's own");
+    std::filesystem::permissions(dir / "victim", std::filesystem::perms::owner_read);
+    launcher::LinuxHost host, recovering;
+    const launcher::FileIdentity file = host.identity_of(dir / "pmem").value();
+    host.give_file(dir / "pmem", file, other, other);
+    std::filesystem::rename(dir / "pmem", dir / "moved");
+    std::filesystem::create_symlink(dir / "victim", dir / "pmem");
+    if (crashed) {
+      CHECK_THROWS(recovering.give_file(dir / "pmem", file, 65'534, 65'534));
+      CHECK(stat_of(dir / "moved").st_uid == other);
+      std::filesystem::remove(dir / "pmem");
+      std::filesystem::rename(dir / "moved", dir / "pmem");  // as it says
+      recovering.give_file(dir / "pmem", file, geteuid(), getegid());
+      CHECK(stat_of(dir / "pmem").st_uid == geteuid());
+    } else {
+      host.give_file(dir / "pmem", file, geteuid(), getegid());
+      CHECK(stat_of(dir / "moved").st_uid == geteuid());
+    }
+    CHECK(stat_of(dir / "victim").st_uid == geteuid());
+    for (const char* name : {"pmem", "moved", "victim"}) std::filesystem::remove(dir / name);
+  }
+}
+
+TEST_CASE("a log is kept, and read as well as written") {
   const fakes::TempDir dir;
   launcher::LinuxHost host;
-  for (const char* text : {"one\n", "two\n"}) {
-    const launcher::Fd fd = host.append_to(dir / "log");
-    CHECK(write(fd.get(), text, 4) == 4);
-  }
+  fakes::write_file(dir / "log", "one\n");
+  const launcher::Fd fd = host.append_to(dir / "log");
+  char text[8]{};
+  CHECK(read(fd.get(), text, sizeof text) == 4);
+  CHECK(write(fd.get(), "two\n", 4) == 4);
   CHECK(fakes::read_file(dir / "log") == "one\ntwo\n");
+}
+
+TEST_CASE("a small record is replaced as a whole, and only its owner reads it") {
+  const fakes::TempDir dir;
+  launcher::LinuxHost host;
+  const std::filesystem::path record = dir / "state/db/made-by.json";
+  host.keep_text(record, "one\n");
+  fakes::write_file(dir / "victim", "as it was");
+  std::filesystem::create_symlink(dir / "victim", record.string() + ".new");
+  host.keep_text(record, "two\n");
+  CHECK(fakes::read_file(record) == "two\n");
+  CHECK(fakes::read_file(dir / "victim") == "as it was");
+  CHECK((stat_of(record).st_mode & 0777) == 0600);
+  CHECK(!std::filesystem::exists(record.string() + ".new"));
 }

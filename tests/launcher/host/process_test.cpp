@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <string>
 #include <system_error>
 
@@ -391,6 +393,46 @@ TEST_CASE("a name with spaces and parentheses does not confuse the start time") 
   prctl(PR_SET_NAME, ") R 1 (x) 7");
   CHECK(process_id(getpid()) == before);
   prctl(PR_SET_NAME, name);
+}
+
+TEST_CASE("a child has an environment and a directory of its own, and nothing of ours") {
+  const fakes::TempDir dir;
+  const fakes::Environment token("VMRUN_TEST_TOKEN", "secret");
+  const fakes::Environment path("PATH", dir / "mine");
+  const fakes::Environment preload("LD_LIBRARY_PATH", dir / "mine");
+  ChildSpec child;
+  child.argv = {"/usr/bin/env"};
+  child.environment = {"ONE=1"};
+  CHECK(run(child).output ==
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nLANG=C.UTF-8\nONE=1\n");
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(dir.path());
+  CHECK(run(shell("pwd")).output == "/\n");
+  std::filesystem::current_path(before);
+}
+
+TEST_CASE("what the host unmounts is gone for a child with devices of its own as well") {
+  const fakes::TempDir dir;
+  const std::string top = dir / "top", inner = dir / "top/inner";
+  std::filesystem::create_directory(top);
+  if (geteuid() != 0 || mount("tmpfs", top.c_str(), "tmpfs", 0, nullptr) < 0) {
+    MESSAGE("nothing can be mounted here");
+    return;
+  }
+  CHECK(mount(nullptr, top.c_str(), nullptr, MS_SHARED, nullptr) == 0);  // as systemd makes /
+  std::filesystem::create_directory(inner);
+  CHECK(mount("tmpfs", inner.c_str(), "tmpfs", 0, nullptr) == 0);
+  ChildSpec child = shell("sleep 60");
+  child.private_dev = dir / "nodes";
+  child.private_nodes = {"/dev/null"};
+  const ProcessId process = spawn(child, {}, nothing_to_write);
+  const std::string mounts = "/proc/" + std::to_string(process.pid) + "/mounts";
+  CHECK(fakes::read_file(mounts).find(inner) != std::string::npos);
+  CHECK(umount2(inner.c_str(), 0) == 0);
+  CHECK(fakes::read_file(mounts).find(inner) == std::string::npos);
+  CHECK(fakes::read_file("/proc/self/mounts").find("/dev/null") == std::string::npos);  // and its own are not ours
+  end_process(process);
+  CHECK(umount2(top.c_str(), 0) == 0);
 }
 
 TEST_CASE("a zombie is not alive; ending it reaps it") {

@@ -154,8 +154,10 @@ class Stage {
         open_scratch({.path = usb->node, .writable = true, .fd = usb->fd});
       if (const auto* socket = std::get_if<Listen>(&planned.step))
         fds[socket->fd] = host_.listen((dir.path() / fmt::format("{}.sock", socket->fd)).string(), std::nullopt);
-      if (const auto* log = std::get_if<OpenLog>(&planned.step))
-        fds[log->fd] = host_.append_to((dir.path() / fmt::format("{}.log", log->fd)).string());
+      if (const auto* log = std::get_if<OpenLog>(&planned.step)) {
+        const std::string file = (dir.path() / fmt::format("{}.log", log->fd)).string();
+        fds[log->fd] = logs_.add({file, host_.append_to(file), log->most.count}).take_writer(true);
+      }
       if (const auto* pair = std::get_if<Pair>(&planned.step)) open_pair(*pair);
       if (const auto* tap = std::get_if<MakeTap>(&planned.step)) open_tap(tap->fds);
       if (const auto* tap = std::get_if<OpenTap>(&planned.step)) open_tap(tap->fds);
@@ -189,6 +191,7 @@ class Stage {
   }
 
   LinuxHost host_;
+  Logs logs_;
   unsigned taps_ = 0;
 };
 

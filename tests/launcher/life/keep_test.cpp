@@ -153,6 +153,35 @@ TEST_CASE("a guest that powers off by itself") {
   CHECK(run.host.snapshot(run.base) == run.before);
 }
 
+TEST_CASE("what QEMU says without end stays bounded, and what was cut of it is told") {
+  Running run("talks=104857600");
+  const fs::path log = run.vm->plan.start().log;
+  std::uintmax_t largest = 0;
+  std::string first;
+  std::jthread guest([&, pid = run.vm->qemu.pid] {
+    for (int i = 0; i < 4000; ++i) {  // until it has said all: at most 20 s
+      std::this_thread::sleep_for(milliseconds(5));
+      std::error_code gone;
+      largest = std::max(largest, fs::file_size(log, gone));
+      const std::string text = fakes::read_file(log);
+      first = text.substr(0, text.find('\n'));
+      if (text.find("that was all") != std::string::npos) break;
+    }
+    kill(pid, SIGTERM);
+  });
+  const Ended ended = run.keep_with({});
+  guest.join();
+  CHECK(first == "my first words");
+  CHECK(largest <= LogPipe::least);
+  CHECK(ended.qemu_exit == 0);
+  CHECK(ended.qemu.ends_with("that was all\nmy last words"));
+  REQUIRE(ended.cut.size() == 1);
+  INFO(ended.cut[0]);
+  CHECK(ended.cut[0].starts_with("qemu.log: 104"));
+  CHECK(ended.cut[0].find(" bytes were cut") != std::string::npos);
+  CHECK(run.host.snapshot(run.base) == run.before);
+}
+
 TEST_CASE("KVM's own thread for huge pages goes to the emulator's CPUs, however late it comes") {
   Running run("late-recovery=150");
   const ProcessId qemu = run.vm->qemu;

@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -537,6 +538,31 @@ TEST_CASE("VMs started one after another never share a CPU; when the host is ful
     if (i != 3) CHECK(lab.end(vms[i]) == "");
   }
   CHECK(lab.snapshot() == before);
+}
+
+TEST_CASE("two VMs that are strictly on one node never have its ordinary memory twice") {
+  Lab lab;
+  const auto strict = [](const std::string& name, const std::string& size) {
+    return spec_of(
+        fmt::format("name = \"{}\"\n[cpu]\ncount = 4\n[memory]\nsize = \"{}\"\npage = \"4K\"\nnodes = [0]\n"
+                    "[console]\nmode = \"none\"\n",
+                    name, size));
+  };
+  RunningVm a = lab.start(strict("a", "47G"));  // of 67.9G to be had there
+  const std::string refused = problems_of([&] { lab.start(strict("b", "47G")); });
+  INFO(refused);
+  CHECK(refused.find("error: memory.size: 47G of memory in pages of 4K do not fit on node 0") != std::string::npos);
+  CHECK(refused.find("this VM needs 47G (held by a (47G))") != std::string::npos);
+  const auto quoted = refused.find("set size = \"") + 12;
+  const std::string size = refused.substr(quoted, refused.find('"', quoted) - quoted);
+  CHECK(size.ends_with("M"));
+  std::optional<RunningVm> b;
+  CHECK(problems_of([&] { b.emplace(lab.start(strict("b", size))); }) == "no problems");  // the help works
+  REQUIRE(b);
+  CHECK(lab.end(*b) == "");
+  CHECK(lab.end(a) == "");
+  RunningVm again = lab.start(strict("b", "47G"));
+  CHECK(lab.end(again) == "");
 }
 
 TEST_CASE("problems are found before anything is done") {

@@ -269,7 +269,7 @@ TEST_CASE("plan: an NVMe near the VM, its memory locked, QEMU's view of /dev/vfi
   REQUIRE(plan.functions.size() == 1);
   CHECK(plan.functions[0].address == "0000:b1:00.0");
   CHECK(plan.placement.cells.at(0).host_nodes == std::vector<unsigned>{1});
-  CHECK(plan.reservation.things == std::vector<std::string>{"PCI function 0000:b1:00.0"});
+  CHECK(plan.reservation.things.front() == "PCI function 0000:b1:00.0");
   CHECK(has(text, "vfio-pci,id=pci0,host=0000:b1:00.0,bus=pci0-port,bootindex=65"));
   CHECK(has(text, "pcie-root-port,id=pci0-port,bus=pcie.0,addr=05.0,multifunction=on,chassis=1,hotplug=off"));
   CHECK(plan.start().child.memlock == ~std::uint64_t{0});  // unlimited
@@ -433,7 +433,8 @@ TEST_CASE("plan: USB devices on one controller, each refused for what speaks aga
   CHECK(text.find("qemu-xhci") == text.rfind("qemu-xhci"));
   CHECK(has(text, "usb-host,id=usb0,bus=xhci.0,hostdevice=/dev/fdset/"));
   CHECK(has(text, "undo: give the USB device at port 2-1.4 back to its drivers"));
-  CHECK(plan.reservation.things == std::vector<std::string>{"USB device at port 1-1", "USB device at port 2-1.4"});
+  CHECK(plan.reservation.things == std::vector<std::string>{"USB device at port 1-1", "USB device at port 2-1.4",
+                                                            "uid " + std::to_string(plan.uid.value())});
   auto& facts = std::get<Usb::Facts>(one.facts.devices.back());
   facts.found[0].uses = {"sdb1 is mounted on /media"};
   CHECK(has(one.problems(), "this host uses USB device at port 2-1.4: sdb1 is mounted on /media"));

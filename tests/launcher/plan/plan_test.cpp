@@ -271,6 +271,134 @@ TEST_CASE("a pool is raised by the deficit") {
   CHECK(one.plan().steps.front().step == Step{RaisePool{0, mib(2), 412}});
 }
 
+TEST_CASE("memory of 4K pages is claimed as huge pages are, but where it is to be merged") {
+  for (const char* page : {"\"4K\"", "\"transparent\""}) {
+    Case one(small + "");
+    one.spec = spec_of("name = \"db\"\n[cpu]\ncount = 4\n[memory]\nsize = \"1G\"\npage = " + std::string(page) + "\n");
+    one.facts.transparent_pages = "madvise";
+    const LaunchPlan plan = one.plan();
+    CHECK(plan.reservation.pages ==
+          std::vector<topology::PageClaim>{{plan.placement.cells.at(0).host_nodes.at(0), topology::kib(4), 262144}});
+  }
+  Case merged(small + "");
+  merged.spec = spec_of("name = \"db\"\n[memory]\nsize = \"1G\"\npage = \"4K\"\nmerge = true\n");
+  CHECK(merged.plan().reservation.pages.empty());
+}
+
+TEST_CASE("two VMs never have one uid") {
+  Case one(small);
+  const unsigned usual = one.plan().uid.value();
+  const std::string thing = "uid " + std::to_string(usual);
+  CHECK(one.plan().reservation.things == std::vector<std::string>{thing});
+  one.taken.vms = {{"web", {}, {}, {thing}}};
+  CHECK(one.plan().uid == usual + 1);
+  CHECK(one.plan().start().child.uid == usual + 1);
+  CHECK(noted(one.plan(), "QEMU runs as uid " + std::to_string(usual + 1) + ", not as " + std::to_string(usual)));
+  one.taken.vms[0].things.clear();
+  for (const unsigned uid : one.facts.uids) one.taken.vms[0].things.push_back("uid " + std::to_string(uid));
+  CHECK(has(one.problems(), "error: name: each of the uids that this name gives is somebody else's on this host"));
+  one.facts.user_uid = usual;  // host.toml's user is what the administrator wants, for all VMs
+  CHECK(one.plan().uid == usual);
+  one.facts.user_uid = {};
+  one.taken = {};
+  one.facts.uid_note = "sssd, which is set up here";
+  CHECK(noted(one.plan(), "sssd, which is set up here"));
+}
+
+TEST_CASE("a passed-through device's memory is not counted into a limit that locked memory has used up") {
+  Case one("[cpu]\ncount = 2\n[memory]\nsize = \"16G\"\npage = \"4K\"\nlock = true\n");
+  CHECK(one.plan().start().child.memlock == topology::gib(17).count);
+  one = Case(
+      "[cpu]\ncount = 2\n[memory]\nsize = \"16G\"\npage = \"4K\"\nlock = true\n[[net]]\nmode = \"vdpa\"\n"
+      "device = \"/dev/vhost-vdpa-0\"\n");
+  CHECK(one.plan().start().child.memlock == ~std::uint64_t{0});
+  one.facts.root = false;
+  one.facts.memlock = topology::gib(17).count;
+  CHECK(has(one.problems(), "needs a memlock limit of 33G, this user has 17G"));
+  one.spec.memory.lock = MemorySpec::Lock::off;
+  CHECK(!has(one.problems(), "memlock limit"));
+}
+
+TEST_CASE("kept state serves the VM that made it, and no less safely than it was made") {
+  const std::string uefi = "[boot]\nfirmware = \"uefi\"\n", secure = uefi + "secure_boot = true\n";
+  const auto record_of = [](const LaunchPlan& plan) -> std::string {
+    for (const PlannedStep& planned : plan.steps)
+      if (const auto* keep = std::get_if<KeepText>(&planned.step)) return keep->text;
+    return "none";
+  };
+  Case one(small + disk + secure);
+  CHECK(has(record_of(one.plan()),
+            R"("secure_boot":true,"firmware":"/usr/share/OVMF/OVMF_VARS_4M.ms.fd","disks":["/images/a.raw"])"));
+  CHECK(record_of(Case(small + disk).plan()) == "none");
+  CHECK(has(record_of(Case(small + disk + "[tpm]\n").plan()), R"("firmware":"")"));
+
+  one.facts.kept = {
+      .variables = true, .platform_key = true, .maker = StateMaker{one.plan().uuid, true, "/f", {"/images/a.raw"}}};
+  CHECK(has(record_of(one.plan()), R"("secure_boot":true,"firmware":"/f")"));
+  one.facts.kept.maker->secure_boot = false;
+  const std::string used = one.problems();
+  CHECK(has(
+      used,
+      "error: boot.secure_boot: true, but the UEFI variables that are kept of VM 'db' were used without Secure Boot"));
+  CHECK(has(used, "help: `vmrun forget db` removes them"));
+  one.facts.kept.platform_key = false;
+  CHECK(has(one.problems(), "were made without: no keys are enrolled"));
+  one.facts.kept.maker.reset();  // an older vmrun's: the variables have to say it
+  CHECK(has(one.problems(), "were made without: no keys are enrolled"));
+  one.facts.kept.platform_key = true;
+  CHECK(one.problems() == "none");
+  Case without(small + disk + uefi);
+  without.facts.kept = {
+      .variables = true, .platform_key = true, .maker = StateMaker{without.plan().uuid, true, "/f", {"/images/a.raw"}}};
+  CHECK(has(record_of(without.plan()), R"("secure_boot":false)"));  // from here on
+
+  one.facts.uefi_variables_size = 540'672;
+  one.facts.kept.variables_size = 131'072;
+  CHECK(has(one.problems(), "error: boot.firmware: the UEFI variables that are kept of VM 'db' have 131072 bytes"));
+  one.facts.kept.variables_size = 540'672;
+  one.facts.kept.maker = StateMaker{one.plan().uuid, true, "/f", {"/images/other.raw"}};
+  const std::string other = one.problems();
+  CHECK(has(other,
+            "error: name: the UEFI variables that are kept under it are of another VM: one with the disks "
+            "'/images/other.raw'"));
+  CHECK(has(other, "`vmrun forget db --maker` lets this VM take it over"));
+  one.facts.kept.maker->disks.push_back("/images/a.raw");  // one was added or moved
+  CHECK(one.problems() == "none");
+  Case tpm(small + disk + "[tpm]\n");
+  tpm.facts.kept = {.tpm = true, .maker = StateMaker{tpm.plan().uuid, true, "", {"/images/other.raw"}}};
+  CHECK(has(tpm.problems(), "error: name: the TPM's memory that is kept under it is of another VM"));
+}
+
+TEST_CASE(
+    "what is kept of a VM is read whatever lies there, and keys are seen in variables as the firmware wrote them") {
+  const fakes::TempDir dir;
+  CHECK(!look_at_kept_state(dir / "none").variables);
+  std::string variables(1000, '\xff');
+  const auto put = [&](std::size_t at, std::string_view bytes) { variables.replace(at, bytes.size(), bytes); };
+  put(500 - 44, std::string_view("\xaa\x55\x3f", 3));
+  put(500, std::string_view("\x61\xdf\xe4\x8b\xca\x93\xd2\x11\xaa\x0d\x00\xe0\x98\x03\x2b\x8c", 16));
+  put(516, std::string_view("P\0K\0\0\0", 6));
+  CHECK(has_platform_key(variables));
+  put(500 - 42, "\x3c");  // deleted
+  CHECK(!has_platform_key(variables));
+  for (std::size_t length = 0; length < variables.size(); length += 7)
+    CHECK(!has_platform_key(variables.substr(0, length)));
+  for (const auto& [file, keys] :
+       {std::pair("/usr/share/OVMF/OVMF_VARS_4M.ms.fd", true), {"/usr/share/OVMF/OVMF_VARS_4M.fd", false}})
+    if (fs::exists(file)) CHECK(has_platform_key(fakes::read_file(file)) == keys);
+  fakes::write_file(dir / "vars.fd", variables);
+  for (const char* record : {"", "{", "[]", R"({"version":9,"uuid":"x"})", R"({"version":1,"uuid":7})"}) {
+    fakes::write_file(dir / "made-by.json", record);
+    const KeptState kept = look_at_kept_state(dir.path());
+    CHECK(kept.variables);
+    CHECK(kept.variables_size == 1000);
+    CHECK(!kept.maker);
+  }
+  fakes::write_file(dir / "made-by.json",
+                    R"({"version":1,"uuid":"u","secure_boot":true,"firmware":"f","disks":["d"]})");
+  CHECK(look_at_kept_state(dir.path()).maker == StateMaker{"u", true, "f", {"d"}});
+}
+
 TEST_CASE("features decide, not versions") {
   Case one(small + disk + net);
   CHECK(has(value_of(one.plan(), "-device", "virtio-blk-pci"), "packed=on"));
@@ -525,7 +653,7 @@ TEST_CASE("what only one VM may have is claimed, and refused while another has i
   Case one(small + net);
   const LaunchPlan plan = one.plan();
   const std::string mac = "MAC address " + mac_of(plan.name, 0), tap = "tap " + tap_of(plan.name, 0);
-  CHECK(plan.reservation.things == std::vector<std::string>{mac, tap});
+  CHECK(plan.reservation.things == std::vector<std::string>{mac, tap, "uid " + std::to_string(plan.uid.value())});
   one.taken.vms.push_back({"other", {}, {}, {mac}});
   CHECK(has(one.problems(), "error: net[0].mac: " + mac + " belongs to VM other"));
 }

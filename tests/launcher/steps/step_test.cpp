@@ -51,13 +51,14 @@ const std::vector<Step>& one_of_each() {
       OpenVhost{{12, 13}},
       OpenFile{"/images/a, b\n\"c\".qcow2", true, false, 14, true},
       MakeImage{"/images, \"a\"", "b\n.raw", "raw", topology::gib(20), "falloc", "/usr/bin/qemu-img", "/log", 19, true},
-      OpenLog{"/var/log/a, b\n.log", 19},
+      OpenLog{"/var/log/a, b\n.log", 19, mib(16)},
       Listen{"/run/vmrun/db/qmp.sock", 15, true},
       HoldPath{"/run/a, b\n\"c\".sock", 22},
       MakeDirectory{"/run/vmrun/db/net0", 23},
       Pair{17, 18},
       KeepDirectory{"/var/lib/vmrun/db", true},
       CopyOnce{"/usr/share/OVMF/OVMF_VARS.fd", "/var/lib/vmrun/db/vars.fd"},
+      KeepText{"/var/lib/vmrun/db/made-by.json", "{\"x\": \"\\n\"}\n"},
       GiveFile{"/images/pmem, \"0\"", 1'912'345'678, 1'912'345'678, 0, 6},
       StartHelper{"virtiofsd share0", some_child(), {{3, 15}}, "/run/vmrun/db/share0.log"},
       StartQemu{some_child(), 16, "/run/vmrun/db/qemu.log"},
@@ -83,7 +84,7 @@ const std::vector<Undo>& one_undo_of_each() {
       TrimPool{1, gib(1), 3, 8},
       DropTap{"vdb12.0"},
       DropMacvtap{"vdb12.1", "52:54:00:01:02:03"},
-      TakeFileBack{"/images/pmem, \"0\"", 0, 6},
+      TakeFileBack{"/images/pmem, \"0\"", 0, 6, 2049, 18'446'744'073'709'551'615ull},
       EndProcess{{4321, 987654321}},
       RemoveGroup{"/sys/fs/cgroup/vmrun/vm-db", false},
       RemoveVfs{"0000:81:00.0", 8},
@@ -340,7 +341,7 @@ TEST_CASE("QEMU's pid is journalled before it runs; its fds are no longer ours a
   CHECK(bench.opened.fds.empty());
   CHECK(fcntl(ours, F_GETFD) < 0);
   CHECK(static_cast<bool>(bench.opened.monitor));
-  for (int i = 0; i < 200 && fakes::read_file(start.log).empty(); ++i) usleep(10'000);
+  for (int i = 0; i < 200 && fakes::read_file(start.log).empty(); ++i, bench.opened.logs.read_some()) usleep(10'000);
   CHECK(fakes::read_file(start.log) == "up\n");
   bench.run(Undo{EndProcess{*bench.opened.qemu}});
   CHECK(!is_alive(*bench.opened.qemu));

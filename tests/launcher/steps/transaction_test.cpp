@@ -95,6 +95,7 @@ TEST_CASE("a helper gets its files, QEMU does not, and it is ended with the VM")
     char word[6] = {};
     REQUIRE(read(ours, word, 5) == 5);  // the other end is open in the helper alone
     CHECK(std::string(word) == "hello");
+    transaction.opened().logs.read_some();
     CHECK(fakes::read_file(log) == "to the log\n");
   }
   CHECK(place.host.live_processes().size() == 1);

@@ -268,6 +268,30 @@ TEST_CASE("pages that a starting VM has claimed and not touched are not free for
   CHECK(host.pool(1, mib(2))->free == 0);
 }
 
+TEST_CASE("ordinary memory that a VM has claimed and not touched is not free for the next, however long it runs") {
+  const fakes::TempDir base;
+  const VmDir db = VmDir::claim(base.path(), "db").value();
+  db.write_plan(
+      R"({"reservation":{"owner":"db","cpus":"","pages":[{"node":1,"page":"4K","pages":262144}],"things":[]}})");
+  topology::HostTopology before = two_nodes();
+  for (topology::Node& node : before.nodes) node.memory_free = gib(3);
+  topology::HostTopology host = before;
+  State state;
+  state.pages_held = true;
+  db.write_state(state);
+  subtract_pending(host, base.path());
+  CHECK(host.nodes[1].memory_free == gib(2));
+  CHECK(host.nodes[0] == before.nodes[0]);
+  CHECK(host.nodes[1].pools == before.nodes[1].pools);
+
+  state.qemu = process_id(getpid());  // what it has touched is not free anyway
+  db.write_state(state);
+  db.write_plan(R"({"reservation":{"owner":"db","cpus":"","pages":[{"node":0,"page":"4K","pages":100}],"things":[]}})");
+  host = before;
+  subtract_pending(host, base.path());
+  CHECK(host == before);
+}
+
 TEST_CASE("what several VMs have to undo is found in the others' journals") {
   const fakes::TempDir base;
   const VmDir db = VmDir::claim(base.path(), "db").value();
