@@ -259,16 +259,15 @@ void add_rom(const Pci& pci, Opts& device, DeviceContext& context) {
 void plan_device(const Pci& pci, const Pci::Facts& facts, DeviceContext& context) {
   const std::size_t problems = context.problems.size();
   if (facts.physical) check_physical(pci, facts, context);
+  if (!facts.rom_misfit.empty())
+    context.problem("rom_file", facts.rom_misfit + "; wanted the file of a boot ROM",
+                    "check the path and its permissions, or remove rom_file for the card's own");
   if (!facts.chosen) {
     refuse_choice(pci, facts, context);
     return;
   }
   const PciFunction& function = facts.candidates.at(*facts.chosen);
   check_function(pci, facts, function, context);
-  if (!facts.rom_readable)
-    context.problem("rom_file",
-                    fmt::format("'{}' cannot be read; wanted the file of a boot ROM", printable(pci.rom_file)),
-                    "check the path and its permissions, or remove rom_file for the card's own");
   const bool iommufd = choose_iommufd(pci, facts, context);
   const auto guest_node = choose_node(pci, function, context);
   context.claim(key_of_choice(pci), "PCI function " + function.address);

@@ -38,7 +38,8 @@ struct Pci {
     std::string interface;             // the physical function's
     bool sets_macs = false;            // its driver can
     std::vector<std::string> vf_macs;  // by number
-    bool vfio_loaded = false, iommufd_there = false, rom_readable = true;
+    bool vfio_loaded = false, iommufd_there = false;
+    std::string rom_misfit = {};  // why rom_file cannot be used; "" if it can
 
     // what choose_functions() finds
     std::optional<unsigned> chosen;    // of the candidates

@@ -1,11 +1,13 @@
 // What the machine has of the functions a spec asks for, and which of them a VM takes.
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "launcher/devices/pci.hpp"
 #include "launcher/devices/pci_classes.hpp"
+#include "launcher/facts/path_look.hpp"
 #include "launcher/host/vf_mac.hpp"
 #include "topology/host_topology.hpp"
 
@@ -66,7 +68,7 @@ Pci::Facts look_at(const Pci& pci) { return look_at(pci, Sysfs{}); }
 Pci::Facts look_at(const Pci& pci, const Sysfs& sysfs) {
   Pci::Facts facts;
   facts.vfio_loaded = sysfs.exists("/sys/bus/pci/drivers/vfio-pci");
-  facts.rom_readable = pci.rom_file.empty() || access(pci.rom_file.c_str(), R_OK) == 0;
+  if (!pci.rom_file.empty()) facts.rom_misfit = misfit(pci.rom_file, {S_IFREG});
   facts.iommufd_there = sysfs.exists("/dev/iommu") && (!facts.vfio_loaded || sysfs.exists("/sys/class/vfio-dev"));
   if (!pci.vf_of.empty()) {
     if (const auto address = physical_address(pci, sysfs)) facts.physical = look_at_function(sysfs, *address);

@@ -56,7 +56,7 @@ TEST_CASE("what is wrong with them is said all at once") {
   REQUIRE(!config);
   CHECK(config.error() ==
         "error: house_keeping: there is no key \"house_keeping\"; wanted housekeeping, keep_free, qemu, passt, swtpm, "
-        "user, overlays, virtiofsd or state_dir\n"
+        "user, identity, overlays, virtiofsd or state_dir\n"
         "  --> host.toml:1:1\n1 | house_keeping = \"0\"\n  | ^^^^^^^^^^^^^\nhelp: did you mean \"housekeeping\"?\n\n"
         "error: keep_free: 512 has no unit; wanted a size from 0 to 1P\n"
         "  --> host.toml:2:13\n2 | keep_free = 512\n  |             ^^^\nhelp: write it in quotes with K, M, G or T: "
@@ -76,5 +76,5 @@ TEST_CASE("what is wrong with them is said all at once") {
 TEST_CASE("the host's keys are these") {
   std::string keys;
   for (const launcher::KeyInfo& key : launcher::host_config_keys()) keys += key.path + " ";
-  CHECK(keys == "housekeeping keep_free qemu passt swtpm user overlays virtiofsd state_dir ");
+  CHECK(keys == "housekeeping keep_free qemu passt swtpm user identity overlays virtiofsd state_dir ");
 }

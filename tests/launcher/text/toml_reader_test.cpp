@@ -175,7 +175,7 @@ TEST_CASE("describe mode notes every key, and nothing else") {
   CHECK(keys[1] == KeyInfo{"list", "tables"});
   CHECK(keys[2] == KeyInfo{"list[].e", "string", {"auto", "x"}, true});
   CHECK(keys[3] == KeyInfo{"list[].n", "cpus", {"auto", "off"}, true});
-  CHECK(keys[4] == KeyInfo{"list[].p", "string", {}, false, {}, {}, true});
+  CHECK(keys[4] == KeyInfo{"list[].p", "string", {}, false, {}, {}, true, true});
 }
 
 TEST_CASE("includes: tables merge, scalars and lists are replaced, arrays of tables are appended to") {
