@@ -67,6 +67,7 @@ class Child {
     if (chdir("/") < 0) fail("chdir");  // whose directory ours is must not be kept busy
     std::vector<std::string> environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                                             "LANG=C.UTF-8"};  // ours may hold anything: a token
+    if (const char* zone = getenv("TZ")) environment.push_back(std::string("TZ=") + zone);  // a guest's local time
     environment.insert(environment.end(), spec.environment.begin(), spec.environment.end());
     const std::vector<char*> argv = pointers(spec.argv), envp = pointers(environment);
     execve(argv[0], argv.data(), envp.data());

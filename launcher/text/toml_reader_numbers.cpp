@@ -153,7 +153,8 @@ std::optional<std::vector<unsigned>> TableReader::numbers_or_auto(std::string_vi
   if (!node || is_auto(*node)) return {};
   const std::string wanted = fmt::format("{}\"auto\" or numbers such as {}", impl_->or_choices(key), numbers_example);
   const std::string help = fmt::format("for example {} or {}", assign(key, "\"4-7\""), assign(key, "[4, 5, 6, 7]"));
-  if (meant_flag(*node) && node->kind != Kind::integer) {  // true, "yes": a word, where there are words
+  const bool is_list = node->kind == Kind::text && CpuSet::parse(node->text);  // "0" and "1" are
+  if (meant_flag(*node) && node->kind != Kind::integer && !is_list) {  // true, "yes": a word, where there are words
     const bool off = !*meant_flag(*node) && wanted.find("\"off\"") != wanted.npos;
     problem(key, fmt::format("{}; wanted {}", found(*node), wanted),
             "write " + assign(key, off ? "\"off\"" : "\"auto\""));

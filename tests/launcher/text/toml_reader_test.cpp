@@ -64,6 +64,7 @@ TEST_CASE("values of the right type are read, fallbacks are for absent ones") {
     z = "16G"
     p = "2M"
     c = "0-3,8"
+    c2 = "0"
     n = [3, 1, 2]
     l = ["a", "b"]
     e = "two"
@@ -80,6 +81,7 @@ TEST_CASE("values of the right type are read, fallbacks are for absent ones") {
                       CHECK(t.size("z2", mib(3), mib(1), mib(9)) == mib(3));
                       CHECK(t.size_or_auto("p", {topology::kib(4), mib(2)}) == mib(2));
                       CHECK(t.cpus_or_auto("c") == *CpuSet::parse("0-3,8"));
+                      CHECK(t.cpus_or_auto("c2") == CpuSet{0});  // not the "0" that stands for false
                       CHECK(t.numbers_or_auto("n") == std::vector<unsigned>{3, 1, 2});
                       CHECK(t.texts("l") == std::vector<std::string>{"a", "b"});
                       CHECK(t.texts("l2").empty());
