@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "launcher/host/host.hpp"
 #include "topology/page_location.hpp"
@@ -53,13 +54,21 @@ std::string pool_path(unsigned node, topology::Bytes page, const char* file = "n
 }  // namespace
 
 // Without surplus pages: those that somebody took out of the pool while they were in use. They are counted until they are let go of, but what
-// is written is the number without them.
+// is written is the number without them. The two numbers are two files, and pages that a dying QEMU lets go of leave both between one
+// read and the next: they count when they stood still.
 std::uint64_t LinuxHost::pool_total(unsigned node, topology::Bytes page) {
   const topology::Sysfs sysfs;
-  const auto total = sysfs.read_number(pool_path(node, page));
-  if (!total)
-    throw std::runtime_error("node " + std::to_string(node) + " has no pool of " + to_string(page) + " pages");
-  return *total - std::min(*total, sysfs.read_number(pool_path(node, page, "surplus_hugepages")).value_or(0));
+  const auto look = [&] {
+    const auto total = sysfs.read_number(pool_path(node, page));
+    if (!total)
+      throw std::runtime_error("node " + std::to_string(node) + " has no pool of " + to_string(page) + " pages");
+    return std::pair(*total, sysfs.read_number(pool_path(node, page, "surplus_hugepages")).value_or(0));
+  };
+  constexpr int patience = 1000;
+  auto now = look();
+  for (int attempt = 0; attempt < patience; ++attempt)
+    if (const auto before = std::exchange(now, look()); before == now) break;
+  return now.first - std::min(now.first, now.second);
 }
 
 std::uint64_t LinuxHost::set_pool(unsigned node, topology::Bytes page, std::uint64_t total) {

@@ -72,7 +72,16 @@ done
 
 # Others: they add some pages to the pool and take as many away again, and hold mapped ones meanwhile, under the lock that vmrun
 # changes it under (the kernel has no "add": without one, two who read and write lose one of the changes). They end with what they added.
-persistent() { echo $(($(pool) - $(cat "$(pool_file surplus)"))); } # what a write means: without pages taken away while in use
+# What a write means: without pages that were taken away while in use. Both numbers change as a QEMU ends: read until they stand still.
+persistent() {
+    local now before=''
+    while :; do
+        now="$(pool) $(cat "$(pool_file surplus)")"
+        [ "$now" != "$before" ] || break
+        before=$now
+    done
+    echo $((${now% *} - ${now#* }))
+}
 others() {
     local added=0 by
     set +e # it always ends with what it added taken away
