@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string words_for(const std::string& name) {
-  if (name == variables_file) return "its UEFI variables";
+  if (name == variables_file || name == variables_image) return "its UEFI variables";
   if (name == tpm_directory) return "its TPM's memory";
   if (name == maker_file) return "who made these";
   if (name == "runs") return "the records of its runs";

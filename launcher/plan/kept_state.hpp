@@ -12,6 +12,7 @@
 namespace launcher::inline plan {
 
 constexpr const char* variables_file = "vars.fd";
+constexpr const char* variables_image = "vars.qcow2";  // where the firmware's template is one
 constexpr const char* tpm_directory = "tpm";
 constexpr const char* maker_file = "made-by.json";
 
@@ -25,7 +26,7 @@ struct StateMaker {
 
 struct KeptState {
   bool variables = false, tpm = false;
-  std::uintmax_t variables_size = 0;
+  std::uintmax_t variables_size = 0;  // 0: an image's says nothing
   bool platform_key = false;          // in the variables: without one Secure Boot is off
   std::optional<StateMaker> maker{};  // nullopt: an older vmrun's, or nothing is kept
 };

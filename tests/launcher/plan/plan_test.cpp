@@ -397,6 +397,13 @@ TEST_CASE(
   fakes::write_file(dir / "made-by.json",
                     R"({"version":1,"uuid":"u","secure_boot":true,"firmware":"f","disks":["d"]})");
   CHECK(look_at_kept_state(dir.path()).maker == StateMaker{"u", true, "f", {"d"}});
+  put(500 - 42, "\x3f");
+  fs::remove(dir / "vars.fd");
+  fakes::write_file(dir / "vars.qcow2", variables);
+  const KeptState image = look_at_kept_state(dir.path());
+  CHECK(image.variables);
+  CHECK(image.platform_key);
+  CHECK(image.variables_size == 0);
 }
 
 TEST_CASE("features decide, not versions") {
