@@ -9,7 +9,8 @@
 namespace launcher::commands {
 
 // Exit codes, the same for every command.
-enum Exit { done = 0, failed = 1, problems = 2, left_over = 3 };
+// unproven: of `verify`, when nothing was found wrong and something could not be read.
+enum Exit { done = 0, failed = 1, problems = 2, left_over = 3, unproven = 5 };
 
 struct Command {
   std::string name;
@@ -31,6 +32,7 @@ int run(const Options&);
 int start(const Options&);
 int list(const Options&);
 int show(const Options&);
+int verify(const Options&);
 int stop(const Options&);
 int kill(const Options&);
 int pause(const Options&);

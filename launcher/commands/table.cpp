@@ -57,6 +57,13 @@ const std::vector<Command>& command_table() {
        0,
        list},
       {"show", "show NAME", "a VM's threads and memory: where they should be and where they are", {json}, 1, show},
+      {"verify",
+       "verify NAME",
+       "prove that threads, memory, devices, host and guest are as planned (exit code 1: not; 5: not all could be "
+       "read)",
+       {json},
+       1,
+       verify},
       {"stop",
        "stop NAME",
        "power the guest down; if it does not: quit, SIGTERM, SIGKILL",

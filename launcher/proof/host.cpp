@@ -1,0 +1,154 @@
+// The host's half: what the launch wrote in the kernel's files is still there, interrupts are where they were sent, and nobody else has
+// the VM's own CPUs to himself.
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+#include "launcher/life/interrupts.hpp"
+#include "launcher/proof/proofs.hpp"
+#include "launcher/proof/subject.hpp"
+#include "launcher/steps/step.hpp"
+#include "topology/page_location.hpp"
+
+namespace launcher::inline proof {
+
+namespace {
+
+using topology::CpuSet;
+
+// An interrupt whose CPUs the kernel chose for good (kernel: IRQD_AFFINITY_MANAGED; told where debugfs is there).
+bool is_managed(const Subject& subject, const std::string& number) {
+  const auto text = subject.root.read("/sys/kernel/debug/irq/irqs/" + number);
+  return text && text->find("IRQD_AFFINITY_MANAGED") != std::string::npos;
+}
+
+std::string number_of(const std::string& path) {  // "/proc/irq/24/smp_affinity_list" -> "24"
+  constexpr std::string_view below = "/proc/irq/";
+  if (!path.starts_with(below)) return {};
+  const std::string rest = path.substr(below.size());
+  return rest.substr(0, rest.find('/'));
+}
+
+bool has_word(const std::string& text, const std::string& word) {
+  std::istringstream words(text);
+  for (std::string one; words >> one;)
+    if (one == word) return true;
+  return text == word;
+}
+
+// What a step left in a file of the kernel; other steps leave none.
+struct Judge {
+  const Subject& subject;
+  Rows& rows;
+
+  std::optional<std::string> read(const std::string& path, const std::string& wanted) const {
+    auto is = subject.root.read(path);
+    if (!is && number_of(path).empty())  // an interrupt went with its device
+      rows.add(path, wanted, "cannot be read", path, Outcome::not_checked);
+    return is;
+  }
+  void operator()(const WriteControl& step) const {
+    if (const auto is = read(step.path, step.expect))
+      rows.judged(step.path, step.expect, *is, step.path, has_word(*is, step.expect));
+  }
+  void operator()(const MakePartition& step) const {
+    if (const auto is = read(step.path, "isolated")) rows.equal(step.path, "isolated", *is, step.path);
+  }
+  void operator()(const SetValue& step) const {
+    if (const auto is = read(step.path, step.value))
+      rows.judged(step.path, step.value, value_of(*is), step.path, same_value(step.path, *is, step.value));
+  }
+  void without(const std::string& path, const CpuSet& cpus) const {
+    const std::string wanted = "without CPUs " + cpus.to_string();
+    const auto is = read(path, wanted);
+    if (!is) return;
+    const CpuSet in = mask_of(path, *is) & cpus;
+    const bool managed = !in.empty() && is_managed(subject, number_of(path));
+    rows.add(path, wanted, *is, path, in.empty() ? Outcome::held : managed ? Outcome::kernel_keeps : Outcome::lost);
+  }
+  void operator()(const ChangeMask& step) const { without(step.path, step.remove); }
+  void operator()(const TakeCpus& step) const { without(step.path, step.cpus); }
+  void operator()(const auto&) const {}
+};
+
+void prove_interrupts(const Subject& subject, Rows& rows) {
+  for (const Interrupt& one : interrupts_of(subject.plan.functions, subject.root)) {
+    if (one.wanted.empty()) continue;
+    const std::string where = fmt::format("/proc/irq/{}/effective_affinity_list", one.number);
+    if (one.actual.empty())
+      rows.add(one.name, one.wanted.to_string(), "on no CPU yet", where, Outcome::not_checked);
+    else
+      rows.judged(one.name, one.wanted.to_string(), one.actual.to_string(), where, one.wanted.contains(one.actual));
+  }
+}
+
+// Somebody's interrupt that may go to the VM's CPUs only, though the launch had cleared them.
+void prove_foreign_interrupts(const Subject& subject, const CpuSet& own, Rows& rows) {
+  const bool cleared = std::any_of(subject.steps.begin(), subject.steps.end(), [](const Step& one) {
+    const auto* step = std::get_if<ChangeMask>(&one);
+    return step != nullptr && step->path.starts_with("/proc/irq/");
+  });
+  if (!cleared) return;
+  const std::vector<Interrupt> ours = interrupts_of(subject.plan.functions, subject.root);
+  std::string found;
+  for (const std::string& number : subject.root.list("/proc/irq")) {
+    const auto text = subject.root.read("/proc/irq/" + number + "/smp_affinity_list");
+    const auto cpus = text ? CpuSet::parse(*text) : std::unexpected(std::string());
+    if (!cpus || cpus->empty() || !own.contains(*cpus) || is_managed(subject, number)) continue;
+    const bool passed = std::any_of(ours.begin(), ours.end(),
+                                    [&](const Interrupt& one) { return std::to_string(one.number) == number; });
+    if (!passed) found += fmt::format("{}{} on {}", found.empty() ? "" : ", ", number, cpus->to_string());
+  }
+  rows.judged("others' interrupts on CPUs " + own.to_string(), "none", found.empty() ? "none" : found, "/proc/irq",
+              found.empty());
+}
+
+// A task that is nobody's of this VM, and that the VM's CPUs are to share with: bound to them, or before everybody there.
+std::string foreigner(const Subject& subject, const std::string& tid, const CpuSet& own) {
+  pid_t number = 0;
+  std::from_chars(tid.data(), tid.data() + tid.size(), number);
+  const auto cpus = topology::get_affinity(number);
+  if (!cpus || (*cpus & own).empty()) return {};
+  const int policy = sched_getscheduler(number);
+  const bool first = policy == SCHED_FIFO || policy == SCHED_RR || policy == SCHED_DEADLINE;
+  if ((!first && !own.contains(*cpus)) || is_bound(subject, number)) return {};
+  if (subject.root.read("/proc/" + tid + "/statm").value_or("0").starts_with("0 "))
+    return {};  // the kernel's: interrupts have a row
+  return fmt::format("{} ({}){} on {}", subject.root.read("/proc/" + tid + "/comm").value_or("?"), tid,
+                     first ? ", real-time" : "", cpus->to_string());
+}
+
+void prove_foreign_tasks(const Subject& subject, const CpuSet& own, Rows& rows) {
+  std::string found;
+  for (const std::string& pid : subject.root.list("/proc")) {
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    for (const std::string& tid : subject.root.list("/proc/" + pid + "/task")) {
+      const bool ours = std::any_of(subject.threads.begin(), subject.threads.end(),
+                                    [&](const Thread& thread) { return std::to_string(thread.tid) == tid; });
+      if (ours) continue;
+      const std::string who = foreigner(subject, tid, own);
+      if (!who.empty()) found += (found.empty() ? "" : "; ") + who;
+    }
+  }
+  rows.judged("others' tasks on CPUs " + own.to_string(), "none that is bound to them, or real-time",
+              found.empty() ? "none" : found, "/proc/*/task", found.empty());
+}
+
+}  // namespace
+
+std::vector<Row> prove_host(const Subject& subject) {
+  Rows rows("host");
+  for (const Step& step : subject.steps) std::visit(Judge{subject, rows}, step);
+  prove_interrupts(subject, rows);
+  const CpuSet& own = subject.plan.placement.exclusive;
+  if (subject.plan.pinned && !own.empty()) {
+    prove_foreign_interrupts(subject, own, rows);
+    prove_foreign_tasks(subject, own, rows);
+  }
+  return rows.take();
+}
+
+}  // namespace launcher::proof

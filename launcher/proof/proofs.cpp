@@ -1,0 +1,19 @@
+#include "launcher/proof/proofs.hpp"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+#include "launcher/proof/subject.hpp"
+
+namespace launcher::inline proof {
+
+std::vector<Row> prove(const Subject& subject) {
+  constexpr std::array all = {prove_threads,  prove_memory, prove_images,   prove_virtio,
+                              prove_networks, prove_host,   prove_security, prove_guest};
+  std::vector<Row> rows;
+  for (const auto one : all) std::ranges::move(one(subject), std::back_inserter(rows));
+  return rows;
+}
+
+}  // namespace launcher::proof

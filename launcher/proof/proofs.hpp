@@ -1,0 +1,23 @@
+// The proofs, each of one area. Adding one is one function and one row in proofs.cpp.
+#pragma once
+
+#include <vector>
+
+#include "launcher/proof/row.hpp"
+
+namespace launcher::inline proof {
+
+struct Subject;
+
+std::vector<Row> prove_threads(const Subject& subject);
+std::vector<Row> prove_memory(const Subject& subject);
+std::vector<Row> prove_images(const Subject& subject);
+std::vector<Row> prove_virtio(const Subject& subject);
+std::vector<Row> prove_networks(const Subject& subject);
+std::vector<Row> prove_host(const Subject& subject);
+std::vector<Row> prove_security(const Subject& subject);
+std::vector<Row> prove_guest(const Subject& subject);
+
+std::vector<Row> prove(const Subject& subject);  // all of them
+
+}  // namespace launcher::proof

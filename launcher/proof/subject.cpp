@@ -1,0 +1,164 @@
+#include "launcher/proof/subject.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <iterator>
+#include <sstream>
+#include <stdexcept>
+
+#include "launcher/plan/json.hpp"
+#include "topology/placement_json.hpp"
+
+namespace launcher::inline proof {
+
+BOOST_DESCRIBE_STRUCT(Promised, (),
+                      (accel, qemu_version, uid, placement, pinned, features, core_cookie, partition, run_dir, spare,
+                       functions, args))
+
+namespace {
+
+// A helper's children do its work (passt forks for its sandbox), and theirs.
+void add_children(pid_t pid, const std::string& role, const topology::Sysfs& root, std::vector<Helper>& found) {
+  for (const std::string& task : root.list(fmt::format("/proc/{}/task", pid))) {
+    std::istringstream children(root.read(fmt::format("/proc/{}/task/{}/children", pid, task)).value_or(""));
+    for (pid_t child = 0; children >> child;) {
+      found.push_back({role, {child, 0}});
+      add_children(child, role, root, found);
+    }
+  }
+}
+
+std::vector<Step> steps_of(const boost::json::value& plan) {
+  std::vector<Step> steps;
+  for (const boost::json::value& planned : plan.at("steps").as_array()) {
+    auto step = step_from_json(planned.at("step"));
+    if (!step) throw std::runtime_error("its plan has a step that this vmrun does not know: " + step.error());
+    steps.push_back(std::move(*step));
+  }
+  return steps;
+}
+
+std::string text_of(const boost::json::value& value) {
+  if (value.is_string()) return std::string(value.get_string());
+  if (value.is_bool()) return value.get_bool() ? "on" : "off";
+  return boost::json::serialize(value);
+}
+
+}  // namespace
+
+Subject look_at(const VmDir& dir, ::qmp::Client* monitor) {
+  Subject subject;
+  subject.monitor = monitor;
+  const auto plan = dir.read_plan();
+  subject.state = dir.read_state();
+  if (!plan || !subject.state.qemu || !is_alive(*subject.state.qemu))
+    throw std::runtime_error("VM " + dir.name() + " does not run (yet)");
+  try {
+    subject.plan = topology::json::read<Promised>(*plan);
+    subject.steps = steps_of(*plan);
+  } catch (const std::exception& error) {
+    throw std::runtime_error("what was planned for VM " + dir.name() + " cannot be read: " + error.what());
+  }
+  subject.record = *plan;
+  subject.qemu = subject.state.qemu->pid;
+  subject.threads = threads_of(*subject.state.qemu, subject.state.threads, true);
+  std::vector<Helper> helpers = subject.state.helpers;
+  for (const Helper& helper : subject.state.helpers)
+    add_children(helper.process.pid, helper.role, subject.root, helpers);
+  std::ranges::move(threads_of(helpers), std::back_inserter(subject.threads));
+  auto maps = topology::read_numa_maps(subject.qemu);
+  if (maps)
+    subject.maps = std::move(*maps);
+  else
+    subject.no_maps = maps.error();
+  return subject;
+}
+
+std::optional<std::string> field(const Subject& subject, const std::string& path, std::string_view key) {
+  std::istringstream lines(subject.root.read(path).value_or(""));
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
+    const std::size_t from = line.find_first_not_of(" \t", key.size() + 1);
+    return from == std::string::npos ? "" : line.substr(from);
+  }
+  return std::nullopt;
+}
+
+std::string target_of(const Subject& subject, const std::string& fd) {
+  std::error_code error;
+  const auto path = subject.root.at(fmt::format("/proc/{}/fd/{}", subject.qemu, fd));
+  const auto target = std::filesystem::read_symlink(path, error);
+  return error ? std::string() : target.string();
+}
+
+bool is_bound(const Subject& subject, pid_t task) {
+  constexpr std::uint64_t no_set_affinity = 0x04000000;
+  const std::string stat = subject.root.read(fmt::format("/proc/{}/stat", task)).value_or("");
+  const std::size_t end = stat.rfind(')');
+  if (end == std::string::npos) return true;
+  std::istringstream fields(stat.substr(end + 1));
+  std::string skipped;
+  for (int i = 0; i < 6; ++i) fields >> skipped;  // state to tpgid: flags are field 9
+  std::uint64_t flags = 0;
+  fields >> flags;
+  return (flags & no_set_affinity) != 0;
+}
+
+std::string key(const Keys& keys, const std::string& name) {
+  const auto found = keys.find(name);
+  return found == keys.end() ? std::string() : found->second;
+}
+
+Keys keys_of(const std::string& value) {
+  Keys keys;
+  if (value.starts_with('{')) {
+    const boost::json::value json = boost::json::parse(value);
+    for (const auto& [key, member] : json.get_object()) keys[std::string(key)] = text_of(member);
+    return keys;
+  }
+  std::string part;
+  const auto put = [&] {
+    const std::size_t sign = part.find('=');
+    if (sign == std::string::npos)
+      keys[""] = part;
+    else
+      keys[part.substr(0, sign)] = part.substr(sign + 1);
+    part.clear();
+  };
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (value[i] != ',') {
+      part += value[i];
+    } else if (i + 1 < value.size() && value[i + 1] == ',') {
+      part += ',';
+      ++i;
+    } else {
+      put();
+    }
+  }
+  if (!part.empty()) put();
+  return keys;
+}
+
+std::vector<Keys> arguments(const Subject& subject, std::string_view option) {
+  std::vector<Keys> found;
+  for (const Arg& arg : subject.plan.args)
+    if (arg.option == option && arg.origin != "extra_args") found.push_back(keys_of(arg.value));
+  return found;
+}
+
+Answer ask(const Subject& subject, const std::string& command, const boost::json::object& arguments) {
+  if (subject.monitor == nullptr) return {{}, "QEMU's monitor is held by somebody else"};
+  try {
+    ::qmp::Command asked{command};
+    asked.arguments = arguments;
+    return {subject.monitor->execute(asked, std::chrono::seconds(5)), ""};
+  } catch (const std::exception& error) {
+    return {{}, error.what()};
+  }
+}
+
+}  // namespace launcher::proof

@@ -1,0 +1,80 @@
+// A running VM that is to be proved: what its plan promised, and where to look. The rule: nothing here changes anything.
+#pragma once
+
+#include <sys/types.h>
+
+#include <boost/json/value.hpp>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "launcher/devices/kind.hpp"
+#include "launcher/devices/qemu_args.hpp"
+#include "launcher/life/pin.hpp"
+#include "launcher/plan/plan.hpp"
+#include "launcher/steps/vm_dir.hpp"
+#include "qmp/client.hpp"
+#include "topology/page_location.hpp"
+#include "topology/placement.hpp"
+#include "topology/sysfs.hpp"
+
+namespace launcher::inline proof {
+
+// The parts of a plan on record that can be looked for.
+struct Promised {
+  std::string accel;
+  std::string qemu_version;
+  std::optional<unsigned> uid;
+  topology::Placement placement;
+  bool pinned = false;
+  std::vector<CpuFeature> features;
+  bool core_cookie = false;
+  std::string partition;  // "": none
+  std::string run_dir;
+  std::vector<topology::PageClaim> spare;
+  std::vector<PassedFunction> functions;
+  std::vector<Arg> args;
+};
+
+struct Subject {
+  Promised plan;
+  std::vector<Step> steps;
+  boost::json::value record;  // the whole plan, for paths that stand somewhere in it
+  State state;
+  pid_t qemu = 0;
+  std::vector<Thread> threads;  // QEMU's, its kernel threads', its helpers' with their children
+  std::vector<topology::MappedRange> maps;
+  std::string no_maps;  // why there are none
+  topology::Sysfs root;
+  ::qmp::Client* monitor = nullptr;  // nullptr: QEMU's socket is held by somebody else
+};
+
+// Throws std::runtime_error where the VM does not run, or its record is not to be read.
+Subject look_at(const VmDir& dir, ::qmp::Client* monitor);
+
+// A line "KEY:\tVALUE" of /proc/PID/status, or of another file of that form.
+std::optional<std::string> field(const Subject& subject, const std::string& path, std::string_view key);
+
+// What an fd of QEMU's is open on; "": it is not, or that cannot be read.
+std::string target_of(const Subject& subject, const std::string& fd);
+
+// A task that the kernel lets nobody move (PF_NO_SETAFFINITY, include/linux/sched.h), or that has ended.
+bool is_bound(const Subject& subject, pid_t task);
+
+using Keys = std::map<std::string, std::string>;
+// An argument's value, "driver,id=x,packed=on" or JSON, as keys and values; what stands first without a key is "".
+Keys keys_of(const std::string& value);
+std::string key(const Keys& keys, const std::string& name);  // "": not among them
+// All arguments of an option, in that form: "-device", "-netdev".
+std::vector<Keys> arguments(const Subject& subject, std::string_view option);
+
+// QMP's reply, or why there is none.
+struct Answer {
+  std::optional<boost::json::value> value;
+  std::string why;
+};
+Answer ask(const Subject& subject, const std::string& command, const boost::json::object& arguments = {});
+
+}  // namespace launcher::proof

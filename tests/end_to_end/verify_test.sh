@@ -1,0 +1,66 @@
+#!/bin/bash
+# `vmrun verify`: a VM as it was planned is proved so, and each drift that is planted is found, named, and nothing else with it.
+# shellcheck source=tests/end_to_end/lib.sh
+. "$(dirname "$0")/lib.sh"
+root_only
+bridge=vmrune2e8
+make_bridge "$bridge" || skip "no bridge can be made here (ip link add type bridge)"
+truncate -s 64M "$work/disk.raw"
+
+# lost: what is not held, a line each
+lost() { "$vmrun" verify a --json | jq -r '.rows[] | select(.outcome == "lost") | .what'; }
+# drift WHAT PATTERN: exactly one promise is not held, the one like PATTERN; the exit code says so, and the words name it
+drift() {
+    is "$1: what is not held" "$(lost | sed -E 's/[0-9]+\)/PID)/')" "$2"
+    run_code "$vmrun" verify a
+    is "$1: exit code" "$code" 1
+    has "$1: told last but one" "$out" "^not held: "
+}
+whole() {
+    run_code "$vmrun" verify a --json
+    is "$1: nothing is lost" "$(jq -r '.lost' <<<"$out") $(lost)" "0 "
+}
+
+for qemu in "${qemus[@]}"; do
+    version=$(version_of "$qemu")
+    echo "--- QEMU $version"
+    use_qemu "$qemu"
+    {
+        printf 'accel = "tcg"\n[cpu]\ncount = 1\npin = "auto"\nemulator = "0"\n[memory]\nsize = "256M"\npage = "4K"\n'
+        printf '[[disk]]\npath = "%s"\nformat = "raw"\n[[net]]\nbridge = "%s"\nvhost = false\n' "$work/disk.raw" "$bridge"
+        boot "vmrun.report vmrun.then=idle"
+    } | spec a
+    run_in_background pid a
+    says a '^guest: ready' "$pid" 90 || failed "$version: the guest gets ready" "$(cat "$work"/a.{out,err})"
+    run_code "$vmrun" verify a
+    check "$version: as it was planned (exit code $code)" test "$code" = 0 -o "$code" = 5
+    [ "$(lost)" = "" ] || failed "$version: nothing is lost" "$out"
+    whole "$version: as planned"
+    check "$version: more than 20 promises are held" test "$("$vmrun" verify a --json | jq .held)" -gt 20
+    # QEMU 11.1 ends itself when it is asked for them
+    [ "${version%%.*}" -ge 11 ] || has "$version: the driver's rings" "$out" '"what": *"disk0: packed rings"'
+    check "$version: the VM runs on" "$vmrun" show a
+
+    main=$("$vmrun" show --json a | jq -r '.qemu')
+    vcpu=$("$vmrun" show --json a | jq -r '.threads[] | select(.role == "vcpu 0") | .tid')
+    before=$(taskset -pc "$vcpu" | sed 's/.*: //')
+    if [ "$(nproc)" -gt 1 ]; then
+        taskset -pc 0-1 "$vcpu" >/dev/null
+        drift "$version: a vCPU moved" "vcpu 0 (PID): CPUs"
+        taskset -pc "$before" "$vcpu" >/dev/null
+    fi
+    chrt -f -p 1 "$vcpu"
+    drift "$version: a vCPU's policy" "vcpu 0 (PID): scheduling"
+    chrt -o -p 0 "$vcpu"
+    tap=$(ip -o link show master "$bridge" | cut -d: -f2 | tr -d ' ' | head -n 1)
+    whole "$version: put back"
+    chrt -f -p 1 "$main"
+    drift "$version: QEMU's main thread" "emulator (PID): scheduling"
+    chrt -o -p 0 "$main"
+    check "$version: the tap is there" test -n "$tap"
+    "$vmrun" stop a 2>/dev/null
+    exits "$version: exit code" "$pid" 60 0
+    run_code "$vmrun" verify a
+    is "$version: one that does not run" "$code" 1
+done
+finish

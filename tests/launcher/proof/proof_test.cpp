@@ -1,0 +1,206 @@
+// The proofs against composed files and this very process: what holds is held, what was moved is lost, what is not there is neither.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "launcher/proof/proofs.hpp"
+#include "launcher/proof/subject.hpp"
+#include "topology/page_location.hpp"
+
+namespace launcher::inline proof {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr pid_t qemu = 4711;
+
+// A QEMU that is nothing but files below a directory of its own.
+struct Composed {
+  fs::path root = fs::temp_directory_path() / fmt::format("vmrun-proof-{}", getpid());
+  Subject subject;
+  Composed() {
+    fs::remove_all(root);
+    subject.root = topology::Sysfs(root);
+    subject.qemu = qemu;
+    subject.plan.run_dir = "/run/vmrun/a";
+  }
+  ~Composed() { fs::remove_all(root); }
+  void file(const std::string& path, const std::string& text) const {
+    fs::create_directories((root.string() + path).substr(0, (root.string() + path).rfind('/')));
+    std::ofstream(root.string() + path) << text << "\n";
+  }
+  void fd(int number, const std::string& target) const {
+    const fs::path dir = root / fmt::format("proc/{}/fd", qemu);
+    fs::create_directories(dir);
+    fs::create_symlink(target, dir / std::to_string(number));
+  }
+  void arg(const std::string& option, const std::string& value) {
+    subject.plan.args.push_back({option, value, "", ""});
+  }
+};
+
+const Row* row(const std::vector<Row>& rows, const std::string& what) {
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row& one) { return one.what == what; });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+Outcome outcome_of(const std::vector<Row>& rows, const std::string& what) {
+  const Row* found = row(rows, what);
+  REQUIRE_MESSAGE(found != nullptr, what);
+  return found->outcome;
+}
+
+}  // namespace
+
+TEST_CASE("an argument's keys, with quoted commas, and JSON") {
+  const auto keys = keys_of("virtio-blk-pci,id=disk0,serial=a,,b,packed=on");
+  CHECK(keys.at("") == "virtio-blk-pci");
+  CHECK(keys.at("serial") == "a,b");
+  CHECK(keys.at("packed") == "on");
+  CHECK(keys_of(R"({"driver": "virtio-net-pci", "mq": true, "vectors": 6})").at("mq") == "on");
+}
+
+TEST_CASE("a thread that was moved, and one whose policy was changed, are named") {
+  Composed composed;
+  const auto all = topology::get_affinity(0);
+  REQUIRE(all);
+  const topology::CpuSet first{all->to_vector().front()};
+  std::jthread worker([](const std::stop_token& stop) {
+    while (!stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  pid_t tid = 0;
+  for (const auto& task : fs::directory_iterator("/proc/self/task"))
+    tid = std::max(tid, static_cast<pid_t>(std::stoi(task.path().filename().string())));
+  composed.file(fmt::format("/proc/{}/stat", tid), "1 (CPU 0/TCG) S 1 1 1 0 -1 64");
+  composed.subject.threads = {{tid, "CPU 0/TCG", "vcpu 0", true}};
+  composed.subject.state.threads = {{tid, "vcpu 0", first, 0}};
+  composed.subject.plan.placement.vcpus = {{0, first.to_vector().front(), 0}};
+  REQUIRE(!topology::set_affinity(tid, first));
+  const std::string what = fmt::format("vcpu 0 ({})", tid);
+  CHECK(outcome_of(prove_threads(composed.subject), what + ": CPUs") == Outcome::held);
+  CHECK(outcome_of(prove_threads(composed.subject), what + ": scheduling") == Outcome::held);
+  composed.subject.state.threads[0].fifo = 1;
+  CHECK(outcome_of(prove_threads(composed.subject), what + ": scheduling") == Outcome::lost);
+  if (all->size() > 1) {
+    REQUIRE(!topology::set_affinity(tid, *all));
+    CHECK(outcome_of(prove_threads(composed.subject), what + ": CPUs") == Outcome::lost);
+  }
+  composed.subject.threads.clear();
+  CHECK(outcome_of(prove_threads(composed.subject), what) == Outcome::lost);
+}
+
+TEST_CASE("memory on another node, and in other pages, is lost") {
+  Composed composed;
+  composed.subject.plan.placement.page = topology::Bytes{2U << 20};
+  composed.subject.plan.placement.cells = {{0, {1}, topology::Bytes{8U << 20}, {0}}};
+  topology::MappedRange range;
+  range.file = "/anon_hugepage";
+  range.huge = true;
+  range.page = topology::Bytes{2U << 20};
+  range.pages_on_node = {{1, 4}};
+  composed.subject.maps = {range};
+  CHECK(count(prove_memory(composed.subject), Outcome::lost) == 0);
+  composed.subject.maps[0].pages_on_node = {{0, 1}, {1, 3}};
+  auto rows = prove_memory(composed.subject);
+  CHECK(outcome_of(rows, "guest memory on other nodes") == Outcome::lost);
+  CHECK(outcome_of(rows, "guest memory on node 1") == Outcome::lost);
+  composed.subject.maps = {};
+  CHECK(outcome_of(prove_memory(composed.subject), "guest memory") == Outcome::not_checked);
+  composed.subject.no_maps = "permission denied";
+  CHECK(outcome_of(prove_memory(composed.subject), "memory on its nodes") == Outcome::not_checked);
+}
+
+TEST_CASE("an image through the page cache is lost, one whose flags are not to be read is not checked") {
+  Composed composed;
+  composed.arg("-add-fd", "fd=12,set=12,opaque=/d.raw");
+  composed.arg("-blockdev", "driver=file,node-name=disk0-image,filename=/dev/fdset/12,aio=io_uring,cache.direct=on");
+  const std::string what = "/d.raw: past the page cache";
+  CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::not_checked);
+  composed.fd(3, "/d.raw");
+  CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::not_checked);
+  composed.file("/proc/4711/fdinfo/3", "pos:\t0\nflags:\t02140002");
+  CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::held);
+  CHECK(outcome_of(prove_images(composed.subject), "requests by io_uring") == Outcome::lost);
+  composed.fd(20, "anon_inode:[io_uring]");
+  CHECK(outcome_of(prove_images(composed.subject), "requests by io_uring") == Outcome::held);
+  composed.file("/proc/4711/fdinfo/3", "pos:\t0\nflags:\t02100002");
+  CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::lost);
+}
+
+TEST_CASE("a queue that is off, and a bridge with a smaller MTU, are lost") {
+  Composed composed;
+  composed.arg("-netdev", "tap,id=net0-host,fds=12:13,vhost=on,vhostfds=14:15");
+  composed.arg("-device", "virtio-net-pci,id=net0,netdev=net0-host,host_mtu=9000");
+  composed.file("/proc/4711/fdinfo/12", "pos:\t0\niff:\ttap0");
+  composed.file("/proc/4711/fdinfo/13", "pos:\t0\niff:\ttap0");
+  composed.fd(14, "/dev/vhost-net");
+  composed.fd(15, "/dev/vhost-net");
+  composed.file("/sys/class/net/tap0/mtu", "9000");
+  composed.file("/sys/devices/br0/mtu", "9000");
+  composed.file("/sys/class/net/br0/mtu", "9000");
+  fs::create_symlink("../br0", composed.root / "sys/class/net/tap0/master");
+  CHECK(count(prove_networks(composed.subject), Outcome::lost) == 0);
+  CHECK(count(prove_networks(composed.subject), Outcome::held) == 4);
+  composed.file("/proc/4711/fdinfo/13", "pos:\t0\niff:\t");
+  composed.file("/sys/class/net/br0/mtu", "1500");
+  const auto rows = prove_networks(composed.subject);
+  CHECK(outcome_of(rows, "net0: queues in use") == Outcome::lost);
+  CHECK(outcome_of(rows, "net0: MTU of br0") == Outcome::lost);
+  CHECK(outcome_of(rows, "net0: MTU of tap0") == Outcome::held);
+}
+
+TEST_CASE("another user, rights, and a file that is not the plan's are lost") {
+  Composed composed;
+  composed.subject.plan.uid = 60001;
+  composed.subject.threads = {{qemu, "qemu", "emulator", true}};
+  composed.arg("-sandbox", "on,obsolete=deny");
+  composed.subject.record = {{"steps", {{{"path", "/images/d.raw"}}}}};
+  const std::string good =
+      "Uid:\t60001\t60001\t60001\t60001\nGid:\t60001\t60001\t60001\t60001\nCapPrm:\t0000000000000000\n"
+      "CapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2";
+  composed.file("/proc/4711/status", good);
+  composed.file("/proc/4711/task/4711/status", good);
+  composed.fd(12, "/images/d.raw");
+  composed.fd(13, "socket:[77]");
+  auto rows = prove_security(composed.subject);
+  CHECK(count(rows, Outcome::held) == 7);
+  CHECK(count(rows, Outcome::lost) == 0);
+  composed.fd(14, "/etc/shadow");
+  composed.file("/proc/4711/task/4711/status",
+                "CapPrm:\t0000000000000400\nCapEff:\t0000000000000400\nNoNewPrivs:\t0\nSeccomp:\t0");
+  composed.file("/proc/4711/status", "Uid:\t0\t0\t0\t0\nGid:\t60001\t60001\t60001\t60001");
+  rows = prove_security(composed.subject);
+  CHECK(count(rows, Outcome::lost) == 6);
+  REQUIRE(row(rows, "open files") != nullptr);
+  CHECK(row(rows, "open files")->is == "14: /etc/shadow");
+}
+
+TEST_CASE("a kernel file that somebody else changed, and others on the VM's own CPUs") {
+  Composed composed;
+  composed.subject.steps = {SetValue{"/sys/kernel/mm/ksm/run", "1", "0"},
+                            ChangeMask{"/proc/irq/24/smp_affinity_list", {2, 3}, {}, {}}};
+  composed.subject.plan.pinned = true;
+  composed.subject.plan.placement.exclusive = {2, 3};
+  composed.file("/sys/kernel/mm/ksm/run", "0");
+  composed.file("/proc/irq/24/smp_affinity_list", "0-1");
+  composed.file("/proc/irq/25/smp_affinity_list", "0-3");
+  CHECK(count(prove_host(composed.subject), Outcome::lost) == 0);
+  composed.file("/sys/kernel/mm/ksm/run", "1");
+  composed.file("/proc/irq/24/smp_affinity_list", "0-2");
+  composed.file("/proc/irq/25/smp_affinity_list", "3");
+  const auto rows = prove_host(composed.subject);
+  CHECK(outcome_of(rows, "/sys/kernel/mm/ksm/run") == Outcome::lost);
+  CHECK(outcome_of(rows, "/proc/irq/24/smp_affinity_list") == Outcome::lost);
+  CHECK(row(rows, "others' interrupts on CPUs 2-3")->is == "25 on 3");
+  composed.file("/sys/kernel/debug/irq/irqs/24", "dstate: IRQD_AFFINITY_MANAGED");
+  CHECK(outcome_of(prove_host(composed.subject), "/proc/irq/24/smp_affinity_list") == Outcome::kernel_keeps);
+}
+
+}  // namespace launcher::proof
