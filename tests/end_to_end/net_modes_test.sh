@@ -253,10 +253,10 @@ run_code "$vmrun" run "$work/missing.toml"
 has "an interface that is not there" "$err" "^error: net\[0\].over: this host has no interface 'nosuchif'"
 linux missing 'socket = "/nowhere/peer.sock"'
 run_code "$vmrun" run "$work/missing.toml"
-has "a peer that does not listen" "$err" "^error: net\[0\].socket: no process listens"
+has "a peer that does not listen" "$err" "^error: net\[0\].socket: there is no socket"
 linux missing 'device = "/dev/vhost-vdpa-99"'
 run_code "$vmrun" run "$work/missing.toml"
-has "a vDPA device that is not there" "$err" "^error: net\[0\].device: '/dev/vhost-vdpa-99' cannot be opened"
+has "a vDPA device that is not there" "$err" "^error: net\[0\].device: there is no file '/dev/vhost-vdpa-99'"
 linux missing 'mode = "user"
 forward = ["tcp:22:22"]'
 run_code "$vmrun" run "$work/missing.toml"
