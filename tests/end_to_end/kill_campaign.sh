@@ -5,8 +5,8 @@
 # Each round draws: QEMU's version, run or start, 2M pages on an empty or partly filled pool, bridge, macvtap, passt, disk (of which
 # half are ephemeral), a new disk, a share, who is killed, and when. In a tenth the file system of the run directory fills up while the
 # VM runs ($VMRUN_CAMPAIGN_FULL percent); in $VMRUN_CAMPAIGN_OTHERS percent (none) others have a hand in the pool: they raise it, map pages
-# and let go of them, and take back what they raised. With them two rounds of 60 still end with pages too many, and it is not
-# understood why. The last lines say how many rounds ended equal, and how far the VMs had come when they were hit.
+# and let go of them, and take back what they raised. The last lines say how many rounds ended equal, and how far the VMs had come when
+# they were hit.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
