@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <sstream>
 
 #include "launcher/life/interrupts.hpp"
@@ -74,8 +75,8 @@ struct Judge {
   void operator()(const auto&) const {}
 };
 
-void prove_interrupts(const Subject& subject, Rows& rows) {
-  for (const Interrupt& one : interrupts_of(subject.plan.functions, subject.root)) {
+void prove_interrupts(const std::vector<Interrupt>& interrupts, Rows& rows) {
+  for (const Interrupt& one : interrupts) {
     if (one.wanted.empty()) continue;
     const std::string where = fmt::format("/proc/irq/{}/effective_affinity_list", one.number);
     if (one.actual.empty())
@@ -86,13 +87,13 @@ void prove_interrupts(const Subject& subject, Rows& rows) {
 }
 
 // Somebody's interrupt that may go to the VM's CPUs only, though the launch had cleared them.
-void prove_foreign_interrupts(const Subject& subject, const CpuSet& own, Rows& rows) {
+void prove_foreign_interrupts(const Subject& subject, const std::vector<Interrupt>& ours, const CpuSet& own,
+                              Rows& rows) {
   const bool cleared = std::any_of(subject.steps.begin(), subject.steps.end(), [](const Step& one) {
     const auto* step = std::get_if<ChangeMask>(&one);
     return step != nullptr && step->path.starts_with("/proc/irq/");
   });
   if (!cleared) return;
-  const std::vector<Interrupt> ours = interrupts_of(subject.plan.functions, subject.root);
   std::string found;
   for (const std::string& number : subject.root.list("/proc/irq")) {
     const auto text = subject.root.read("/proc/irq/" + number + "/smp_affinity_list");
@@ -122,13 +123,13 @@ std::string foreigner(const Subject& subject, const std::string& tid, const CpuS
 }
 
 void prove_foreign_tasks(const Subject& subject, const CpuSet& own, Rows& rows) {
+  std::set<std::string> ours;
+  for (const Thread& thread : subject.threads) ours.insert(std::to_string(thread.tid));
   std::string found;
   for (const std::string& pid : subject.root.list("/proc")) {
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
     for (const std::string& tid : subject.root.list("/proc/" + pid + "/task")) {
-      const bool ours = std::any_of(subject.threads.begin(), subject.threads.end(),
-                                    [&](const Thread& thread) { return std::to_string(thread.tid) == tid; });
-      if (ours) continue;
+      if (ours.contains(tid)) continue;
       const std::string who = foreigner(subject, tid, own);
       if (!who.empty()) found += (found.empty() ? "" : "; ") + who;
     }
@@ -142,10 +143,11 @@ void prove_foreign_tasks(const Subject& subject, const CpuSet& own, Rows& rows) 
 std::vector<Row> prove_host(const Subject& subject) {
   Rows rows("host");
   for (const Step& step : subject.steps) std::visit(Judge{subject, rows}, step);
-  prove_interrupts(subject, rows);
+  const std::vector<Interrupt> interrupts = interrupts_of(subject.plan.functions, subject.root);
+  prove_interrupts(interrupts, rows);
   const CpuSet& own = subject.plan.placement.exclusive;
   if (subject.plan.pinned && !own.empty()) {
-    prove_foreign_interrupts(subject, own, rows);
+    prove_foreign_interrupts(subject, interrupts, own, rows);
     prove_foreign_tasks(subject, own, rows);
   }
   return rows.take();

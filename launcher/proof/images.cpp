@@ -62,9 +62,10 @@ std::vector<Row> prove_images(const Subject& subject) {
     if (set == sets.end() || key(node, "cache.direct").empty()) continue;
     prove_direct(subject, key(set->second, "opaque"), key(node, "cache.direct") == "on", rows);
   }
-  if (rings)
-    rows.judged("requests by io_uring", "a ring", has_ring(subject) ? "a ring" : "none",
-                fmt::format("/proc/{}/fd", subject.qemu), has_ring(subject));
+  if (!rings) return rows.take();
+  const bool there = has_ring(subject);
+  rows.judged("requests by io_uring", "a ring", there ? "a ring" : "none", fmt::format("/proc/{}/fd", subject.qemu),
+              there);
   return rows.take();
 }
 

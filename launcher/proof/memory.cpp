@@ -93,12 +93,7 @@ void prove_second_level(const Subject& subject, Rows& rows) {
 }
 
 void prove_lock(const Subject& subject, Rows& rows) {
-  const auto commits = arguments(subject, "-overcommit");
-  const bool asked = std::any_of(commits.begin(), commits.end(), [](const auto& keys) {
-    const auto found = keys.find("mem-lock");
-    return found != keys.end() && found->second == "on";
-  });
-  if (!asked) return;
+  if (!is_given(subject, "-overcommit", "mem-lock", "on")) return;
   const std::string where = fmt::format("/proc/{}/status", subject.qemu);
   const auto locked = field(subject, where, "VmLck");
   std::uint64_t kib = 0;

@@ -38,9 +38,7 @@ void prove_rights(const Subject& subject, Rows& rows) {
     const char* wanted;
     bool asked;
   };
-  const auto sandbox = arguments(subject, "-sandbox");
-  const bool filtered = std::any_of(sandbox.begin(), sandbox.end(),
-                                    [](const auto& keys) { return keys.contains("") && keys.at("") == "on"; });
+  const bool filtered = is_given(subject, "-sandbox", "", "on");
   const std::array<Due, 4> dues = {
       {{"rights of QEMU's threads", "CapEff", "0000000000000000", subject.plan.uid.has_value()},
        {"rights they may take", "CapPrm", "0000000000000000", subject.plan.uid.has_value()},
@@ -101,11 +99,10 @@ void prove_files(const Subject& subject, Rows& rows) {
   const std::set<std::string> named = files_of(subject);
   std::vector<std::string> strange;
   for (const std::string& fd : fds) {
-    std::error_code error;
-    std::string target = std::filesystem::read_symlink(subject.root.at(dir + "/" + fd), error).string();
+    std::string target = target_of(subject, fd);
     constexpr std::string_view deleted = " (deleted)";
     if (target.ends_with(deleted)) target.resize(target.size() - deleted.size());
-    if (error || is_ordinary(target) || target.starts_with(subject.plan.run_dir + "/")) continue;
+    if (target.empty() || is_ordinary(target) || target.starts_with(subject.plan.run_dir + "/")) continue;
     if (named.contains(target)) continue;
     strange.push_back(fmt::format("{}: {}", fd, target));
   }

@@ -150,6 +150,10 @@ std::vector<Keys> arguments(const Subject& subject, std::string_view option) {
   return found;
 }
 
+bool is_given(const Subject& subject, std::string_view option, const std::string& name, std::string_view value) {
+  return std::ranges::any_of(arguments(subject, option), [&](const Keys& keys) { return key(keys, name) == value; });
+}
+
 Answer ask(const Subject& subject, const std::string& command, const boost::json::object& arguments) {
   if (subject.monitor == nullptr) return {{}, "QEMU's monitor is held by somebody else"};
   try {

@@ -69,6 +69,8 @@ Keys keys_of(const std::string& value);
 std::string key(const Keys& keys, const std::string& name);  // "": not among them
 // All arguments of an option, in that form: "-device", "-netdev".
 std::vector<Keys> arguments(const Subject& subject, std::string_view option);
+// Whether one of them has this key so: "-overcommit", "mem-lock", "on".
+bool is_given(const Subject& subject, std::string_view option, const std::string& name, std::string_view value);
 
 // QMP's reply, or why there is none.
 struct Answer {

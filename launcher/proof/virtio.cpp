@@ -94,8 +94,6 @@ void prove_iothread(const Subject& subject, const Keys& device, Rows& rows) {
 std::vector<Row> prove_virtio(const Subject& subject) {
   Rows rows("devices");
   std::vector<Keys> devices = arguments(subject, "-device");
-  std::erase_if(devices,
-                [](const Keys& keys) { return !key(keys, "").starts_with("virtio-") && key(keys, "driver").empty(); });
   for (Keys& device : devices)
     if (key(device, "").empty()) device[""] = key(device, "driver");
   std::erase_if(devices,
