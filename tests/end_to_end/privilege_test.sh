@@ -50,7 +50,7 @@ bridge = "$bridge"
 [boot]
 kernel = "secret/vmlinuz"
 initrd = "secret/initrd"
-cmdline = "console=ttyS0 quiet no_timer_check vmrun.disk=vda vmrun.then=idle"
+cmdline = "console=ttyS0 quiet no_timer_check nohz=off vmrun.disk=vda vmrun.then=idle"
 TOML
     remember
     run_in_background pid linux

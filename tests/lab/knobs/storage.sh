@@ -42,7 +42,7 @@ up() {
         printf 'name = "k"\naccel = "%s"\n[cpu]\ncount = 2\npin = "off"\n[memory]\nsize = "192M"\npage = "4K"\n' "$accel"
         cat
         printf '[boot]\nkernel = "%s/vmlinuz"\ninitrd = "%s/initrd"\n' "$guest" "$guest"
-        printf 'cmdline = "console=ttyS0 quiet no_timer_check mitigations=off vmrun.more vmrun.then=idle vmrun.do=%s"\n' "$(base64 -w0 <<<"$1")"
+        printf 'cmdline = "console=ttyS0 quiet no_timer_check nohz=off mitigations=off vmrun.more vmrun.then=idle vmrun.do=%s"\n' "$(base64 -w0 <<<"$1")"
     } >k.toml
     begin_vm
     local end=$((SECONDS + 180)) again=2
