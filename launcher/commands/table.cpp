@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "launcher/commands/bench.hpp"
 #include "launcher/commands/commands.hpp"
 
 namespace launcher::commands {
@@ -23,6 +24,13 @@ const OptionInfo allow{"allow", "GROUP",
                        "let drifts of this group pass (may be given several times); the record says so", true};
 const OptionInfo no_console{"no-console", "", "do not connect this terminal to the guest's console"};
 const OptionInfo wait_timeout{"timeout", "SECONDS", "how long to wait"};
+
+constexpr std::size_t most_words = 4096;  // COMMAND's
+
+std::vector<OptionInfo> with_bench(std::vector<OptionInfo> options) {
+  std::ranges::move(bench_options(), std::back_inserter(options));
+  return options;
+}
 
 }  // namespace
 
@@ -71,6 +79,19 @@ const std::vector<Command>& command_table() {
        {overrides, json, identity},
        2,
        diff},
+      {"measure", "measure SPEC -- COMMAND",
+       "start the VM, run COMMAND, read its numbers, stop it; again and again, for a boot is the sample",
+       with_bench({{"runs", "N", "how many boots count (5)"},
+                   {"warmup", "K", "how many before those do not (0)"},
+                   {"bencher", "", "print Bencher's metric format at the end"}}),
+       most_words, measure},
+      {"ablate", "ablate SPEC --knob KEY=VALUE -- COMMAND",
+       "what each knob does to COMMAND's numbers: boots in turn (A B B A), the same VM twice first",
+       with_bench({{"knob", "KEY=VALUE",
+                    "a key that differs from the spec, or 'bare': without the VM (may be given several times)", true},
+                   {"blocks", "N", "how many turns of four boots for each knob (5)"},
+                   {"svg", "FILE", "draw ratios and intervals, by gnuplot"}}),
+       most_words, ablate},
       {"list",
        "list",
        "the VMs that run here",
