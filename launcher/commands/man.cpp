@@ -32,6 +32,10 @@ int man(const Options&) {
   text +=
       ".SH EXIT STATUS\n0 done; 1 failed and undone; 2 problems in the spec, the usage or the host's fit; 3 not "
       "everything could be undone.\n.br\n\\fBhost check\\fR: 0 without a finding of level problem, 1 with one.\n"
+      ".br\n\\fBdiff\\fR: 0 nothing differs; 1 something does; 2 a problem.\n"
+      ".br\n\\fBreplay\\fR, \\fBrun \\-\\-locked\\fR: 2 also where something has drifted: it is named, and nothing was "
+      "started.\n"
+      ".br\n\\fBmeasure\\fR: 1 when too many runs failed; \\fBablate\\fR: 1 when the VM differed from itself.\n"
       ".br\n\\fBhost check\\fR: 0 no problem was found (there may be warnings and advice); 1 at least one.\n"
       ".SH FILES\n.TP\n.I /etc/vmrun/host.toml\nhost-wide settings\n.TP\n.I /run/vmrun/NAME\na running VM's plan, "
       "journal, state and sockets\n";

@@ -16,7 +16,7 @@ const OptionInfo stop_timeout{"stop-timeout", "SECONDS",
                               "how long the guest may take to power down when vmrun is told to stop (60)"};
 const OptionInfo timings{"timings", "", "print how long each stage of the start took"};
 const OptionInfo verbose{"verbose", "", "when the start fails, print QEMU's command line"};
-const OptionInfo record{"record", "DIR", "write a record of this run there: its lock, and what is in effect"};
+const OptionInfo record_to{"record", "DIR", "write a record of this run there: its lock, and what is in effect"};
 const OptionInfo identity{"identity", "",
                           "also write down what may name this host: the values of its boot line's words"};
 const OptionInfo locked{"locked", "", "start it as SPEC.lock says, or not at all"};
@@ -40,13 +40,13 @@ const std::vector<Command>& command_table() {
       {"run",
        "run SPEC",
        "start the VM, stay with it, and put everything back when it ends (also: vmrun SPEC)",
-       {overrides, json, timings, verbose, stop_timeout, record, identity, locked, allow, no_console},
+       {overrides, json, timings, verbose, stop_timeout, record_to, identity, locked, allow, no_console},
        1,
        run},
       {"start",
        "start SPEC",
        "start the VM and return when it runs",
-       {overrides, json, timings, verbose, stop_timeout, record, identity, locked, allow},
+       {overrides, json, timings, verbose, stop_timeout, record_to, identity, locked, allow},
        1,
        start},
       {"plan",
@@ -69,7 +69,7 @@ const std::vector<Command>& command_table() {
       {"replay",
        "replay LOCK",
        "start a VM as its lock says, or name all that has changed since and start nothing (exit code 2)",
-       {allow, json, timings, verbose, stop_timeout, record, identity, no_console},
+       {allow, json, timings, verbose, stop_timeout, record_to, identity, no_console},
        1,
        replay},
       {"diff",

@@ -23,7 +23,7 @@ constexpr std::array deciding{"accel",    "uid",           "placement",     "iot
                               "features", "vcpu_fifo",     "iothread_fifo", "core_cookie", "partition",
                               "groups",   "vhost_workers", "spare",         "functions"};
 
-std::string text_at(const json::object& object, std::string_view key) {
+std::string text_or_none(const json::object& object, std::string_view key) {
   const json::value* value = object.if_contains(key);
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
 }
@@ -53,7 +53,7 @@ struct Wanted {
 };
 
 std::string origin_of(const json::object& planned) {
-  const std::string origin = text_at(planned, "origin");
+  const std::string origin = text_or_none(planned, "origin");
   constexpr std::string_view spec = "spec ";
   return origin.starts_with(spec) ? origin.substr(spec.size()) : origin;
 }
@@ -64,15 +64,15 @@ void add_files_of(const std::string& kind, const json::object& step, const std::
   if (kind == "open_file") {
     const json::value* writable = step.if_contains("writable");
     const bool written = writable != nullptr && writable->is_bool() && writable->get_bool();
-    found.push_back({text_at(step, "path"), role, written ? "written" : "read-only"});
+    found.push_back({text_or_none(step, "path"), role, written ? "written" : "read-only"});
   } else if (kind == "give_file") {
-    found.push_back({text_at(step, "path"), role, "written"});
+    found.push_back({text_or_none(step, "path"), role, "written"});
   } else if (kind == "copy_once") {
-    found.push_back({text_at(step, "from"), role, "read-only"});
+    found.push_back({text_or_none(step, "from"), role, "read-only"});
   } else if (kind == "make_image") {
-    found.push_back({text_at(step, "qemu_img"), "qemu-img", "program"});
+    found.push_back({text_or_none(step, "qemu_img"), "qemu-img", "program"});
     // the overlay comes right after what it stands on
-    if (text_at(step, "name").empty())
+    if (text_or_none(step, "name").empty())
       for (Wanted& below : found)
         if (below.role == role || role.starts_with(below.role.substr(0, below.role.find('.'))))
           if (below.use == "read-only" && below.role.starts_with("disk")) below.use = "below an overlay";
@@ -81,12 +81,13 @@ void add_files_of(const std::string& kind, const json::object& step, const std::
     const json::value* argv =
         child != nullptr && child->is_object() ? child->get_object().if_contains("argv") : nullptr;
     if (argv != nullptr && argv->is_array() && !argv->get_array().empty() && argv->get_array()[0].is_string())
-      found.push_back({std::string(argv->get_array()[0].get_string()), "helper " + text_at(step, "role"), "program"});
+      found.push_back(
+          {std::string(argv->get_array()[0].get_string()), "helper " + text_or_none(step, "role"), "program"});
   }
 }
 
 std::vector<Wanted> files_of(const json::object& plan) {
-  std::vector<Wanted> found{{text_at(plan, "qemu"), "qemu", "program"}};
+  std::vector<Wanted> found{{text_or_none(plan, "qemu"), "qemu", "program"}};
   const json::value* steps = plan.if_contains("steps");
   if (steps == nullptr || !steps->is_array()) return found;
   for (const json::value& planned : steps->get_array()) {
@@ -124,7 +125,7 @@ void add_program_facts(Groups& facts, const std::string& group, const std::strin
 LaunchLock make_lock(const std::string& spec, const json::object& plan, const HostSource& source,
                      const LockTelling& telling) {
   LaunchLock lock;
-  lock.name = text_at(plan, "name");
+  lock.name = text_or_none(plan, "name");
   lock.spec = spec;
   for (const char* key : deciding)
     if (const json::value* value = plan.if_contains(key)) lock.plan[key] = *value;
@@ -142,11 +143,11 @@ LaunchLock make_lock(const std::string& spec, const json::object& plan, const Ho
   for (auto& [path, file] : files) lock.files.push_back(std::move(file));
   lock.facts = host_facts(source);
   lock.effective = effective_values(source);
-  const std::string qemu = text_at(plan, "qemu");
+  const std::string qemu = text_or_none(plan, "qemu");
   add_program_facts(lock.facts, "qemu", qemu);
   if (const std::string package = package_of(source.root, qemu); !package.empty())
     lock.facts["qemu"]["package"] = package;
-  lock.facts["qemu"]["version"] = text_at(plan, "qemu_version");
+  lock.facts["qemu"]["version"] = text_or_none(plan, "qemu_version");
   add_program_facts(lock.facts, "vmrun", "/proc/self/exe");
   return lock;
 }
