@@ -9,8 +9,8 @@
 namespace launcher::commands {
 
 // Exit codes, the same for every command.
-// unproven: of `verify`, when nothing was found wrong and something could not be read.
-enum Exit { done = 0, failed = 1, problems = 2, left_over = 3, unproven = 5 };
+// disturbed: of `watch`. unproven: of `verify` and `watch`, when nothing was found wrong and something could not be read.
+enum Exit { done = 0, failed = 1, problems = 2, left_over = 3, disturbed = 4, unproven = 5 };
 
 struct Command {
   std::string name;
@@ -33,6 +33,8 @@ int start(const Options&);
 int list(const Options&);
 int show(const Options&);
 int verify(const Options&);
+int watch(const Options&);
+int metrics(const Options&);
 int stop(const Options&);
 int kill(const Options&);
 int pause(const Options&);

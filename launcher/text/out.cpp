@@ -87,6 +87,8 @@ void complain(const Problems& problems, const TomlDocument* document, bool colou
   write_to(stderr, render(problems, document, colour));
 }
 
+void redraw(std::string_view page) { write_to(stdout, "\033[H\033[J" + printable_lines(page)); }
+
 void progress(std::string_view text) { write_to(stderr, "\r\033[K" + printable(text)); }
 
 }  // namespace launcher::text
