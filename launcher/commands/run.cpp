@@ -143,6 +143,8 @@ class Supervisor {
       if (keeping_.console < 0) keeping_.listen_to = plan.console_socket;
     });
     record_.started = vm.state.since;
+    record_.timings.emplace();
+    for (const auto& [stage, time] : vm.timings.stages()) record_.timings->push_back({stage, time.count()});
     write_down();
     try_to([&] { tell_running(vm, options_); });
     notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
