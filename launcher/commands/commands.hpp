@@ -47,6 +47,7 @@ int set(const Options&);
 int wait(const Options&);
 int log(const Options&);
 int forget(const Options&);
+int import(const Options&);
 int recover(const Options&);
 int host(const Options&);
 int host_check(const Options&);

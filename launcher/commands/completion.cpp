@@ -22,10 +22,11 @@ std::string case_of(const std::string& pattern, const Command& command) {
   std::string words = options_of(command);
   for (const Command& sub : command.subcommands) words += " " + sub.name;
   const bool spec = command.usage.find("SPEC") != std::string::npos;
+  const bool file = command.usage.find(" FILE") != std::string::npos;
   const bool vm = command.usage.find("NAME") != std::string::npos;
   const bool kept = command.name == "forget" || command.name == "log";  // those that do not run as well
-  return fmt::format("    {}) words='{}'{}{}{} ;;\n", pattern, words, spec ? " specs=y" : "", vm ? " vms=y" : "",
-                     kept ? " kept=y" : "");
+  return fmt::format("    {}) words='{}'{}{}{}{} ;;\n", pattern, words, spec ? " specs=y" : "", file ? " files=y" : "",
+                     vm ? " vms=y" : "", kept ? " kept=y" : "");
 }
 
 }  // namespace
@@ -53,7 +54,7 @@ _vmrun_kept() {
   done
 }
 _vmrun() {
-  local word="${COMP_WORDS[COMP_CWORD]}" words='' specs='' vms='' kept='' at="${COMP_WORDS[1]} "
+  local word="${COMP_WORDS[COMP_CWORD]}" words='' specs='' files='' vms='' kept='' at="${COMP_WORDS[1]} "
   if [ "$COMP_CWORD" -eq 1 ]; then
     words='@VERBS@'
     specs=y
@@ -67,6 +68,7 @@ _vmrun() {
     compgen -W "$words" -- "$word"
     if [ -n "$vms" ]; then compgen -W "$(_vmrun_vms)" -- "$word"; fi
     if [ -n "$kept" ]; then compgen -W "$(_vmrun_kept)" -- "$word"; fi
+    if [ -n "$files" ]; then compgen -f -- "$word"; fi
     if [ -n "$specs" ]; then
       compgen -f -X '!*.toml' -- "$word"
       compgen -d -- "$word"

@@ -47,6 +47,8 @@ TEST_CASE("bash completes verbs, options, VMs and specs") {
   CHECK(complete(where, "vmrun stop w") == "web\n");
   CHECK(complete(where, "vmrun forget ''") == "--json\n--maker\ndb\nold\nweb\n");
   CHECK(complete(where, "vmrun list --") == "--all\n--json\n");
+  CHECK(complete(where, "vmrun import no") == "notes.txt\n");
+  CHECK(complete(where, "vmrun import --a") == "--adopt-state\n");
   CHECK(complete(where, "vmrun host tu") == "tune\n");
   CHECK(complete(where, "vmrun host check d") == "db.toml\n");
   CHECK(complete(where, "vmrun help sta") == "start\n");
