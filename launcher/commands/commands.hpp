@@ -28,6 +28,9 @@ std::vector<Command> host_subcommands();
 const Command* find_command(std::vector<std::string>& words);
 
 int plan(const Options&);
+int lock(const Options&);
+int diff(const Options&);
+int replay(const Options&);
 int run(const Options&);
 int start(const Options&);
 int list(const Options&);

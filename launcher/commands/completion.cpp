@@ -22,11 +22,12 @@ std::string case_of(const std::string& pattern, const Command& command) {
   std::string words = options_of(command);
   for (const Command& sub : command.subcommands) words += " " + sub.name;
   const bool spec = command.usage.find("SPEC") != std::string::npos;
-  const bool file = command.usage.find(" FILE") != std::string::npos;
+  const bool file = command.usage.find(" FILE") != std::string::npos || command.usage.find(" LOCK") != std::string::npos;
   const bool vm = command.usage.find("NAME") != std::string::npos;
   const bool kept = command.name == "forget" || command.name == "log";  // those that do not run as well
-  return fmt::format("    {}) words='{}'{}{}{}{} ;;\n", pattern, words, spec ? " specs=y" : "", file ? " files=y" : "",
-                     vm ? " vms=y" : "", kept ? " kept=y" : "");
+  const bool diff = command.name == "diff";
+  return fmt::format("    {}) words='{}'{}{}{}{} ;;\n", pattern, words, spec ? " specs=y" : "",
+                     file || diff ? " files=y" : "", vm || diff ? " vms=y" : "", kept ? " kept=y" : "");
 }
 
 }  // namespace

@@ -12,13 +12,13 @@ namespace po = boost::program_options;
 Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, const std::vector<std::string>& args) {
   po::options_description description;
   for (const OptionInfo& option : known) {
-    const std::string name = option.letter == 0 ? option.name : fmt::format("{},{}", option.name, option.letter);
+    const std::string names = option.letter == 0 ? option.name : fmt::format("{},{}", option.name, option.letter);
     if (option.value.empty())
-      description.add_options()(name.c_str(), option.help.c_str());
+      description.add_options()(names.c_str(), option.help.c_str());
     else if (option.repeated)
-      description.add_options()(name.c_str(), po::value<std::vector<std::string>>()->composing(), option.help.c_str());
+      description.add_options()(names.c_str(), po::value<std::vector<std::string>>()->composing(), option.help.c_str());
     else
-      description.add_options()(name.c_str(), po::value<std::string>(), option.help.c_str());
+      description.add_options()(names.c_str(), po::value<std::string>(), option.help.c_str());
   }
   description.add_options()("word", po::value<std::vector<std::string>>());
   po::positional_options_description positional;

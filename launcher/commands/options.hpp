@@ -15,7 +15,7 @@ struct OptionInfo {
   std::string value;  // "SECONDS"; "" for a flag
   std::string help;
   bool repeated = false;
-  char letter = 0;  // its short form, if it has one: -o
+  char letter = 0;  // 'o': also -o; 0: none
 };
 
 // Something is wrong with the command line itself: exit code 2.

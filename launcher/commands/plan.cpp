@@ -4,6 +4,7 @@
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/inputs.hpp"
+#include "launcher/commands/locking.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/life/world.hpp"
 #include "launcher/plan/json.hpp"
@@ -47,14 +48,7 @@ int plan(const Options& options) {
   LinuxHost machine;
   const HostConfig config = host_config_or_throw(options);
   const std::optional<std::string> other = options.value("host");
-  World world = other ? other_world(machine, config, *other) : this_world(machine, config);
-  if (!other) {
-    world.facts = [config](const Spec& spec) { return gather_facts(spec, config, Cache::read_only); };
-    world.features = [config]() -> std::expected<QemuFeatures, std::string> {
-      const auto binary = find_qemu(config.qemu);
-      return binary ? qemu_features(*binary, Cache::read_only) : std::unexpected(binary.error());
-    };
-  }
+  World world = other ? other_world(machine, config, *other) : dry_world(machine, config);
   auto planned = plan_only(file->spec, world, other ? Ledger::none : Ledger::read);
   if (!planned) {
     print_problems(planned.error(), &file->document, options.flag("json"));

@@ -13,6 +13,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/commands/run_recorder.hpp"
 #include "launcher/life/keep.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/notify.hpp"
@@ -106,9 +107,12 @@ void try_to(const Telling& telling) {
 // One `vmrun run`, from the spec to its record.
 class Supervisor {
  public:
-  Supervisor(const Options& options, bool detached, int ready_fd)
-      : options_(options), ready_fd_(ready_fd), config_(host_config_or_throw(options)) {
-    attach_ = !detached && !options.flag("no-console") && !options.flag("json");
+  Supervisor(const Options& options, const Launching& launching)
+      : options_(options),
+        ready_fd_(launching.ready_fd),
+        config_(host_config_or_throw(options)),
+        recorder_(options, launching.expected) {
+    attach_ = !launching.detached && !options.flag("no-console") && !options.flag("json");
     keeping_.say = say;
     keeping_.stop_timeout =
         std::chrono::milliseconds(static_cast<long>(options.number("stop-timeout").value_or(60) * 1000));
@@ -119,7 +123,10 @@ class Supervisor {
     record_.keeper = process_id(getpid()).value();
     record_.started = std::time(nullptr);
     try {
-      return launch_and_keep(file.spec);
+      return launch_and_keep(file);
+    } catch (const Drifted& drifted) {
+      print_drift(drifted, options_.flag("json"));
+      return problems;
     } catch (const ProblemsFound& found) {
       print_problems(found.problems, &file.document, options_.flag("json"));
       return problems;
@@ -135,9 +142,10 @@ class Supervisor {
   }
 
  private:
-  int launch_and_keep(const Spec& spec) {
+  int launch_and_keep(const SpecFile& file) {
     World world = this_world(machine_, config_);
-    RunningVm vm = launch(spec, world, make_teller(options_), [&](const LaunchPlan& plan) {
+    recorder_.watch(world, file);
+    RunningVm vm = launch(file.spec, world, make_teller(options_), [&](const LaunchPlan& plan) {
       for (const std::string& note : plan.notes) say("note: " + note);
       if (attach_ && plan.console_on_stdio) keeping_.console = ::qmp::connect_unix(plan.console_socket);
       if (keeping_.console < 0) keeping_.listen_to = plan.console_socket;
@@ -147,6 +155,7 @@ class Supervisor {
     for (const auto& [stage, time] : vm.timings.stages()) record_.timings->push_back({stage, time.count()});
     write_down();
     try_to([&] { tell_running(vm, options_); });
+    try_to([&] { recorder_.record(vm); });
     notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
     tell_starter(ready_fd_);
     slim_down();
@@ -207,6 +216,7 @@ class Supervisor {
   const Options& options_;
   int ready_fd_;
   HostConfig config_;
+  RunRecorder recorder_;
   LinuxHost machine_;
   KeepOptions keeping_;
   RunRecord record_;
@@ -216,15 +226,16 @@ class Supervisor {
 
 }  // namespace
 
-int supervise(const Options& options, bool detached, int ready_fd) {
-  const std::optional<SpecFile> file = read_spec_or_print(options);
-  if (!file) return problems;
+int supervise(const Options& options, Launching launching) {
+  if (!launching.file) launching.file = read_spec_or_print(options);
+  if (!launching.file) return problems;
+  if (options.flag("locked")) launching.expected = expected_of(options, options.word(0, "the spec's file") + ".lock");
   const Signals signals;
   never_wait_for_readers();
   raise_file_limit();
-  return Supervisor(options, detached, ready_fd).run(*file);
+  return Supervisor(options, launching).run(*launching.file);
 }
 
-int run(const Options& options) { return supervise(options, false, -1); }
+int run(const Options& options) { return supervise(options, {}); }
 
 }  // namespace launcher::commands

@@ -39,7 +39,7 @@ void let_go_of_the_caller(int ready_fd) {
   let_go_of_the_caller(ready_fd);
   int code = failed;
   try {
-    code = supervise(options, true, ready_fd);
+    code = supervise(options, {.detached = true, .ready_fd = ready_fd, .file = {}, .expected = {}});
   } catch (const UsageError& error) {
     say(error.what());
     code = problems;

@@ -15,6 +15,13 @@ const OptionInfo stop_timeout{"stop-timeout", "SECONDS",
                               "how long the guest may take to power down when vmrun is told to stop (60)"};
 const OptionInfo timings{"timings", "", "print how long each stage of the start took"};
 const OptionInfo verbose{"verbose", "", "when the start fails, print QEMU's command line"};
+const OptionInfo record{"record", "DIR", "write a record of this run there: its lock, and what is in effect"};
+const OptionInfo identity{"identity", "",
+                          "also write down what may name this host: the values of its boot line's words"};
+const OptionInfo locked{"locked", "", "start it as SPEC.lock says, or not at all"};
+const OptionInfo allow{"allow", "GROUP",
+                       "let drifts of this group pass (may be given several times); the record says so", true};
+const OptionInfo no_console{"no-console", "", "do not connect this terminal to the guest's console"};
 const OptionInfo wait_timeout{"timeout", "SECONDS", "how long to wait"};
 
 }  // namespace
@@ -25,18 +32,13 @@ const std::vector<Command>& command_table() {
       {"run",
        "run SPEC",
        "start the VM, stay with it, and put everything back when it ends (also: vmrun SPEC)",
-       {overrides,
-        json,
-        timings,
-        verbose,
-        stop_timeout,
-        {"no-console", "", "do not connect this terminal to the guest's console"}},
+       {overrides, json, timings, verbose, stop_timeout, record, identity, locked, allow, no_console},
        1,
        run},
       {"start",
        "start SPEC",
        "start the VM and return when it runs",
-       {overrides, json, timings, verbose, stop_timeout},
+       {overrides, json, timings, verbose, stop_timeout, record, identity, locked, allow},
        1,
        start},
       {"plan",
@@ -50,6 +52,25 @@ const std::vector<Command>& command_table() {
          "plan for another machine: a file of `vmrun host --json`, hwloc XML, or synthetic:DESCRIPTION"}},
        1,
        plan},
+      {"lock",
+       "lock SPEC",
+       "write down all that decides a run of it here: placement, command line, digests, host",
+       {overrides, identity, {"output", "FILE", "write it there, not to stdout (also -o)", false, 'o'}},
+       1,
+       lock},
+      {"replay",
+       "replay LOCK",
+       "start a VM as its lock says, or name all that has changed since and start nothing (exit code 2)",
+       {allow, json, timings, verbose, stop_timeout, record, identity, no_console},
+       1,
+       replay},
+      {"diff",
+       "diff A B",
+       "what differs between two locks, records, specs or running VMs (exit code 0: nothing; 1: something; 2: a "
+       "problem)",
+       {overrides, json, identity},
+       2,
+       diff},
       {"list",
        "list",
        "the VMs that run here",

@@ -51,5 +51,8 @@ TEST_CASE("bash completes verbs, options, VMs and specs") {
   CHECK(complete(where, "vmrun import --a") == "--adopt-state\n");
   CHECK(complete(where, "vmrun host tu") == "tune\n");
   CHECK(complete(where, "vmrun host check d") == "db.toml\n");
+  CHECK(complete(where, "vmrun diff w") == "web\n");
+  CHECK(complete(where, "vmrun diff no") == "notes.txt\n");
+  CHECK(complete(where, "vmrun replay no") == "notes.txt\n");
   CHECK(complete(where, "vmrun help sta") == "start\n");
 }
