@@ -43,6 +43,7 @@ std::string kind_of_link(const topology::Sysfs& sysfs, const std::string& name) 
 void look_at_bridge(const Nic& nic, Nic::Facts& facts) {
   const topology::Sysfs sysfs;
   facts.bridge_exists = sysfs.exists(link_file(nic.bridge, "bridge"));
+  facts.bridge_filters = sysfs.read_number(link_file(nic.bridge, "bridge/vlan_filtering")).value_or(0) == 1;
   if (!facts.bridge_exists) facts.bridge_is = kind_of_link(sysfs, nic.bridge);
   for (const std::string& port : sysfs.list(link_file(nic.bridge, "brif"))) {
     if (!facts.node) facts.node = sysfs.node_of(link_file(port, "device"));
@@ -104,8 +105,8 @@ Nic::Facts look_at(const Nic& nic, const HostConfig& config) {
 // Of another machine: everything asked for is there.
 Nic::Facts assumed(const Nic&) {
   Nic::Facts facts;
-  facts.bridge_exists = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
-  facts.over_exists = facts.socket_open_to_all = true;
+  facts.bridge_exists = facts.bridge_filters = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
+  facts.over_exists = facts.socket_open_to_all = facts.socket_found_by_all = true;
   facts.passt = "/usr/bin/passt";
   return facts;
 }

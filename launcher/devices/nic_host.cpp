@@ -36,6 +36,9 @@ void add_tap_steps(const Nic& nic, const Nic::Facts& facts, const NicChoice& cho
   if (nic.receive_limit != 0 || nic.send_limit != 0)
     context.steps.push_back({LimitRate{name, nic.receive_limit, nic.send_limit},
                              "the kernel shapes what the guest receives and drops what it sends beyond",
+  if (nic.vlan)
+    context.steps.push_back(
+        {TagPort{name, nic.bridge, *nic.vlan}, "the guest neither sees the tag nor leaves it", context.origin("vlan")});
                              context.origin(nic.receive_limit != 0 ? "receive_limit" : "send_limit")});
 }
 

@@ -7,6 +7,7 @@
 
 #include "launcher/devices/device_context.hpp"
 #include "launcher/devices/pci_node.hpp"
+#include "launcher/devices/pci_port.hpp"
 #include "launcher/text/printable.hpp"
 
 namespace launcher::inline devices {
@@ -86,6 +87,7 @@ void check_physical(const Pci& pci, const Pci::Facts& facts, const DeviceContext
                         ? fmt::format("{} has no network interface to set it by", physical.address)
                         : fmt::format("the driver of {} cannot set its virtual functions' addresses", facts.interface),
                     "remove mac: the guest then has the address the card gives");
+  check_port(pci, facts, context);
 }
 
 bool choose_iommufd(const Pci& pci, const Pci::Facts& facts, const DeviceContext& context) {
@@ -195,6 +197,7 @@ void add_steps(const Pci& pci, const Pci::Facts& facts, const PciFunction& funct
         {SetVfMac{facts.interface, *facts.chosen, pci.mac,
                   *facts.chosen < facts.vf_macs.size() && !facts.removes_vfs ? facts.vf_macs[*facts.chosen] : ""},
          "the guest cannot change it", context.origin("mac")});
+  add_port_step(pci, facts, context);
   context.steps.push_back({BindVfio{function.address, function.driver, function.driver_override},
                            "by driver_override: no other function of its kind is touched", origin});
 }

@@ -14,6 +14,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "launcher/host/vf_mac.hpp"
+
 namespace fakes {
 
 namespace fs = std::filesystem;
@@ -255,6 +257,12 @@ void FakeHost::join_bridge(const std::string& interface, const std::string& brid
   verb.done();
 }
 
+void FakeHost::set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) {
+  Verb verb(*this, fmt::format("set_port_vlan {} {} {}", port, bridge, vlan));
+  need_interface(port);
+  verb.done();
+}
+
 void FakeHost::set_up(const std::string& interface) {
   Verb verb(*this, fmt::format("set_up {}", interface));
   need_interface(interface);
@@ -359,6 +367,13 @@ void FakeHost::set_vfs(const std::string& physical, unsigned count) {
 
 void FakeHost::set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
   Verb verb(*this, fmt::format("set_vf_mac {} {} {}", interface, vf, mac));
+  verb.done();
+}
+
+void FakeHost::set_vf_port(const std::string& interface, unsigned vf, const launcher::VfPort& port) {
+  const auto shown = [](const auto& value) { return value ? fmt::to_string(unsigned{*value}) : "-"; };
+  Verb verb(*this, fmt::format("set_vf_port {} {} {} {} {}", interface, vf, shown(port.vlan), shown(port.trust),
+                               shown(port.spoof_check)));
   verb.done();
 }
 

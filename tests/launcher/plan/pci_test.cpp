@@ -394,9 +394,29 @@ TEST_CASE("plan: virtual functions and their addresses") {
   CHECK(has(one.problems(), "has no driver, and only a driver can make virtual functions"));
 }
 
+TEST_CASE("plan: a virtual function's port in the card") {
+  Case one(small + "[[pci]]\nvf_of = \"ens1f0\"\nvlan = 100\ntrust = false\nspoof_check = true\n");
+  CHECK(
+      has(text_of(one.plan(), one),
+          "give virtual function 0 of ens1f0 VLAN 100, trust off, spoof check on\n      undo: goes with the function"));
+  one.pci().physical->vfs = {"0000:31:01.0"};  // made by somebody else: given back as it was
+  one.pci().removes_vfs = false;
+  one.pci().candidates[0].address = "0000:31:01.0";
+  one.pci().vf_ports = {{7, true, {}}};
+  CHECK(has(text_of(one.plan(), one),
+            "VLAN 100, trust off, spoof check on\n      undo: give virtual function 0 of ens1f0 VLAN "
+            "7, trust on\n"));
+  one.pci().sets_macs = false;
+  CHECK(has(one.problems(), "pci[0].vlan: the driver of ens1f0 knows nothing of its virtual functions' ports"));
+  CHECK(has(one.problems(), "pci[0].spoof_check: "));
+}
+
 TEST_CASE("an interface whose driver has no virtual functions is told from one that can set their addresses") {
   CHECK(!vf_macs("lo"));
   CHECK(!vf_macs("no-such-interface"));
+  CHECK(vf_ports("lo").empty());
+  CHECK_THROWS_AS(set_vf_port("lo", 0, {100, {}, {}}), std::system_error);
+  CHECK_NOTHROW(set_vf_port("no-such-interface", 0, {}));  // nothing to set
   CHECK_THROWS_AS(set_vf_mac("no-such-interface", 0, "52:54:00:00:00:01"), std::system_error);
   CHECK_THROWS_AS(set_vf_mac("lo", 0, "52:54:00:00:00:01"), std::system_error);
 }

@@ -48,6 +48,7 @@ const std::vector<Step>& one_of_each() {
       OpenTap{"tap0", true, {10}},
       MakeMacvtap{"vdb12.1", "eth0", "vepa", "52:54:00:01:02:03", 9000, {20, 21}},
       LimitRate{"vdb12.0", 1'000'000'000, 64'000},
+      TagPort{"vdb12.0", "br0", 100},
       OpenVhost{{12, 13}},
       OpenFile{"/images/a, b\n\"c\".qcow2", true, false, 14, true},
       MakeImage{"/images, \"a\"", "b\n.raw", "raw", topology::gib(20), "falloc", "/usr/bin/qemu-img", "/log", 19, true},
@@ -66,6 +67,7 @@ const std::vector<Step>& one_of_each() {
       LoadModule{"vfio-pci"},
       CreateVfs{"0000:81:00.0", 8, 3, "0000:81:01.3"},
       SetVfMac{"enp129s0", 3, "52:54:00:00:00:01", "00:00:00:00:00:00"},
+      SetVfPort{"enp129s0", 3, {100, false, true}, {0, {}, false}},
       BindVfio{"0000:81:01.3", "iavf", "old-override"},
       OpenVfio{"0000:81:01.3", 20},
       TakeUsb{"1-2.3", "/dev/bus/usb/001/004", 21},
@@ -89,6 +91,7 @@ const std::vector<Undo>& one_undo_of_each() {
       RemoveGroup{"/sys/fs/cgroup/vmrun/vm-db", false},
       RemoveVfs{"0000:81:00.0", 8},
       GiveVfMacBack{"enp129s0", 3, "00:00:00:00:00:00"},
+      GiveVfPortBack{"enp129s0", 3, {0, {}, false}},
       GiveBack{"0000:81:01.3", {}, ""},
       GiveBackUsb{"1-2.3"},
       PutBack{"/proc/sys/net/ipv4/tcp_rmem", "4096 1048576 16777216", "4096 131072 6291456"},
@@ -256,6 +259,26 @@ TEST_CASE("a tap is made, set up, and gone with its last fd") {
   bench.run(Undo{DropTap{"v.0"}});
   CHECK(!bench.host.tap_exists("v.0"));
   bench.run(Undo{DropTap{"v.0"}});  // gone already: fine
+}
+
+TEST_CASE("a bridge's port gets its VLAN, which goes with it") {
+  Bench bench;
+  bench.perform(MakeTap{"v.0", "br0", {}, {10}});
+  const TagPort tag{"v.0", "br0", 100};
+  CHECK(undo_of(tag).empty());
+  bench.perform(tag);
+  CHECK(bench.host.log().back() == "set_port_vlan v.0 br0 100");
+}
+
+TEST_CASE("a virtual function's port gets back what was changed of it, and nothing else") {
+  Bench bench;
+  const SetVfPort port{"ens1f0", 2, {100, {}, false}, {7, {}, true}};
+  CHECK(undo_of(port) == std::vector<Undo>{GiveVfPortBack{"ens1f0", 2, {7, {}, true}}});
+  bench.perform(port);
+  CHECK(bench.host.log().back() == "set_vf_port ens1f0 2 100 - 0");
+  bench.run(undo_of(port).front());
+  CHECK(bench.host.log().back() == "set_vf_port ens1f0 2 7 - 1");
+  CHECK(undo_of(SetVfPort{"ens1f0", 2, {100, {}, {}}, {}}).empty());  // made by us: it goes with the function
 }
 
 TEST_CASE("a tap of somebody else's is opened and never changed") {
