@@ -79,7 +79,11 @@ void look_at_device(const Nic& nic, Nic::Facts& facts) {
 
 void look_at_socket(const Nic& nic, Nic::Facts& facts) {
   facts.socket_misfit = misfit(nic.socket, {S_IFSOCK}, R_OK | W_OK);
+  if (facts.socket_misfit.empty() && !has_listener(nic.socket))
+    facts.socket_misfit = fmt::format("nobody listens on '{}'", printable(nic.socket));
   struct stat info {};
+  const std::string directory = std::filesystem::path(nic.socket).parent_path();
+  facts.socket_found_by_all = stat(directory.c_str(), &info) == 0 && (info.st_mode & S_IXOTH) != 0;
   if (stat(nic.socket.c_str(), &info) < 0) return;
   facts.socket_open_to_all = (info.st_mode & S_IWOTH) != 0;
   facts.socket_uid = info.st_uid;
