@@ -43,6 +43,7 @@ std::string kind_of_link(const topology::Sysfs& sysfs, const std::string& name) 
 void look_at_bridge(const Nic& nic, Nic::Facts& facts) {
   const topology::Sysfs sysfs;
   facts.bridge_exists = sysfs.exists(link_file(nic.bridge, "bridge"));
+  facts.bridge_filters = sysfs.read_number(link_file(nic.bridge, "bridge/vlan_filtering")).value_or(0) == 1;
   if (!facts.bridge_exists) facts.bridge_is = kind_of_link(sysfs, nic.bridge);
   for (const std::string& port : sysfs.list(link_file(nic.bridge, "brif"))) {
     if (!facts.node) facts.node = sysfs.node_of(link_file(port, "device"));
@@ -78,7 +79,11 @@ void look_at_device(const Nic& nic, Nic::Facts& facts) {
 
 void look_at_socket(const Nic& nic, Nic::Facts& facts) {
   facts.socket_misfit = misfit(nic.socket, {S_IFSOCK}, R_OK | W_OK);
+  if (facts.socket_misfit.empty() && !has_listener(nic.socket))
+    facts.socket_misfit = fmt::format("nobody listens on '{}'", printable(nic.socket));
   struct stat info {};
+  const std::string directory = std::filesystem::path(nic.socket).parent_path();
+  facts.socket_found_by_all = stat(directory.c_str(), &info) == 0 && (info.st_mode & S_IXOTH) != 0;
   if (stat(nic.socket.c_str(), &info) < 0) return;
   facts.socket_open_to_all = (info.st_mode & S_IWOTH) != 0;
   facts.socket_uid = info.st_uid;
@@ -104,8 +109,8 @@ Nic::Facts look_at(const Nic& nic, const HostConfig& config) {
 // Of another machine: everything asked for is there.
 Nic::Facts assumed(const Nic&) {
   Nic::Facts facts;
-  facts.bridge_exists = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
-  facts.over_exists = facts.socket_open_to_all = true;
+  facts.bridge_exists = facts.bridge_filters = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
+  facts.over_exists = facts.socket_open_to_all = facts.socket_found_by_all = true;
   facts.passt = "/usr/bin/passt";
   return facts;
 }

@@ -82,6 +82,7 @@ struct ModeKey {
 const std::vector<ModeKey>& mode_keys() {
   using enum Nic::Mode;
   static const std::vector<ModeKey> keys = {{"bridge", {tap}},
+                                            {"vlan", {tap}},
                                             {"tap", {tap}},
                                             {"over", {macvtap}},
                                             {"macvtap", {macvtap}},
@@ -141,6 +142,11 @@ void check_tap_mode(TableReader& table, const Nic& nic) {
     table.problem(
         "mode", "\"tap\", but neither bridge nor tap says where its packets go; wanted one of them",
         "add bridge = \"br0\" to have vmrun make a tap and attach it there, or tap = \"tap0\" to use one you made");
+  if (!nic.tap.empty() && table.has("vlan"))
+    table.problem(
+        "vlan", "given for a tap of your own, which vmrun uses as it is; wanted it with bridge",
+        fmt::format("run `bridge vlan add dev {} vid {} pvid untagged`, or name the bridge instead of the tap", nic.tap,
+                    nic.vlan.value_or(100)));
   for (const char* key : {"receive_limit", "send_limit"})
     if (!nic.tap.empty() && table.has(key))
       table.problem(key, "given for a tap of your own, which vmrun uses as it is; wanted it on one that vmrun makes",
@@ -208,6 +214,7 @@ Nic Nic::read(TableReader& table) {
   nic.mode = static_cast<Mode>(table.choice("mode", {std::begin(mode_names), std::end(mode_names)},
                                             static_cast<std::size_t>(default_mode(table))));
   nic.bridge = read_interface(table, "bridge");
+  nic.vlan = table.integer_or_auto("vlan", 1, 4094);
   nic.tap = read_interface(table, "tap");
   nic.over = read_interface(table, "over");
   const std::vector<std::string> kinds = {"bridge", "private", "vepa", "passthru"};

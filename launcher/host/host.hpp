@@ -18,6 +18,8 @@
 
 namespace launcher::inline host {
 
+struct VfPort;  // vf_mac.hpp
+
 // Which file it is, whatever it is called.
 struct FileIdentity {
   std::uint64_t device = 0, inode = 0;
@@ -39,6 +41,8 @@ class Host {
   virtual std::vector<Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) = 0;
   virtual void set_mtu(const std::string& interface, unsigned mtu) = 0;
   virtual void join_bridge(const std::string& interface, const std::string& bridge) = 0;
+  // The port's only VLAN, which the bridge takes off what goes to it and puts onto what comes from it.
+  virtual void set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) = 0;
   virtual void set_up(const std::string& interface) = 0;
   virtual void drop_tap(const std::string& name) = 0;  // gone already: fine
 
@@ -58,6 +62,7 @@ class Host {
   virtual std::vector<std::string> vfs_of(const std::string& physical) = 0;  // addresses, by number
   virtual void set_vfs(const std::string& physical, unsigned count) = 0;
   virtual void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) = 0;
+  virtual void set_vf_port(const std::string& interface, unsigned vf, const VfPort& port) = 0;
   virtual std::string vfio_node(const std::string& address, bool of_group) = 0;  // "/dev/vfio/12"
   virtual void probe_usb(const std::string& port) = 0;  // drivers for what has none; unplugged: fine
 
@@ -113,6 +118,7 @@ class LinuxHost final : public Host {
   std::vector<Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
   void set_mtu(const std::string& interface, unsigned mtu) override;
   void join_bridge(const std::string& interface, const std::string& bridge) override;
+  void set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
   std::vector<Fd> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
@@ -128,6 +134,7 @@ class LinuxHost final : public Host {
   std::vector<std::string> vfs_of(const std::string& physical) override;
   void set_vfs(const std::string& physical, unsigned count) override;
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
+  void set_vf_port(const std::string& interface, unsigned vf, const VfPort& port) override;
   std::string vfio_node(const std::string& address, bool of_group) override;
   void probe_usb(const std::string& port) override;
   Fd open_file(const std::string& path, bool writable, bool direct) override;

@@ -14,6 +14,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "launcher/host/vf_mac.hpp"
+
 namespace fakes {
 
 namespace fs = std::filesystem;
@@ -276,6 +278,12 @@ void FakeHost::join_bridge(const std::string& interface, const std::string& brid
   verb.done();
 }
 
+void FakeHost::set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) {
+  Verb verb(*this, fmt::format("set_port_vlan {} {} {}", port, bridge, vlan));
+  need_interface(port);
+  verb.done();
+}
+
 void FakeHost::set_up(const std::string& interface) {
   Verb verb(*this, fmt::format("set_up {}", interface));
   need_interface(interface);
@@ -388,6 +396,13 @@ void FakeHost::set_vf_mac(const std::string& interface, unsigned vf, const std::
 void FakeHost::add_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
   fs::create_directories(dir_ / "vf_macs");
   std::ofstream(dir_ / "vf_macs" / fmt::format("{}.{}", interface, vf)) << mac;
+}
+
+void FakeHost::set_vf_port(const std::string& interface, unsigned vf, const launcher::VfPort& port) {
+  const auto shown = [](const auto& value) { return value ? fmt::to_string(unsigned{*value}) : "-"; };
+  Verb verb(*this, fmt::format("set_vf_port {} {} {} {} {}", interface, vf, shown(port.vlan), shown(port.trust),
+                               shown(port.spoof_check)));
+  verb.done();
 }
 
 std::string FakeHost::vfio_node(const std::string& address, bool of_group) {

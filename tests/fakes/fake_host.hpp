@@ -88,6 +88,7 @@ class FakeHost : public launcher::Host {
   std::vector<launcher::Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
   void set_mtu(const std::string& interface, unsigned mtu) override;
   void join_bridge(const std::string& interface, const std::string& bridge) override;
+  void set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
   std::vector<launcher::Fd> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
@@ -103,6 +104,7 @@ class FakeHost : public launcher::Host {
   std::vector<std::string> vfs_of(const std::string& physical) override;
   void set_vfs(const std::string& physical, unsigned count) override;
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
+  void set_vf_port(const std::string& interface, unsigned vf, const launcher::VfPort& port) override;
   std::string vfio_node(const std::string& address, bool of_group) override;
   void probe_usb(const std::string& port) override;
   launcher::Fd open_file(const std::string& path, bool writable, bool direct) override;

@@ -85,8 +85,16 @@ struct Place {
     }
   }
 
+  ~Place() {
+    if (socket_ >= 0) close(socket_);
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
  private:
-  void make(Thing thing) const {
+  int socket_ = -1;  // whose process lives
+
+  void make(Thing thing) {
     if (thing == Thing::fifo) REQUIRE(mkfifo(path.c_str(), 0666) == 0);
     if (thing == Thing::directory) REQUIRE((mkdir(path.c_str(), 0777) == 0 && chmod(path.c_str(), 0777) == 0));
     if (thing == Thing::missing) fakes::write_file(path, "x");
@@ -94,9 +102,8 @@ struct Place {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::strcpy(address.sun_path, path.c_str());
-    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-    close(fd);
+    socket_ = socket(AF_UNIX, SOCK_STREAM, 0);
+    REQUIRE(bind(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
     REQUIRE(chmod(path.c_str(), 0777) == 0);
   }
 };

@@ -186,6 +186,26 @@ TEST_CASE("a tap is made, set up, and gone with its last fd") {
   bench.run(Undo{DropTap{"v.0"}});  // gone already: fine
 }
 
+TEST_CASE("a bridge's port gets its VLAN, which goes with it") {
+  Bench bench;
+  bench.perform(MakeTap{"v.0", "br0", {}, {10}});
+  const TagPort tag{"v.0", "br0", 100};
+  CHECK(undo_of(tag).empty());
+  bench.perform(tag);
+  CHECK(bench.host.log().back() == "set_port_vlan v.0 br0 100");
+}
+
+TEST_CASE("a virtual function's port gets back what was changed of it, and nothing else") {
+  Bench bench;
+  const SetVfPort port{"ens1f0", 2, {100, {}, false}, {7, {}, true}};
+  CHECK(undo_of(port) == std::vector<Undo>{GiveVfPortBack{"ens1f0", 2, {7, {}, true}}});
+  bench.perform(port);
+  CHECK(bench.host.log().back() == "set_vf_port ens1f0 2 100 - 0");
+  bench.run(undo_of(port).front());
+  CHECK(bench.host.log().back() == "set_vf_port ens1f0 2 7 - 1");
+  CHECK(undo_of(SetVfPort{"ens1f0", 2, {100, {}, {}}, {}}).empty());  // made by us: it goes with the function
+}
+
 TEST_CASE("a tap of somebody else's is opened and never changed") {
   Bench bench;
   bench.host.add_persistent_tap("tap0");
