@@ -46,6 +46,12 @@ struct OfStep {
     script.files[step.fd] = std::string(own_directory) + step.path.substr(step.path.rfind('/'));
   }
   void operator()(const OpenLog& step) const { script.files[step.fd] = step.path; }
+  void operator()(const RaisePool& step) const {
+    const std::string file = fmt::format("/sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages",
+                                         step.node, step.page.count >> 10);
+    script.before += fmt::format("echo $(($(cat {0}) + {1})) >{0}\n", file, step.pages);
+    script.after += fmt::format("  echo $(($(cat {0}) - {1})) >{0} || true\n", file, step.pages);
+  }
   void operator()(const MakeTap& step) const {
     for (const int fd : step.fds) script.taps[fd] = &step;
     const std::string name = quoted_word(step.name);

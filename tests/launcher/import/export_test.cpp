@@ -86,6 +86,8 @@ TEST_CASE("export: a shell is told of no open file, and of no word that is not q
   CHECK_FALSE(std::regex_search(made.text, std::regex("fd=[0-9]|fds=[0-9]|fdset|/proc/self/fd")));
   CHECK(made.text.find("'\\''s,, $(touch x).raw") != std::string::npos);
   CHECK(made.text.find("'\"$dir\"'/qmp.sock") != std::string::npos);
+  CHECK(made.text.find("nr_hugepages) + 512)) >/sys/devices/system/node/node0/") != std::string::npos);
+  CHECK(made.text.find("nr_hugepages) - 512)) >/sys/devices/system/node/node0/") != std::string::npos);
   CHECK(made.text.find("ip tuntap add dev ") != std::string::npos);
   CHECK(made.text.find("-kernel /boot/v") != std::string::npos);
   CHECK(made.text.find("tpm-crb") == std::string::npos);  // its process is vmrun's to start
