@@ -51,6 +51,7 @@ int wait(const Options&);
 int log(const Options&);
 int forget(const Options&);
 int import(const Options&);
+int export_spec(const Options&);
 int recover(const Options&);
 int host(const Options&);
 int host_check(const Options&);

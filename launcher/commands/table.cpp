@@ -24,6 +24,9 @@ const OptionInfo allow{"allow", "GROUP",
 const OptionInfo no_console{"no-console", "", "do not connect this terminal to the guest's console"};
 const OptionInfo wait_timeout{"timeout", "SECONDS", "how long to wait"};
 
+const OptionInfo other_host{
+    "host", "FILE", "plan for another machine: a file of `vmrun host --json`, hwloc XML, or synthetic:DESCRIPTION"};
+
 }  // namespace
 
 // NOLINTNEXTLINE(readability-function-size): a table
@@ -48,8 +51,7 @@ const std::vector<Command>& command_table() {
         json,
         {"explain", "", "give each argument's and step's reason and origin"},
         {"shell", "", "print only the command line, for a shell"},
-        {"host", "FILE",
-         "plan for another machine: a file of `vmrun host --json`, hwloc XML, or synthetic:DESCRIPTION"}},
+        other_host},
        1,
        plan},
       {"lock",
@@ -167,6 +169,13 @@ const std::vector<Command>& command_table() {
         {"adopt-state", "", "copy UEFI variables and the TPM's memory to vmrun's state of the VM"}},
        1,
        import},
+      {"export",
+       "export SPEC",
+       "write a spec's plan for others: a libvirt domain, or a shell script with QEMU alone (exit code 3: they cannot "
+       "say all of it)",
+       {overrides, json, {"to", "libvirt|shell|systemd-run", "what to write"}, other_host},
+       1,
+       export_spec},
       {"recover", "recover", "put back what a crash of vmrun or of this host left", {json}, 0, recover},
       {"host",
        "host",

@@ -54,8 +54,8 @@ void import_defaults(Walk& walk) {
   }
   if (walk.root.find("features/acpi") == nullptr && walk.root.find("features") == nullptr)
     walk.tell_missing("features/acpi", Verb::changed, "the board has ACPI: `vmrun stop` presses its power button");
-  if (walk.root.find("cputune/vcpupin") == nullptr && walk.root.find("vcpu") != nullptr &&
-      walk.root.find("vcpu")->attribute("cpuset") == nullptr)
+  if (walk.spec.find("cpu", "pin") == nullptr && walk.root.find("cputune/vcpupin") == nullptr &&
+      walk.root.find("vcpu") != nullptr && walk.root.find("vcpu")->attribute("cpuset") == nullptr)
     walk.tell_missing("cputune/vcpupin", Verb::better,
                       "cpu.pin = \"auto\": each vCPU gets a CPU of its own where the host has them; \"off\" lets them "
                       "float as they did");
@@ -65,6 +65,8 @@ void import_defaults(Walk& walk) {
     walk.tell_missing("pm/suspend-to-mem", Verb::changed,
                       "no sleep: with Secure Boot it would bypass what guards the firmware's variables");
   }
+  if (walk.root.find("memoryBacking/hugepages") == nullptr)
+    walk.tell_missing("memoryBacking/hugepages", Verb::better, "memory.page = \"auto\": huge pages where they fit");
   devices(walk);
   timers(walk);
   import_boot_order(walk);

@@ -270,6 +270,12 @@ void import_vsock(Walk& walk, const XmlElement& element) {
   address.tell(given ? Verb::kept : Verb::changed, given ? "vsock.cid" : "vsock.cid = \"auto\": from the VM's name");
 }
 
+// libvirt writes <audio type='none'/> where nothing is heard.
+void import_audio(Walk& walk, const XmlElement& element) {
+  const bool none = walk.at(element, "@type").is("none");
+  walk.tell_all(element, none ? Verb::kept : Verb::dropped, "no sound");
+}
+
 void import_panic(Walk& walk, const XmlElement& element) {
   const Leaf model = walk.at(element, "@model");
   model.tell_default(model.is("hyperv") ? Verb::dropped : Verb::changed,

@@ -238,6 +238,7 @@ const std::vector<PathRow>& path_table() {
       {"devices/graphics", import_graphics},
       {"devices/video/**", nullptr, changed, "a plain VGA card with [display], none without: no 3D, other modes"},
       {"devices/sound/**", nullptr, dropped, "no sound card"},
+      {"devices/audio", import_audio},
       {"devices/audio/**", nullptr, dropped, "no sound"},
       {"devices/watchdog", import_watchdog},
       {"devices/watchdog/alias/@name", nullptr, changed, own_names},

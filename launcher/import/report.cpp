@@ -37,7 +37,9 @@ std::string to_text(const Report& report) {
       std::string value = row.value.substr(0, longest) + (row.value.size() > longest ? "..." : "");
       std::ranges::replace(value, '\n', ' ');
       text += fmt::format("{:<8} {}{}{}{}: {}\n", name_of(row.verb), row.path,
-                          row.line == 0 ? " (not there)" : fmt::format(" (line {})", row.line),
+                          row.absent      ? " (not there)"
+                          : row.line == 0 ? ""
+                                          : fmt::format(" (line {})", row.line),
                           value.empty() ? "" : " \"" + value + "\"",
                           next == i + 1 ? "" : fmt::format(" and {} more behind it", next - i - 1), row.words);
     }
@@ -54,7 +56,8 @@ boost::json::object report_json(const Report& report, const std::string& spec) {
                     {"line", row.line},
                     {"value", row.value},
                     {"verb", name_of(row.verb)},
-                    {"words", row.words}});
+                    {"words", row.words},
+                    {"absent", row.absent}});
   return {{"version", 1}, {"exit_code", exit_code_of(report)}, {"spec", spec}, {"rows", std::move(rows)}};
 }
 

@@ -22,10 +22,11 @@ constexpr const char* name_of(Verb verb) {
 
 struct ReportRow {
   std::string path;   // "devices/disk[2]/driver/@cache"; of a command line the option: "-device virtio-net-pci"
-  unsigned line = 0;  // of the text it was read from; 0: it is not there, and a default took its place
-  std::string value;
+  unsigned line = 0;  // of the text it was read from; 0: of none
+  std::string value = {};
   Verb verb = Verb::kept;
-  std::string words;
+  std::string words = {};
+  bool absent = false;  // it is not there, and a default took its place
   friend bool operator==(const ReportRow&, const ReportRow&) = default;
 };
 using Report = std::vector<ReportRow>;

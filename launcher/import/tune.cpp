@@ -94,6 +94,8 @@ void import_emulator_pins(Walk& walk, const XmlElement& tune) {
   if (emulator != nullptr)
     if (const auto cpus = cpus_of(walk.at(*emulator, "@cpuset"))) all = *cpus;
   const bool replaced = walk.options.replace_pins;
+  if (emulator != nullptr && tune.find("vcpupin") == nullptr && !replaced && walk.spec.find("cpu", "pin") == nullptr)
+    walk.spec.text("cpu", "pin", "off", "only QEMU's own threads were pinned");
   if (emulator != nullptr) {
     if (!all.empty() && !replaced) walk.spec.text("cpu", "emulator", all.to_string());
     walk.tell_all(*emulator,

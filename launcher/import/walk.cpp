@@ -43,7 +43,7 @@ void Walk::tell(const XmlElement& element, const std::string& attribute, Verb ve
 }
 
 void Walk::tell_missing(const std::string& path, Verb verb, const std::string& words) {
-  missing_.push_back({path, 0, "", verb, words});
+  missing_.push_back({path, 0, "", verb, words, true});
 }
 
 void Walk::tell_all(const XmlElement& element, Verb verb, const std::string& words) {

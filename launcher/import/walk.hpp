@@ -129,6 +129,7 @@ void import_watchdog(Walk&, const XmlElement&);
 void import_memballoon(Walk&, const XmlElement&);
 void import_rng(Walk&, const XmlElement&);
 void import_vsock(Walk&, const XmlElement&);
+void import_audio(Walk&, const XmlElement&);
 void import_panic(Walk&, const XmlElement&);
 void import_memory_device(Walk&, const XmlElement&);
 

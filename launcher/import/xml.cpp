@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <pugixml.hpp>
+#include <sstream>
 
 #include "launcher/text/printable.hpp"
 
@@ -117,6 +118,37 @@ std::expected<XmlElement, std::string> parse_xml(std::string_view text) {
   }
   if (roots == 0) return std::unexpected("there is no element in it");
   return root;
+}
+
+XmlElement& XmlElement::add(std::string child, std::string content) {
+  XmlElement& made = children.emplace_back();
+  made.name = std::move(child);
+  made.text = std::move(content);
+  return made;
+}
+
+XmlElement& XmlElement::set(std::string key, std::string value) {
+  attributes.emplace_back(std::move(key), std::move(value));
+  return *this;
+}
+
+namespace {
+
+void write_below(pugi::xml_node parent, const XmlElement& element) {
+  pugi::xml_node node = parent.append_child(element.name.c_str());
+  for (const auto& [key, value] : element.attributes) node.append_attribute(key.c_str()) = value.c_str();
+  if (!element.text.empty()) node.append_child(pugi::node_pcdata).set_value(element.text.c_str());
+  for (const XmlElement& child : element.children) write_below(node, child);
+}
+
+}  // namespace
+
+std::string write_xml(const XmlElement& root) {
+  pugi::xml_document document;
+  write_below(document, root);
+  std::ostringstream out;
+  document.save(out, "  ", pugi::format_default | pugi::format_no_declaration);
+  return out.str();
 }
 
 }  // namespace launcher::import

@@ -25,10 +25,15 @@ struct XmlElement {
   const XmlElement* find(std::string_view way) const;
   const std::string* attribute(std::string_view key) const;
   std::vector<const XmlElement*> all(std::string_view child) const;
+
+  // For writing: the new child, or this one.
+  XmlElement& add(std::string child, std::string content = {});
+  XmlElement& set(std::string key, std::string value);
 };
 
 constexpr std::size_t most_xml = 4 << 20, deepest_xml = 48, most_elements = 100'000;
 
 std::expected<XmlElement, std::string> parse_xml(std::string_view text);
+std::string write_xml(const XmlElement& root);
 
 }  // namespace launcher::import

@@ -328,6 +328,8 @@ TEST_CASE("import: networks and the rest") {
       domain("",
              "<filesystem type='mount'><driver type='virtiofs'/><source dir='/srv'/><target dir='data'/></filesystem>"),
       "devices/filesystem/source/@dir", Verb::kept, "path = \"/srv\"\ntag = \"data\"");
+  check(domain("", "<audio id='1' type='none'/>"), "devices/audio/@type", Verb::kept);
+  check(domain("", "<audio id='1' type='alsa'/>"), "devices/audio/@type", Verb::dropped);
   check(domain("<launchSecurity type='sev'><policy>1</policy></launchSecurity>"), "launchSecurity/@type",
         Verb::refused);
   check(domain("<pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>"), "pm/suspend-to-mem/@enabled",
