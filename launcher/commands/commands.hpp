@@ -31,6 +31,8 @@ int plan(const Options&);
 int lock(const Options&);
 int diff(const Options&);
 int replay(const Options&);
+int measure(const Options&);
+int ablate(const Options&);
 int run(const Options&);
 int start(const Options&);
 int list(const Options&);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "launcher/commands/bench.hpp"
 #include "launcher/commands/commands.hpp"
 
 namespace launcher::commands {
@@ -26,6 +27,12 @@ const OptionInfo wait_timeout{"timeout", "SECONDS", "how long to wait"};
 
 const OptionInfo other_host{
     "host", "FILE", "plan for another machine: a file of `vmrun host --json`, hwloc XML, or synthetic:DESCRIPTION"};
+constexpr std::size_t most_words = 4096;  // COMMAND's
+
+std::vector<OptionInfo> with_bench(std::vector<OptionInfo> options) {
+  std::ranges::move(bench_options(), std::back_inserter(options));
+  return options;
+}
 
 }  // namespace
 
@@ -73,6 +80,19 @@ const std::vector<Command>& command_table() {
        {overrides, json, identity},
        2,
        diff},
+      {"measure", "measure SPEC -- COMMAND",
+       "start the VM, run COMMAND, read its numbers, stop it; again and again, for a boot is the sample",
+       with_bench({{"runs", "N", "how many boots count (5)"},
+                   {"warmup", "K", "how many before those do not (0)"},
+                   {"bencher", "", "print Bencher's metric format at the end"}}),
+       most_words, measure},
+      {"ablate", "ablate SPEC --knob KEY=VALUE -- COMMAND",
+       "what each knob does to COMMAND's numbers: boots in turn (A B B A), the same VM twice first",
+       with_bench({{"knob", "KEY=VALUE",
+                    "a key that differs from the spec, or 'bare': without the VM (may be given several times)", true},
+                   {"blocks", "N", "how many turns of four boots for each knob (5)"},
+                   {"svg", "FILE", "draw ratios and intervals, by gnuplot"}}),
+       most_words, ablate},
       {"list",
        "list",
        "the VMs that run here",
@@ -98,7 +118,7 @@ const std::vector<Command>& command_table() {
         {"until-clean", "N", "take up to N windows, until one is clean"},
         {"threshold", "NAME=NUMBER", "from where on something counts, by the names that an offender has", true},
         {"svg", "FILE", "draw the window as a time line, by gnuplot"}},
-       1000,
+       most_words,
        watch},
       {"metrics",
        "metrics",
