@@ -20,6 +20,7 @@ struct Command {
   std::size_t words = 0;
   int (*run)(const Options&);
   std::vector<Command> subcommands = {};  // "host check": chosen by the next word
+  bool rest = false;                      // after the first word all others are taken as they are, options or not
 };
 const std::vector<Command>& command_table();
 std::vector<Command> host_subcommands();
@@ -27,6 +28,10 @@ std::vector<Command> host_subcommands();
 // The row that the words name, a subcommand's if there is one; the words it took are gone from them. nullptr: none.
 const Command* find_command(std::vector<std::string>& words);
 
+int new_vm(const Options&);
+int validate(const Options&);
+int edit(const Options&);
+int view(const Options&);
 int plan(const Options&);
 int lock(const Options&);
 int diff(const Options&);
@@ -45,6 +50,9 @@ int kill(const Options&);
 int pause(const Options&);
 int resume(const Options&);
 int reset(const Options&);
+int ssh(const Options&);
+int exec(const Options&);
+int copy(const Options&);
 int console(const Options&);
 int qmp(const Options&);
 int agent(const Options&);

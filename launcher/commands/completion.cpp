@@ -1,4 +1,4 @@
-// `vmrun completion`: a script for bash, made from the table of commands. The rule: words, names and files come from a compgen
+// `vmrun completion`: a script for bash (or another shell), made from the table of commands. The rule: words, names and files come from a compgen
 // each, for a filter on files (-X) would take the words away as well.
 #include "launcher/commands/completion.hpp"
 
@@ -84,8 +84,10 @@ complete -o filenames -F _vmrun vmrun
   return script;
 }
 
-int completion(const Options&) {
-  print(bash_completion());
+int completion(const Options& options) {
+  const std::string shell = options.words().empty() ? "bash" : options.words().front();
+  if (shell != "bash" && shell != "zsh" && shell != "fish") throw UsageError("wanted bash, zsh or fish");
+  print(shell == "zsh" ? zsh_completion() : shell == "fish" ? fish_completion() : bash_completion());
   return done;
 }
 

@@ -456,6 +456,18 @@ void FakeHost::keep_directory(const std::string& path, std::optional<unsigned>) 
   verb.done();
 }
 
+launcher::Fd FakeHost::memory_file(const std::string& name, const std::string& bytes) {
+  Verb verb(*this, "memory_file " + name);
+  launcher::Fd fd = real_.memory_file(name, bytes);
+  verb.done();
+  return fd;
+}
+
+void FakeHost::keep_ssh_key(const std::string&, const std::string& path, const std::string& comment) {
+  Verb verb(*this, fmt::format("keep_ssh_key {} {}", path, comment));
+  verb.done();
+}
+
 void FakeHost::copy_once(const std::string& from, const std::string& to) {
   Verb verb(*this, fmt::format("copy_once {} {}", from, to));
   verb.done();

@@ -65,6 +65,9 @@ inline const std::vector<Step>& one_of_each() {
       ChangeMask{"/proc/irq/24/smp_affinity_list", CpuSet{2, 3}, CpuSet{0}, 3},
       MakePartition{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition"},
       TakeCpus{"/sys/fs/cgroup/system.slice/cpuset.cpus", CpuSet{2, 3}},
+      MakeMemoryFile{"credential tmpfiles.extra", {{"f+~ /a\n", "", ""}, {"", "/var/lib/vmrun/db/key", "base64"}}, 24},
+      MakeVolume{"CIDATA", {{"meta-data", {{"{\"a\": 1}", "", ""}}}, {"user-data", {{"", "/u", "json"}}}}, 25},
+      KeepSshKeys{"/var/lib/vmrun/db/ssh", "db", "ann", "/usr/bin/ssh-keygen"},
   };
   return steps;
 }
