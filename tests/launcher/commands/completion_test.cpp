@@ -86,9 +86,9 @@ print -r -- ${${line##*<}%%>*}
     return said_by("cd '" + where.string() +
                    "' && VMRUN_RUN_DIR=run VMRUN_STATE_DIR=kept TERM=dumb timeout 20 zsh -f drive '" + words + "'");
   };
-  CHECK(complete("vmrun sta") == "vmrun start \n");
-  CHECK(complete("vmrun stop d") == "vmrun stop db \n");
-  CHECK(complete("vmrun start --ti") == "vmrun start --timings \n");
+  CHECK(complete("vmrun sta") == "vmrun start\n");
+  CHECK(complete("vmrun stop d") == "vmrun stop db\n");
+  CHECK(complete("vmrun start --ti") == "vmrun start --timings\n");
 }
 
 TEST_CASE("bash completes verbs, options, VMs and specs") {
