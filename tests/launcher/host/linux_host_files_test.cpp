@@ -116,3 +116,16 @@ TEST_CASE("a small record is replaced as a whole, and only its owner reads it") 
   CHECK((stat_of(record).st_mode & 0777) == 0600);
   CHECK(!std::filesystem::exists(record.string() + ".new"));
 }
+
+TEST_CASE("a file system without unnamed files is told, with what has them") {
+  launcher::LinuxHost host;
+  std::string said;
+  try {
+    host.make_unnamed("/proc");
+  } catch (const std::exception& error) {
+    said = error.what();
+  }
+  CHECK(said.starts_with(
+      "the file system of /proc has no files without a name (O_TMPFILE); images and overlays can be made on "
+      "ext4, xfs, btrfs and tmpfs"));
+}
