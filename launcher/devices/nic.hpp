@@ -34,8 +34,10 @@ struct Forward {
 };
 
 struct Nic {
+  enum class Model { virtio, e1000e };
   enum class Mode { user, tap, macvtap, passt, vhost_user, vdpa };
 
+  Model model = Model::virtio;        // net.model: what the guest sees; "e1000e" for one without virtio drivers
   Mode mode = Mode::user;             // net.mode; default: what the other keys say, else "user"
   std::string bridge = {};            // net.bridge: the tap vmrun makes joins it; only with mode tap
   std::string tap = {};               // net.tap: an existing tap to use; "": vmrun makes one for the VM's life

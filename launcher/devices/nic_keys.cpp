@@ -199,6 +199,25 @@ void check_other_modes(TableReader& table, const Nic& nic) {
                   "choose a shorter path");
 }
 
+// An emulated card has nothing of what virtio has, and no other process can serve it.
+void check_model(TableReader& table, const Nic& nic) {
+  if (nic.model == Nic::Model::virtio) return;
+  const auto refuse = [&](bool given, const char* key) {
+    if (given)
+      table.problem(key, "not to be had with model \"e1000e\"; wanted it with \"virtio\" only",
+                    fmt::format("remove {}, or model", key));
+  };
+  refuse(nic.mode == Nic::Mode::vhost_user || nic.mode == Nic::Mode::vdpa, "mode");
+  refuse(nic.vhost == true, "vhost");
+  refuse(nic.queues > 1u, "queues");
+  refuse(nic.packed == true, "packed");
+  refuse(nic.rx_queue_size.has_value(), "rx_queue_size");
+  refuse(nic.tx_queue_size.has_value(), "tx_queue_size");
+  refuse(nic.poll_us.has_value(), "poll_us");
+  refuse(nic.rss, "rss");
+  refuse(nic.hash, "hash");
+}
+
 Nic::Mode default_mode(const TableReader& table) {
   if (table.has("bridge") || table.has("tap")) return Nic::Mode::tap;
   if (table.has("over")) return Nic::Mode::macvtap;
@@ -213,6 +232,7 @@ Nic Nic::read(TableReader& table) {
   Nic nic;
   nic.mode = static_cast<Mode>(table.choice("mode", {std::begin(mode_names), std::end(mode_names)},
                                             static_cast<std::size_t>(default_mode(table))));
+  nic.model = static_cast<Model>(table.choice("model", {"virtio", "e1000e"}, 0));
   nic.bridge = read_interface(table, "bridge");
   nic.vlan = table.integer_or_auto("vlan", 1, 4094);
   nic.tap = read_interface(table, "tap");
@@ -246,6 +266,7 @@ Nic Nic::read(TableReader& table) {
                                 nic.forward[i].address),
                     "set mode = \"passt\", or leave the address out");
   check_queues(table, nic);
+  check_model(table, nic);
   check_vhost(table, nic);
   if (nic.mode == Mode::tap) check_tap_mode(table, nic);
   check_other_modes(table, nic);

@@ -79,6 +79,9 @@ class Host {
                               std::optional<unsigned> owner) = 0;  // 0700, with what is in it; nullopt: ours, 0711
   virtual void copy_once(const std::string& from, const std::string& to) = 0;    // `to` is there: fine, as it is
   virtual void keep_text(const std::string& path, const std::string& text) = 0;  // replaces it; only its owner reads it
+  virtual Fd memory_file(const std::string& name, const std::string& bytes) = 0;  // sealed, read-only, for any uid
+  // A new pair of ed25519 keys, `path` and `path`.pub, by ssh-keygen(1); `path` is there: fine, as it is.
+  virtual void keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) = 0;
   virtual std::optional<FileIdentity> identity_of(const std::string& path) = 0;  // a symlink is followed; gone: none
   // Its owner, if it is this very file; whoever gave it away holds it, under any name, until it is given back. Gone: fine.
   virtual void give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) = 0;
@@ -145,6 +148,8 @@ class LinuxHost final : public Host {
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
   void copy_once(const std::string& from, const std::string& to) override;
   void keep_text(const std::string& path, const std::string& text) override;
+  Fd memory_file(const std::string& name, const std::string& bytes) override;
+  void keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) override;
   std::optional<FileIdentity> identity_of(const std::string& path) override;
   void give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) override;
   Fd listen(const std::string& path, std::optional<unsigned> owner) override;

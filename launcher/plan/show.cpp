@@ -99,7 +99,7 @@ std::string end_of(const Step& step, const LaunchPlan& plan) {
   if (std::holds_alternative<SetVfMac>(step) || std::holds_alternative<SetVfPort>(step))
     return "goes with the function";
   if (std::holds_alternative<KeepText>(step) || std::holds_alternative<CopyOnce>(step) ||
-      std::holds_alternative<OpenLog>(step))
+      std::holds_alternative<OpenLog>(step) || std::holds_alternative<KeepSshKeys>(step))
     return "nothing: it is kept";
   return "nothing: what was opened closes with QEMU";
 }

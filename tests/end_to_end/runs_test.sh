@@ -213,6 +213,11 @@ is "QEMU's directory" "$(readlink "/proc/$(qemu_of deaf)/cwd")" /
 "$vmrun" kill deaf 2>/dev/null
 as_before "as before"
 
+run_code "$vmrun" log deaf --timings
+has "the stages of its starts" "$out" '^QEMU up +[0-9.]+'
+has "and all of them together" "$out" '^in all +[0-9.]+'
+is "in microseconds, for a program" "$("$vmrun" log deaf --json | jq -r '.[-1].timings | (length > 5) and all(.us >= 0 and .stage != "")')" true
+
 echo "--- words of the environment that QEMU, its helpers and their libraries would heed"
 mkdir "$work/shared" "$work/state"
 virtiofsd=$(command -v virtiofsd || find /usr/libexec /usr/lib/qemu -maxdepth 1 -name virtiofsd 2>/dev/null | head -n 1) || true

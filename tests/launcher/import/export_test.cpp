@@ -1,0 +1,97 @@
+// Plans as others run them: what comes back from libvirt's own form, and what a shell is told.
+#include "launcher/import/export.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <regex>
+
+#include "launcher/import/walk.hpp"
+#include "tests/launcher/plan/golden.hpp"
+#include "tests/launcher/plan/spec_of.hpp"
+
+namespace {
+
+launcher::LaunchPlan plan_of(const launcher::Spec& spec, const std::string& synthetic) {
+  const auto host = topology::read_host_argument(synthetic);
+  REQUIRE(host);
+  auto plan =
+      launcher::make_plan(spec, *host, {}, {}, golden::recorded_qemu("10.0"), launcher::assumed_facts(spec, *host));
+  if (!plan)
+    for (const launcher::Problem& problem : plan.error()) FAIL(problem.key << ": " << problem.what);
+  return std::move(*plan);
+}
+
+const char* const two_nodes = "synthetic:pack:1 numa:2 core:8 pu:2";
+
+std::string said(const std::string& toml) {
+  const launcher::Spec spec = spec_of(toml);
+  return launcher::export_libvirt(spec, plan_of(spec, two_nodes)).text;
+}
+
+}  // namespace
+
+TEST_CASE("export: what libvirt is told comes back as the same place, shape and identity") {
+  for (const char* toml : {"name = \"a\"\n[cpu]\ncount = 4\n[memory]\nsize = \"4G\"\npage = \"2M\"\n",
+                           "name = \"a\"\n[cpu]\ncount = 20\n[memory]\nsize = \"4G\"\npage = \"4K\"\nnodes = [0, 1]\n",
+                           "name = \"a\"\n[cpu]\ncount = 2\npin = [5, 6]\nemulator = \"0-1\"\nmodel = "
+                           "\"Haswell\"\n[memory]\nsize = \"1G\"\npage = \"4K\"\nlock = true\n",
+                           "name = \"a\"\n[cpu]\ncount = 2\npin = \"off\"\n[memory]\nsize = \"1G\"\npage = \"4K\"\n"}) {
+    INFO(toml);
+    const launcher::Spec spec = spec_of(toml);
+    const launcher::LaunchPlan plan = plan_of(spec, two_nodes);
+    const auto back = launcher::import_domain(launcher::export_libvirt(spec, plan).text, {});
+    REQUIRE(back);
+    INFO(back->spec, launcher::to_text(back->report));
+    REQUIRE(launcher::exit_code_of(back->report) != 2);
+    for (const launcher::ReportRow& row : back->report) CHECK_FALSE(row.words.starts_with("unknown"));
+    const launcher::Spec again = spec_of(back->spec);
+    CHECK(again.name == spec.name);
+    CHECK(again.uuid == plan.uuid);
+    CHECK(again.machine == "pc-q35-10.0");
+    CHECK(again.cpu.count == spec.cpu.count);
+    CHECK(again.memory.size == spec.memory.size);
+    CHECK(again.memory.lock == spec.memory.lock);
+    CHECK(again.sleep == spec.sleep);
+    const launcher::LaunchPlan second = plan_of(again, two_nodes);
+    CHECK(second.pinned == plan.pinned);
+    CHECK(second.placement.vcpus == plan.placement.vcpus);
+    CHECK(second.placement.emulator == plan.placement.emulator);
+    if (plan.placement.page >= topology::mib(2)) CHECK(second.placement.page == plan.placement.page);
+    CHECK(second.placement.guest == plan.placement.guest);
+    CHECK(second.placement.cells == plan.placement.cells);
+  }
+}
+
+TEST_CASE("export: libvirt gets the devices, where they were") {
+  const std::string xml = said(
+      "name = \"a\"\n[memory]\nsize = \"1G\"\n[[disk]]\npath = \"/srv/a&b.raw\"\nserial = \"S1\"\n[disk.limit]\nbytes "
+      "= \"1M\"\n"
+      "[[net]]\nbridge = \"br0\"\nmac = \"52:54:00:00:00:07\"\nreceive_limit = \"8Mbit\"\n[vsock]\ncid = "
+      "9\n[rng]\n[watchdog]\n");
+  for (const char* part :
+       {"file=\"/srv/a&amp;b.raw\"", "<serial>S1</serial>", "<total_bytes_sec>1048576</total_bytes_sec>",
+        "bridge=\"br0\"", "address=\"52:54:00:00:00:07\"", "average=\"1000\"", "slot=\"0x10\"", "slot=\"0x08\"",
+        "address=\"9\"", "model=\"i6300esb\""})
+    CHECK_MESSAGE(xml.find(part) != std::string::npos, part, "\n", xml);
+}
+
+TEST_CASE("export: a shell is told of no open file, and of no word that is not quoted") {
+  const launcher::Spec spec = spec_of(
+      "name = \"a\"\n[cpu]\ncount = 2\n[memory]\nsize = \"1G\"\n[[disk]]\npath = \"/srv/it's, $(touch "
+      "x).raw\"\n[[net]]\nbridge = \"br0\"\n[tpm]\n"
+      "[boot]\nkernel = \"/boot/v\"\n");
+  const launcher::Exported made = launcher::export_shell(plan_of(spec, two_nodes), launcher::Runner::shell);
+  INFO(made.text);
+  CHECK_FALSE(std::regex_search(made.text, std::regex("fd=[0-9]|fds=[0-9]|fdset|/proc/self/fd")));
+  CHECK(made.text.find("'\\''s,, $(touch x).raw") != std::string::npos);
+  CHECK(made.text.find("'\"$dir\"'/qmp.sock") != std::string::npos);
+  CHECK(made.text.find("nr_hugepages) + 512)) >/sys/devices/system/node/node0/") != std::string::npos);
+  CHECK(made.text.find("nr_hugepages) - 512)) >/sys/devices/system/node/node0/") != std::string::npos);
+  CHECK(made.text.find("ip tuntap add dev ") != std::string::npos);
+  CHECK(made.text.find("-kernel /boot/v") != std::string::npos);
+  CHECK(made.text.find("tpm-crb") == std::string::npos);  // its process is vmrun's to start
+  CHECK(std::ranges::any_of(
+      made.report, [](const launcher::ReportRow& row) { return row.path.find("tpmdev") != std::string::npos; }));
+  CHECK(std::ranges::any_of(made.report, [](const launcher::ReportRow& row) { return row.path == "cpu.pin"; }));
+}
