@@ -31,7 +31,12 @@ mkdir "$work/new" "$work/shared"
 virtiofsd=$(find /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd -maxdepth 0 2>/dev/null || true)
 take_pool
 mount -t tmpfs -o size=2m,mode=755 none "$VMRUN_RUN_DIR"
-at_end+=("umount '$VMRUN_RUN_DIR'")
+other=''
+end_others() { # who has a hand in the pool puts back what it raised, by the lock in the run directory
+    rm -f "$work/others"
+    [ -z "$other" ] || wait "$other"
+}
+at_end+=(end_others "umount '$VMRUN_RUN_DIR'")
 "$vmrun" recover 2>/dev/null
 
 draw() { echo $((RANDOM % $1)); }

@@ -187,6 +187,8 @@ processes_of_ours() {
     done
 }
 
+none_of_ours() { [ -z "$(processes_of_ours)" ]; }
+
 # snapshot: everything that a VM changes. (Counters are left out; so are the addresses of processes.)
 snapshot() {
     grep -sH . /sys/devices/system/node/node*/hugepages/*/{nr,free,surplus}_hugepages || true
@@ -223,13 +225,15 @@ at_end=() # commands of a test, for what else is to be put back
 clean_up() {
     local status=$? line pid bridge command
     trap - EXIT
+    trap '' INT TERM
     set +e
-    for command in "${at_end[@]}"; do eval "$command"; done
     while read -r line; do # only ours, by pid
         pid=${line%% *}
         kill -KILL "${pid#/proc/}" 2>/dev/null
     done < <(processes_of_ours)
+    within 5 none_of_ours
     "$vmrun" recover >/dev/null 2>&1
+    for command in "${at_end[@]}"; do eval "$command"; done # a mount of a test's can go when nobody has it open
     for bridge in "${bridges[@]}"; do ip link del "$bridge" 2>/dev/null; done
     if [ -n "$pool_base" ]; then echo $(($(pool) - $(pool_free) + free_at_start)) >"$(pool_file nr)"; fi
     if [ -n "${VMRUN_E2E_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi

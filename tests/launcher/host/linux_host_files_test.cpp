@@ -119,6 +119,19 @@ TEST_CASE("a small record is replaced as a whole, and only its owner reads it") 
   CHECK(!std::filesystem::exists(record.string() + ".new"));
 }
 
+TEST_CASE("a file system without unnamed files is told, with what has them") {
+  launcher::LinuxHost host;
+  std::string said;
+  try {
+    host.make_unnamed("/proc");
+  } catch (const std::exception& error) {
+    said = error.what();
+  }
+  CHECK(said.starts_with(
+      "the file system of /proc has no files without a name (O_TMPFILE); images and overlays can be made on "
+      "ext4, xfs, btrfs and tmpfs"));
+}
+
 TEST_CASE("a file in memory is read-only and sealed, and any user may open it again") {
   launcher::LinuxHost host;
   const launcher::Fd fd = host.memory_file("volume TEST", std::string("a\0b", 3));
