@@ -40,14 +40,14 @@ std::string find_lstopo() {
   throw std::runtime_error("no lstopo in PATH to draw with; install it (Debian: apt install hwloc-nox)");
 }
 
-class Fd {
+class OpenFd {
  public:
-  explicit Fd(int fd) : fd_(fd) {
+  explicit OpenFd(int fd) : fd_(fd) {
     if (fd_ < 0) throw std::runtime_error(std::strerror(errno));
   }
-  ~Fd() { close(fd_); }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
+  ~OpenFd() { close(fd_); }
+  OpenFd(const OpenFd&) = delete;
+  OpenFd& operator=(const OpenFd&) = delete;
   int get() const { return fd_; }
 
  private:
@@ -72,7 +72,7 @@ void draw_host(const topology::HostTopology& host, const topology::HostPolicy& p
                const topology::Reservations& taken, const std::string& file) {
   const auto xml = topology::marked_xml(marks_of(host, policy, taken));
   if (!xml) throw std::runtime_error(xml.error());
-  const Fd in(text_in_memory(*xml)), out(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  const OpenFd in(text_in_memory(*xml)), out(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   ChildSpec child{};
   child.argv = {find_lstopo(), "--if", "xml", "-i", "/proc/self/fd/0", "--of", "svg", "-"};
   const ProcessId drawer = spawn(child, {{0, in.get()}, {1, out.get()}, {2, STDERR_FILENO}}, [](const ProcessId&) {});
