@@ -68,11 +68,15 @@ int dispatch(std::vector<std::string> args) {
     throw UsageError(fmt::format("no command '{}'{}; `vmrun --help` lists them", printable(args[0]),
                                  close.empty() ? "" : "; did you mean '" + close + "'?"));
   }
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
+  // of a command that takes another program's words only its own --help counts
+  const auto last =
+      command->rest ? std::find_if(args.begin(), args.end(), [](const auto& word) { return !word.starts_with("--"); })
+                    : args.end();
+  if (std::find(args.begin(), last, "--help") != last) {
     print(help_of(*command));
     return commands::done;
   }
-  return command->run(Options::parse(command->options, command->words, args));
+  return command->run(Options::parse(command->options, command->words, args, command->rest));
 }
 
 }  // namespace

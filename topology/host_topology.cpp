@@ -23,6 +23,7 @@ const Pu* HostTopology::pu(unsigned cpu) const {
 }
 
 const Node* HostTopology::node(unsigned id) const {
+  if (id < nodes.size() && nodes[id].id == id) return &nodes[id];  // where no number is left out
   const auto found = std::find_if(nodes.begin(), nodes.end(), [id](const Node& n) { return n.id == id; });
   return found != nodes.end() ? &*found : nullptr;
 }
@@ -86,6 +87,7 @@ unsigned HostTopology::distance(unsigned from, unsigned to) const {
   if (from == to) return 10;
   const Node* at = node(from);
   if (at == nullptr) return 20;
+  if (to < nodes.size() && to < at->distances.size() && nodes[to].id == to) return at->distances[to];
   for (std::size_t i = 0; i < nodes.size() && i < at->distances.size(); ++i)
     if (nodes[i].id == to) return at->distances[i];
   return 20;

@@ -140,7 +140,7 @@ Result place_unpinned(const View& view);
 // small to keep any (its housekeeping is nobody's choice).
 bool may_float(const View& view) {
   const auto& r = view.request;
-  const bool asked = r.own_cpus || r.siblings != Siblings::prefer || r.threads || r.emulator;
+  const bool asked = r.own_cpus || r.siblings != Siblings::prefer || r.threads || r.emulator || view.caches;
   return !asked && !view.policy.housekeeping && view.housekeeping.empty() && r.vcpus <= view.host.pus.size();
 }
 
@@ -222,6 +222,11 @@ Result place_pinned(const View& view) {
 }
 
 }  // namespace
+
+std::optional<unsigned> home_of_device(const HostTopology& host, unsigned node) {
+  const std::optional<HostTopology> part = usable_part(host);
+  return home_within(part ? *part : host, host, node);
+}
 
 Result place(const PlacementRequest& request, const HostTopology& host, const HostPolicy& policy,
              const Reservations& taken) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 #include <vector>
 
 #include "topology/host_topology.hpp"
@@ -16,5 +17,9 @@ namespace topology {
 // asked. All shortages are returned together.
 std::expected<Placement, std::vector<Unplaceable>> place(const PlacementRequest& request, const HostTopology& host,
                                                          const HostPolicy& policy, const Reservations& taken);
+
+// The node that a device of this node is near to: the node itself where it has CPUs and memory, else the one whose memory
+// serves its CPUs, else the nearest that has both. nullopt: the host has no such node.
+std::optional<unsigned> home_of_device(const HostTopology& host, unsigned node);
 
 }  // namespace topology

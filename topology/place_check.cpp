@@ -198,17 +198,6 @@ void check_siblings(const View& view, Problems& problems) {
          "make cpu.count a multiple (and cores x sockets with it), or set siblings = \"prefer\""});
 }
 
-// Only a machine with several kinds can lack one of them; on another all cores are what was asked for.
-void check_kind(const View& view, Problems& problems) {
-  if (view.request.kind != CpuKindChoice::low_power || view.kinds.size() < 2) return;
-  if (view.whole.kind_name(view.kinds.back()).starts_with("low-power")) return;
-  problems.push_back({"cpu.kind",
-                      fmt::format("\"low-power\", but this host has {} and {}",
-                                  view.whole.kind_name(view.kinds.front()), view.whole.kind_name(view.kinds.back())),
-                      {},
-                      "set kind = \"efficiency\" or \"auto\""});
-}
-
 // What the cgroup lets be charged bounds base pages; huge ones are not counted there.
 void check_allowed_memory(const View& view, Problems& problems) {
   const auto& r = view.request;
@@ -260,7 +249,7 @@ Problems check(const View& view) {
   if (problems.empty()) check_siblings(view, problems);
   check_listed_siblings(view, problems);
   check_emulator(view, problems);
-  check_kind(view, problems);
+  check_which_cores(view, problems);
   check_allowed_memory(view, problems);
   return problems;
 }

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "topology/place_parts.hpp"
 
@@ -63,31 +65,31 @@ unsigned threads_of_kind(const HostTopology& host, std::optional<unsigned> kind)
   return std::max(1u, least);
 }
 
-std::vector<std::optional<unsigned>> kinds_to_try(const View& view) {
-  if (view.kinds.size() == 1) return {std::nullopt};
-  switch (view.request.kind) {
-    case CpuKindChoice::any:
-      return {std::nullopt};
-    case CpuKindChoice::fastest:
-      return {view.kinds.front()};
-    case CpuKindChoice::efficient:
-      return {view.kinds.size() > 2 ? view.kinds[1] : view.kinds.back()};
-    case CpuKindChoice::low_power:
-      return {view.kinds.back()};
-    case CpuKindChoice::automatic:
-      break;
+// The numbers of the L3s that the request names; "largest" may be several. nullopt: it names none.
+std::optional<CpuSet> caches_asked(const PlacementRequest& request, const HostTopology& host) {
+  if (request.l3) return CpuSet{*request.l3};
+  if (!request.largest_l3) return std::nullopt;
+  CpuSet largest;
+  Bytes most;
+  for (const Cache& cache : host.caches) {
+    if (cache.size < most || host.cpus_of_l3(cache.l3).empty()) continue;
+    if (cache.size > most) largest = {};
+    most = cache.size;
+    largest.add(cache.l3);
   }
+  return largest;
+}
+
+std::vector<std::optional<unsigned>> kinds_to_try(const View& view) {
+  if (const auto kind = kind_asked(view)) return {kind};
+  if (view.kinds.size() == 1 || view.request.kind == CpuKindChoice::any) return {std::nullopt};
   return {view.kinds.begin(), view.kinds.end()};
 }
 
-using Group = std::vector<const Core*>;  // of one L3
-
-// The group that holds count with the least left over; end() when none does. Ties: the first.
-std::vector<Group>::iterator tightest(std::vector<Group>& groups, std::size_t count) {
-  auto best = groups.end();
-  for (auto group = groups.begin(); group != groups.end(); ++group)
-    if (group->size() >= count && (best == groups.end() || group->size() < best->size())) best = group;
-  return best;
+// Free cores of some threads, and some of fewer: an offline sibling, another kind, a cpuset that splits a core.
+bool threads_differ(const View& view) {
+  return std::ranges::any_of(view.cores, [&](const Core& core) { return core.cpus.size() < view.threads_per_core; }) &&
+         std::ranges::any_of(view.cores, [](const Core& core) { return core.cpus.size() > 1; });
 }
 
 }  // namespace
@@ -103,12 +105,15 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
             .held = taken.cpus(),
             .threads_per_core = host.threads_per_core(),
             .kinds = {},
+            .caches = caches_asked(request, host),
             .cores = {},
             .rooms = rooms_of(host, policy, taken),
-            .cpu_nodes = {}};
+            .cpu_nodes = {},
+            .homes = {}};
   CpuSet usable = host.all_cpus() - view.housekeeping - view.held;
   if (request.emulator) usable -= *request.emulator;
   view.cores = whole_free_cores(host, usable);
+  if (view.caches) std::erase_if(view.cores, [&view](const Core& core) { return !view.caches->contains(core.l3); });
   if (&whole != &host)
     for (Core& core : view.cores) core.far = whole.pu(core.cpus.front())->node != core.node;
   for (const Pu& pu : host.pus) {
@@ -118,11 +123,39 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
   }
   std::sort(view.kinds.rbegin(), view.kinds.rend());
   std::sort(view.cpu_nodes.begin(), view.cpu_nodes.end());
+  for (const unsigned device : request.device_nodes)
+    if (const auto home = home_within(host, whole, device)) view.homes.push_back(*home);
   return view;
+}
+
+std::optional<unsigned> kind_asked(const View& view) {
+  std::set<unsigned> there;
+  for (const Pu& pu : view.whole.pus) there.insert(pu.kind);
+  if (there.size() < 2) return std::nullopt;
+  switch (view.request.kind) {
+    case CpuKindChoice::fastest:
+      return *there.rbegin();
+    case CpuKindChoice::efficient:
+      return there.size() > 2 ? *std::next(there.begin()) : *there.begin();
+    case CpuKindChoice::low_power:
+      return *there.begin();
+    case CpuKindChoice::any:
+    case CpuKindChoice::automatic:
+      break;
+  }
+  return std::nullopt;
 }
 
 std::string cores_of_kind(const View& view, std::optional<unsigned> kind) {
   return kind ? view.whole.kind_name(*kind) : "cores";
+}
+
+std::string free_ones(const View& view, const CoreNeed& need) {
+  std::string text = need.filled ? "free threads of whole cores" : "whole free " + cores_of_kind(view, need.kind);
+  if (view.caches)
+    text += fmt::format(" of L3{} {}{}", view.caches->size() == 1 ? "" : "s", view.caches->to_string(),
+                        view.request.largest_l3 ? " (the largest)" : "");
+  return text;
 }
 
 std::vector<CoreNeed> core_needs(const View& view) {
@@ -149,11 +182,16 @@ std::vector<CoreNeed> core_needs(const View& view) {
     }
     if (!kind) add(view.threads_per_core, kind);  // of any kind: those with siblings alone, where they are enough
     for (unsigned t = threads_of_kind(view.host, kind); t >= 1; --t) add(t, kind);
+    if (!kind && shape_fits(r, 1) && threads_differ(view)) needs.push_back({r.vcpus, 1, kind, true});
   }
   // A shape of the user's own may leave only a number of threads between one and the host's.
   for (unsigned t = view.threads_per_core; r.siblings != Siblings::isolate && needs.empty() && t > 1; --t)
     for (const auto kind : kinds_to_try(view)) add(t, kind);
   return needs;
+}
+
+unsigned places(const Core& core, const CoreNeed& need) {
+  return need.filled ? static_cast<unsigned>(core.cpus.size()) : 1;
 }
 
 bool serves(const Core& core, const CoreNeed& need) {
@@ -163,14 +201,32 @@ bool serves(const Core& core, const CoreNeed& need) {
 std::map<unsigned, unsigned> cores_by_node(const View& view, const CoreNeed& need) {
   std::map<unsigned, unsigned> counts;
   for (const Core& core : view.cores)
-    if (serves(core, need)) ++counts[core.node];
+    if (serves(core, need)) counts[core.node] += places(core, need);
   return counts;
 }
 
 namespace {
 
+using Group = std::vector<const Core*>;  // of one L3
+
+unsigned places_of(const Group& group, const CoreNeed& need) {
+  unsigned sum = 0;
+  for (const Core* core : group) sum += places(*core, need);
+  return sum;
+}
+
+// The group that holds count with the least left over; end() when none does. Ties: the first.
+std::vector<Group>::iterator tightest(std::vector<Group>& groups, const CoreNeed& need, unsigned count) {
+  auto best = groups.end();
+  for (auto group = groups.begin(); group != groups.end(); ++group)
+    if (const unsigned here = places_of(*group, need);
+        here >= count && (best == groups.end() || here < places_of(*best, need)))
+      best = group;
+  return best;
+}
+
 // From these cores, as few last-level caches as can be.
-Group pick_near(const Group& from_cores, std::size_t count) {
+Group pick_near(const Group& from_cores, const CoreNeed& need, unsigned count) {
   std::map<unsigned, Group> by_l3;
   for (const Core* core : from_cores) by_l3[core->l3].push_back(core);
   std::vector<Group> groups;
@@ -180,14 +236,15 @@ Group pick_near(const Group& from_cores, std::size_t count) {
     groups.push_back(std::move(group));
   }
   Group picked;
-  while (picked.size() < count && !groups.empty()) {
-    const std::size_t missing = count - picked.size();
-    auto from = tightest(groups, missing);
+  for (unsigned missing = count; missing > 0 && !groups.empty();) {
+    auto from = tightest(groups, need, missing);
     if (from == groups.end())  // none holds the rest: empty the fullest
-      from = std::max_element(groups.begin(), groups.end(),
-                              [](const Group& a, const Group& b) { return a.size() < b.size(); });
-    from->resize(std::min(from->size(), missing));
-    picked.insert(picked.end(), from->begin(), from->end());
+      from = std::ranges::max_element(groups, {}, [&need](const Group& group) { return places_of(group, need); });
+    for (const Core* core : *from) {
+      if (missing == 0) break;
+      missing -= std::min(missing, places(*core, need));
+      picked.push_back(core);
+    }
     groups.erase(from);
   }
   return picked;
@@ -202,7 +259,8 @@ std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsi
     if (core.node == node && serves(core, need)) tiers[{!core.isolated, core.far}].push_back(&core);
   Group picked;
   for (const auto& [ignored, tier] : tiers) {
-    const Group more = pick_near(tier, std::min(tier.size(), count - picked.size()));
+    const unsigned left = count - std::min(count, places_of(picked, need));
+    const Group more = pick_near(tier, need, std::min(places_of(tier, need), left));
     picked.insert(picked.end(), more.begin(), more.end());
   }
   std::sort(picked.begin(), picked.end(),

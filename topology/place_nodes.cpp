@@ -18,14 +18,7 @@ constexpr std::size_t few_nodes = 8;  // up to here every combination is tried
 // Is memory tied to the nodes of the vCPUs, so that they must be chosen together?
 bool bound(const View& view) { return view.request.policy != MemoryPolicy::interleave; }
 
-bool is_device_node(const View& view, unsigned node) {
-  const auto& of = view.request.device_nodes;
-  return std::any_of(of.begin(), of.end(), [&](unsigned device) {
-    // a device on a node without CPUs or memory is nearest to the one that serves it
-    const bool here = std::binary_search(view.cpu_nodes.begin(), view.cpu_nodes.end(), device);
-    return device == node || (!here && by_distance(view, {device}, view.cpu_nodes).front() == node);
-  });
-}
+bool is_device_node(const View& view, unsigned node) { return std::ranges::count(view.homes, node) != 0; }
 
 std::uint64_t all_free_bytes(const View& view, unsigned node) {
   const Room& room = view.rooms.at(node);
@@ -56,9 +49,8 @@ bool gigantic_pages_ready(const View& view, unsigned node, const Memory& memory)
 
 std::size_t isolated_cores(const View& view, const CoreNeed& need, unsigned node) {
   if (view.host.isolated.empty()) return 0;
-  const auto count = std::count_if(view.cores.begin(), view.cores.end(), [&](const Core& core) {
-    return core.node == node && core.isolated && serves(core, need);
-  });
+  const auto count = std::ranges::count_if(
+      view.cores, [&](const Core& core) { return core.node == node && core.isolated && serves(core, need); });
   return std::min<std::size_t>(static_cast<std::size_t>(count), need.cores);
 }
 
@@ -111,8 +103,7 @@ std::uint64_t total_distance(const View& view, const std::vector<unsigned>& node
 
 // These nodes and all of them, the cores spread evenly as far as they go.
 std::optional<Choice> on_all_of(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
-                                bool with_memory) {
-  const auto free_cores = cores_by_node(view, need);
+                                bool with_memory, const std::map<unsigned, unsigned>& free_cores) {
   std::vector<std::uint64_t> caps;
   for (const unsigned node : nodes) {
     const auto count = free_cores.find(node);
@@ -129,17 +120,18 @@ std::optional<Choice> on_all_of(const View& view, const CoreNeed& need, const st
 }
 
 bool every_node_used(const Choice& choice) {
-  return std::all_of(choice.shares.begin(), choice.shares.end(), [](const Share& share) { return share.cores != 0; });
+  return std::ranges::none_of(choice.shares, [](const Share& share) { return share.cores == 0; });
 }
 
 // 0 when all parts are alike, else by how much the largest exceeds the smallest.
 std::uint64_t unevenness(const Choice& choice) {
-  const auto [least, most] = std::minmax_element(choice.shares.begin(), choice.shares.end(),
-                                                 [](const Share& a, const Share& b) { return a.cores < b.cores; });
-  return most->cores - least->cores;
+  const auto [least, most] = std::ranges::minmax(choice.shares, {}, &Share::cores);
+  return most.cores - least.cores;
 }
 
-std::vector<std::vector<unsigned>> combinations(const View& view, const std::vector<unsigned>& nodes, unsigned size) {
+// neighbours: of each node in turn, all of them, nearest first; used where there are many.
+std::vector<std::vector<unsigned>> combinations(const std::vector<unsigned>& nodes, unsigned size,
+                                                const std::vector<std::vector<unsigned>>& neighbours) {
   std::vector<std::vector<unsigned>> sets;
   if (nodes.size() <= few_nodes) {
     for (unsigned mask = 0; mask < 1u << nodes.size(); ++mask) {
@@ -148,15 +140,27 @@ std::vector<std::vector<unsigned>> combinations(const View& view, const std::vec
       for (unsigned i = 0; i < nodes.size(); ++i)
         if ((mask >> i & 1) != 0) set.push_back(nodes[i]);
     }
-  } else {  // from each node, its nearest neighbours
-    for (const unsigned start : nodes) {
-      auto set = by_distance(view, {start}, nodes);
-      set.resize(std::min<std::size_t>(size, set.size()));
+  } else {
+    for (const auto& near : neighbours) {
+      std::vector<unsigned> set(near.begin(), near.begin() + std::min<std::ptrdiff_t>(size, std::ssize(near)));
       std::sort(set.begin(), set.end());
       sets.push_back(std::move(set));
     }
+    std::sort(sets.begin(), sets.end());
+    sets.erase(std::unique(sets.begin(), sets.end()), sets.end());
   }
   return sets;
+}
+
+// How many nodes it takes at least, whichever they are: those with the most free cores.
+unsigned least_nodes(const std::map<unsigned, unsigned>& free_cores, const std::vector<unsigned>& nodes,
+                     unsigned cores) {
+  std::vector<unsigned> counts;
+  for (const unsigned node : nodes) counts.push_back(free_cores.at(node));
+  std::sort(counts.rbegin(), counts.rend());
+  unsigned size = 0;
+  for (std::uint64_t sum = 0; size < counts.size() && sum < cores; ++size) sum += counts[size];
+  return std::max(2u, size);
 }
 
 std::optional<Choice> on_fewest_nodes(const View& view, const CoreNeed& need, const std::vector<unsigned>& all,
@@ -166,14 +170,16 @@ std::optional<Choice> on_fewest_nodes(const View& view, const CoreNeed& need, co
   const auto free_cores = cores_by_node(view, need);
   for (const unsigned node : all)
     if (free_cores.contains(node)) nodes.push_back(node);
-  for (unsigned size = 2; size <= nodes.size(); ++size) {
+  std::vector<std::vector<unsigned>> neighbours;
+  for (const unsigned start : nodes)
+    if (nodes.size() > few_nodes) neighbours.push_back(by_distance(view, {start}, nodes));
+  for (unsigned size = least_nodes(free_cores, nodes, need.cores); size <= nodes.size(); ++size) {
     std::optional<Rank> best_rank;
     std::optional<Choice> best;
-    for (const auto& set : combinations(view, nodes, size)) {
-      auto choice = on_all_of(view, need, set, with_memory);
+    for (const auto& set : combinations(nodes, size, neighbours)) {
+      auto choice = on_all_of(view, need, set, with_memory, free_cores);
       if (!choice || !every_node_used(*choice)) continue;
-      const long devices =
-          std::count_if(set.begin(), set.end(), [&view](unsigned node) { return is_device_node(view, node); });
+      const long devices = std::ranges::count_if(set, [&view](unsigned node) { return is_device_node(view, node); });
       Rank rank{total_distance(view, set), unevenness(*choice), -devices, set};
       if (best_rank && rank >= *best_rank) continue;
       best_rank = std::move(rank);
@@ -196,15 +202,14 @@ std::string why_several(const View& view, const Choice& choice, bool with_memory
     split += fmt::format("{}{}", split.empty() ? "" : "+", share.cores * choice.need.threads);
   }
   if (most_cores < choice.need.cores || !with_memory)
-    return fmt::format("the VM crosses nodes {} ({} vCPUs): no node has {} whole free cores (most: node {} with {})",
-                       numbers(nodes), split, choice.need.cores, on, most_cores);
-  return fmt::format("the VM crosses nodes {} ({} vCPUs): no node with {} whole free cores has {} of free memory too",
-                     numbers(nodes), split, choice.need.cores, to_string(view.request.memory));
+    return fmt::format("the VM crosses nodes {} ({} vCPUs): no node has {} {} (most: node {} with {})", numbers(nodes),
+                       split, choice.need.cores, free_ones(view, choice.need), on, most_cores);
+  return fmt::format("the VM crosses nodes {} ({} vCPUs): no node with {} {} has {} of free memory too", numbers(nodes),
+                     split, choice.need.cores, free_ones(view, choice.need), to_string(view.request.memory));
 }
 
 std::vector<unsigned> nodes_of(const Choice& choice) {
   std::vector<unsigned> nodes;
-  nodes.reserve(choice.shares.size());
   for (const Share& share : choice.shares) nodes.push_back(share.node);
   return nodes;
 }
@@ -213,7 +218,7 @@ std::vector<unsigned> nodes_of(const Choice& choice) {
 std::optional<Choice> on_listed_nodes(const View& view, const CoreNeed& need, bool with_memory) {
   const auto wanted = memory_nodes(view);
   const auto with_cpus = candidates(view);
-  auto choice = with_cpus.empty() ? std::nullopt : on_all_of(view, need, with_cpus, false);
+  auto choice = with_cpus.empty() ? std::nullopt : on_all_of(view, need, with_cpus, false, cores_by_node(view, need));
   if (with_cpus.empty())  // memory-only nodes: the nearest CPUs serve them
     for (const unsigned node : by_distance(view, wanted, view.cpu_nodes)) {
       choice = on_one_node(view, need, {node}, false);

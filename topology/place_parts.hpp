@@ -41,9 +41,11 @@ struct View {
   CpuSet held;                      // by other VMs
   unsigned threads_per_core = 1;    // of the host, the most
   std::vector<unsigned> kinds;      // of the host, fastest first
-  std::vector<Core> cores;          // whole free cores, in order of number
+  std::optional<CpuSet> caches;     // numbers of the L3s that were asked for; nullopt: all
+  std::vector<Core> cores;          // whole free cores (of those L3s), in order of number
   std::map<unsigned, Room> rooms;   // by node number
   std::vector<unsigned> cpu_nodes;  // nodes that have CPUs, ascending
+  std::vector<unsigned> homes;      // of the VM's devices
 };
 View view_of(const PlacementRequest& request, const HostTopology& host, const HostTopology& whole,
              const HostPolicy& policy, const Reservations& taken);
@@ -53,6 +55,9 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
 // The allowed CPUs; memory of the allowed nodes only; CPUs whose node has no memory on the nearest that has some. nullopt:
 // the host as it is (a copy of a large one costs more than the placement).
 std::optional<HostTopology> usable_part(const HostTopology& host);
+// As home_of_device(); part is what usable_part() leaves of whole.
+std::optional<unsigned> home_within(const HostTopology& part, const HostTopology& whole, unsigned node);
+void check_which_cores(const View& view, Problems& problems);  // are the kind and the L3 that were asked for there?
 // What of that concerns this placement, in words: who serves its CPUs, what bounds the plan.
 std::vector<std::string> usable_notes(const View& view, const Placement& placement);
 // "; CPUs 0,2-7 are not allowed (CPUs 1: ...)" for a refusal; "" where all is allowed.
@@ -72,11 +77,15 @@ struct CoreNeed {
   unsigned cores = 0;
   unsigned threads = 1;          // guest threads per core
   std::optional<unsigned> kind;  // nullopt: any
+  bool filled = false;           // a vCPU on every thread, however many a core has: `cores` counts threads
   friend bool operator==(const CoreNeed&, const CoreNeed&) = default;
 };
 // "cores"; "P-cores" and "E-cores" where a host has two kinds; "cores of kind 1" where it has more
 std::string cores_of_kind(const View& view, std::optional<unsigned> kind);
-std::vector<CoreNeed> core_needs(const View& view);  // what would do, best first; not empty after check()
+std::string free_ones(const View& view,
+                      const CoreNeed& need);           // "whole free cores of L3 1", "free threads of whole cores"
+std::optional<unsigned> kind_asked(const View& view);  // of the whole host's; nullopt: no certain one
+std::vector<CoreNeed> core_needs(const View& view);    // what would do, best first; not empty after check()
 bool serves(const Core& core, const CoreNeed& need);
 std::map<unsigned, unsigned> cores_by_node(const View& view, const CoreNeed& need);
 std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsigned node, unsigned count);

@@ -15,10 +15,14 @@ std::string thread_note(const View& view, const CoreNeed& need) {
   const auto& r = view.request;
   if (view.threads_per_core == 1 || r.threads) return "";
   if (r.siblings == Siblings::isolate) return "cpu.threads = \"auto\" became 1: siblings = \"isolate\"";
+  if (need.filled)
+    return "cpu.threads = \"auto\" became 1: the vCPUs fill every thread of cores that have different numbers of them";
   if (need.threads > 1)
-    return fmt::format(
-        "cpu.threads = \"auto\" became {}, as on the host: every {} vCPUs are the threads of one whole core",
-        need.threads, need.threads);
+    return fmt::format("cpu.threads = \"auto\" became {}{}: every {} vCPUs are the threads of one whole core",
+                       need.threads,
+                       need.threads == view.threads_per_core ? ", as on the host"
+                                                             : fmt::format(" of the host's {}", view.threads_per_core),
+                       need.threads);
   if (r.vcpus % view.threads_per_core != 0)
     return fmt::format("cpu.threads = \"auto\" became 1: {} vCPUs are no multiple of the host's {} threads per core",
                        r.vcpus, view.threads_per_core);
@@ -126,15 +130,18 @@ Seats seat_chosen(const View& view, const Choice& choice) {
   Seats seats{.cpus = {}, .threads = choice.need.threads, .exclusive = {}, .notes = {}};
   for (const Share& share : choice.shares) {
     std::vector<unsigned> caches;
+    std::size_t missing = std::size_t{share.cores} * choice.need.threads;
     for (const Core* core : pick_cores(view, choice.need, share.node, share.cores)) {
-      for (unsigned i = 0; i < choice.need.threads; ++i) seats.cpus.push_back(core->cpus[i]);
+      const std::size_t here = std::min(missing, choice.need.filled ? core->cpus.size() : choice.need.threads);
+      seats.cpus.insert(seats.cpus.end(), core->cpus.begin(), core->cpus.begin() + static_cast<std::ptrdiff_t>(here));
+      missing -= here;
       for (const unsigned cpu : core->cpus) seats.exclusive.add(cpu);
       if (caches.empty() || caches.back() != core->l3) caches.push_back(core->l3);
     }
     if (caches.size() > 1)
-      seats.notes.push_back(
-          fmt::format("on node {} the vCPUs span {} last-level caches ({}): none has {} whole free cores", share.node,
-                      caches.size(), numbers(caches), share.cores));
+      seats.notes.push_back(fmt::format("on node {} the vCPUs span {} last-level caches ({}): none has {} {}",
+                                        share.node, caches.size(), numbers(caches), share.cores,
+                                        free_ones(view, {.kind = choice.need.kind, .filled = choice.need.filled})));
   }
   if (auto note = thread_note(view, choice.need); !note.empty()) seats.notes.push_back(std::move(note));
   if (const CpuSet seated = as_set(seats.cpus); !view.host.isolated.empty() && !view.host.isolated.contains(seated))

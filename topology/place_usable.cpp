@@ -11,17 +11,19 @@ namespace topology::parts {
 
 namespace {
 
-// Node without memory -> the one that serves its CPUs: the nearest; among equals that which serves the fewest, then the
-// first. Empty where no node says what it has.
+// Node without memory -> the one that serves its CPUs: the nearest that has CPUs too, or where none has both, the nearest with
+// memory; among equals that which serves the fewest, then the first. Empty where no node says what it has.
 std::map<unsigned, unsigned> servers(const HostTopology& host) {
   if (std::ranges::none_of(host.nodes, [](const Node& node) { return node.memory_total.count == 0; })) return {};
   std::map<unsigned, unsigned> cpus_on, served;
   for (const Pu& pu : host.pus) ++cpus_on[pu.node];
+  const bool one_has_both = std::ranges::any_of(
+      host.nodes, [&](const Node& node) { return node.memory_total.count != 0 && cpus_on.contains(node.id); });
   for (const Node& node : host.nodes) {
     if (node.memory_total.count != 0 || !cpus_on.contains(node.id)) continue;
     const Node* best = nullptr;
     for (const Node& to : host.nodes) {
-      if (to.memory_total.count == 0 || !cpus_on.contains(to.id)) continue;
+      if (to.memory_total.count == 0 || (one_has_both && !cpus_on.contains(to.id))) continue;
       const unsigned there = host.distance(node.id, to.id);
       const unsigned nearest = best != nullptr ? host.distance(node.id, best->id) : 0;
       if (best == nullptr || there < nearest || (there == nearest && cpus_on[to.id] < cpus_on[best->id])) best = &to;
@@ -48,6 +50,72 @@ std::optional<HostTopology> usable_part(const HostTopology& host) {
   for (Pu& pu : part.pus)
     if (const auto found = served.find(pu.node); found != served.end()) pu.node = found->second;
   return part;
+}
+
+std::optional<unsigned> home_within(const HostTopology& part, const HostTopology& whole, unsigned node) {
+  if (whole.node(node) == nullptr) return std::nullopt;
+  for (const unsigned cpu : whole.cpus_of_node(node).to_vector())
+    if (const Pu* pu = part.pu(cpu)) return pu->node;
+  std::optional<unsigned> nearest;
+  for (const Pu& pu : part.pus) {
+    const auto rank = [&](unsigned of) { return std::pair(whole.distance(node, of), of); };
+    if (!nearest || rank(pu.node) < rank(*nearest)) nearest = pu.node;
+  }
+  return nearest;
+}
+
+namespace {
+
+// Only a machine with several kinds can lack one of them; on another all cores are what was asked for.
+void check_kind(const View& view, Problems& problems) {
+  const auto asked = kind_asked(view);
+  if (!asked) return;
+  std::string allowed;
+  for (const unsigned kind : view.kinds) allowed += (allowed.empty() ? "" : " and ") + view.whole.kind_name(kind);
+  if (std::ranges::count(view.kinds, *asked) == 0)
+    problems.push_back(
+        {"cpu.kind",
+         fmt::format("no {} are among the CPUs that vmrun may use, only {}", view.whole.kind_name(*asked), allowed),
+         {},
+         "set kind = \"auto\""});
+  else if (view.request.kind == CpuKindChoice::low_power && !view.whole.kind_name(*asked).starts_with("low-power"))
+    problems.push_back({"cpu.kind",
+                        fmt::format("\"low-power\", but this host has {}", allowed),
+                        {},
+                        "set kind = \"efficiency\" or \"auto\""});
+}
+
+// Which L3: one that is there, and vmrun's to choose cores of.
+void check_cache(const View& view, Problems& problems) {
+  const auto& r = view.request;
+  if (!view.caches) return;
+  const std::string asked = r.l3 ? fmt::to_string(*r.l3) : "\"largest\"";
+  CpuSet known;
+  for (const Pu& pu : view.whole.pus) known.add(pu.l3);
+  if (r.pinning != Pinning::automatic)
+    problems.push_back({"cpu.host_l3",
+                        fmt::format("{}, but {}", asked,
+                                    r.pinning == Pinning::off ? "pin = \"off\" gives no CPU to any vCPU"
+                                                              : "cpu.pin names the CPUs already"),
+                        {},
+                        "set pin = \"auto\", or leave host_l3 out"});
+  else if (r.l3 && !known.contains(*r.l3))
+    problems.push_back({"cpu.host_l3",
+                        fmt::format("this host has no L3 {}; it has {}", *r.l3, known.to_string()),
+                        {},
+                        "`vmrun host` shows them"});
+  else if (view.caches->empty())
+    problems.push_back({"cpu.host_l3",
+                        "\"largest\", but this host does not say how large its L3s are",
+                        {},
+                        fmt::format("name one by its number: {}", known.to_string())});
+}
+
+}  // namespace
+
+void check_which_cores(const View& view, Problems& problems) {
+  check_kind(view, problems);
+  check_cache(view, problems);
 }
 
 std::string bounds_text(const HostTopology& host) {

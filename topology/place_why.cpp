@@ -40,23 +40,25 @@ std::optional<Unplaceable> too_few_cores(const View& view) {
     return std::binary_search(view.cpu_nodes.begin(), view.cpu_nodes.end(), node);
   });
   if (have >= need.cores || no_cpus) return std::nullopt;
+  const std::string each =
+      need.filled ? "" : fmt::format(" ({} thread{} each)", need.threads, need.threads == 1 ? "" : "s");
   Unplaceable problem{"cpu.count",
-                      fmt::format("{} vCPUs need {} whole free {} ({} thread{} each); {} {} free{}", view.request.vcpus,
-                                  need.cores, cores_of_kind(view, need.kind), need.threads,
-                                  need.threads == 1 ? "" : "s", have, have == 1 ? "is" : "are",
+                      fmt::format("{} vCPUs need {} {}{}; {} {} free{}", view.request.vcpus, need.cores,
+                                  free_ones(view, need), each, have, have == 1 ? "is" : "are",
                                   view.request.nodes.empty() ? "" : fmt::format(" on node {}", numbers(nodes))),
                       {},
                       ""};
   for (const unsigned node : nodes)
-    problem.nodes.push_back({node, "free cores", fmt::to_string(count_on(counts, node)), fmt::to_string(need.cores),
-                             who_holds_cpus(view, node)});
+    problem.nodes.push_back({node, need.filled ? "free threads" : "free cores", fmt::to_string(count_on(counts, node)),
+                             fmt::to_string(need.cores), who_holds_cpus(view, node)});
   const unsigned possible = have * need.threads;
-  problem.help = possible > 0
-                     ? fmt::format("set count = {} or less, stop a VM, or set pin = \"off\" to share CPUs", possible)
-                     : "stop a VM, or set pin = \"off\" to share CPUs";
+  problem.help = possible > 0 ? fmt::format("set count = {} or less, stop a VM", possible) : "stop a VM";
+  problem.help += view.caches ? ", or set host_l3 = \"auto\": cores of the other L3s then do as well"
+                              : ", or set pin = \"off\" to share CPUs";
   if (need.threads == 1 && view.threads_per_core > 1 && view.request.vcpus % view.threads_per_core != 0 &&
       !view.request.threads)
     problem.help += fmt::format("; a multiple of {} needs fewer cores", view.threads_per_core);
+  if (view.request.emulator) problem.help += "; cores of cpu.emulator's CPUs are not for vCPUs";
   if (need.kind) problem.help += "; kind = \"any\" would mix kinds of cores";
   return problem;
 }
@@ -135,6 +137,8 @@ std::string who_holds_cpus(const View& view, unsigned node) {
       text += fmt::format("{}{} ({})", text.empty() ? "held by " : ", ", vm.owner, cpus.to_string());
   if (const CpuSet kept = view.housekeeping & here; !kept.empty())
     text += fmt::format("{}housekeeping {}", text.empty() ? "" : ", ", kept.to_string());
+  if (const CpuSet others = view.request.emulator.value_or(CpuSet{}) & here; !others.empty())
+    text += fmt::format("{}cpu.emulator {}", text.empty() ? "" : ", ", others.to_string());
   return text;
 }
 
@@ -175,7 +179,7 @@ Problems why_not(const View& view) {
 }
 
 std::string why_slower(const View& view, const CoreNeed& need) {
-  const auto free_cores = cores_by_node(view, {need.cores, 1, view.kinds.front()});
+  const auto free_cores = cores_by_node(view, {.cores = need.cores, .kind = view.kinds.front()});
   unsigned free = 0;
   for (const auto& [ignored, count] : free_cores) free += count;
   return fmt::format("the vCPUs get {}, not {}: of those only {} whole ones are free", cores_of_kind(view, need.kind),

@@ -38,6 +38,8 @@ struct PlacementRequest {
   std::vector<unsigned> nodes;    // empty: choose
   MemoryPolicy policy = MemoryPolicy::strict;
   CpuKindChoice kind = CpuKindChoice::automatic;
+  std::optional<unsigned> l3;          // pinning == automatic: cores of this L3 only (a number as in Pu)
+  bool largest_l3 = false;             // cores of the largest L3s only
   bool own_cpus = false;               // it must have CPUs of its own, even where the host then keeps none
   std::vector<unsigned> device_nodes;  // nodes of the VM's own devices: these come first
   friend bool operator==(const PlacementRequest&, const PlacementRequest&) = default;

@@ -9,8 +9,8 @@
 namespace launcher::commands {
 
 // Exit codes, the same for every command.
-// unproven: of `verify`, when nothing was found wrong and something could not be read.
-enum Exit { done = 0, failed = 1, problems = 2, left_over = 3, unproven = 5 };
+// disturbed: of `watch`. unproven: of `verify` and `watch`, when nothing was found wrong and something could not be read.
+enum Exit { done = 0, failed = 1, problems = 2, left_over = 3, disturbed = 4, unproven = 5 };
 
 struct Command {
   std::string name;
@@ -20,6 +20,7 @@ struct Command {
   std::size_t words = 0;
   int (*run)(const Options&);
   std::vector<Command> subcommands = {};  // "host check": chosen by the next word
+  bool rest = false;                      // after the first word all others are taken as they are, options or not
 };
 const std::vector<Command>& command_table();
 std::vector<Command> host_subcommands();
@@ -27,17 +28,31 @@ std::vector<Command> host_subcommands();
 // The row that the words name, a subcommand's if there is one; the words it took are gone from them. nullptr: none.
 const Command* find_command(std::vector<std::string>& words);
 
+int new_vm(const Options&);
+int validate(const Options&);
+int edit(const Options&);
+int view(const Options&);
 int plan(const Options&);
+int lock(const Options&);
+int diff(const Options&);
+int replay(const Options&);
+int measure(const Options&);
+int ablate(const Options&);
 int run(const Options&);
 int start(const Options&);
 int list(const Options&);
 int show(const Options&);
 int verify(const Options&);
+int watch(const Options&);
+int metrics(const Options&);
 int stop(const Options&);
 int kill(const Options&);
 int pause(const Options&);
 int resume(const Options&);
 int reset(const Options&);
+int ssh(const Options&);
+int exec(const Options&);
+int copy(const Options&);
 int console(const Options&);
 int qmp(const Options&);
 int agent(const Options&);

@@ -1,4 +1,4 @@
-// `vmrun completion`: a script for bash, made from the table of commands. The rule: words, names and files come from a compgen
+// `vmrun completion`: a script for bash (or another shell), made from the table of commands. The rule: words, names and files come from a compgen
 // each, for a filter on files (-X) would take the words away as well.
 #include "launcher/commands/completion.hpp"
 
@@ -22,11 +22,12 @@ std::string case_of(const std::string& pattern, const Command& command) {
   std::string words = options_of(command);
   for (const Command& sub : command.subcommands) words += " " + sub.name;
   const bool spec = command.usage.find("SPEC") != std::string::npos;
-  const bool file = command.usage.find(" FILE") != std::string::npos;
+  const bool file = command.usage.find(" FILE") != std::string::npos || command.usage.find(" LOCK") != std::string::npos;
   const bool vm = command.usage.find("NAME") != std::string::npos;
   const bool kept = command.name == "forget" || command.name == "log";  // those that do not run as well
-  return fmt::format("    {}) words='{}'{}{}{}{} ;;\n", pattern, words, spec ? " specs=y" : "", file ? " files=y" : "",
-                     vm ? " vms=y" : "", kept ? " kept=y" : "");
+  const bool diff = command.name == "diff";
+  return fmt::format("    {}) words='{}'{}{}{}{} ;;\n", pattern, words, spec ? " specs=y" : "",
+                     file || diff ? " files=y" : "", vm || diff ? " vms=y" : "", kept ? " kept=y" : "");
 }
 
 }  // namespace
@@ -83,8 +84,10 @@ complete -o filenames -F _vmrun vmrun
   return script;
 }
 
-int completion(const Options&) {
-  print(bash_completion());
+int completion(const Options& options) {
+  const std::string shell = options.words().empty() ? "bash" : options.words().front();
+  if (shell != "bash" && shell != "zsh" && shell != "fish") throw UsageError("wanted bash, zsh or fish");
+  print(shell == "zsh" ? zsh_completion() : shell == "fish" ? fish_completion() : bash_completion());
   return done;
 }
 

@@ -1,4 +1,4 @@
-// The completion script for bash.
+// The completion scripts for bash, zsh and fish.
 #pragma once
 
 #include <string>
@@ -6,5 +6,7 @@
 namespace launcher::commands {
 
 std::string bash_completion();
+std::string zsh_completion();
+std::string fish_completion();
 
 }  // namespace launcher::commands

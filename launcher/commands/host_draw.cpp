@@ -1,17 +1,16 @@
 // `vmrun host --svg FILE`: hwloc's own lstopo draws the machine from XML on which each VM's CPUs are marked.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
+#include <iterator>
+#include <map>
 #include <stdexcept>
 
 #include "launcher/commands/host_map.hpp"
+#include "launcher/commands/output.hpp"
 #include "launcher/facts/qemu_features.hpp"
-#include "launcher/host/process.hpp"
+#include "launcher/host/filter.hpp"
 #include "topology/read_host.hpp"
 
 namespace launcher::commands {
@@ -40,44 +39,38 @@ std::string find_lstopo() {
   throw std::runtime_error("no lstopo in PATH to draw with; install it (Debian: apt install hwloc-nox)");
 }
 
-class OpenFd {
- public:
-  explicit OpenFd(int fd) : fd_(fd) {
-    if (fd_ < 0) throw std::runtime_error(std::strerror(errno));
-  }
-  ~OpenFd() { close(fd_); }
-  OpenFd(const OpenFd&) = delete;
-  OpenFd& operator=(const OpenFd&) = delete;
-  int get() const { return fd_; }
+// lstopo (to 2.9) gives the viewBox a unit, which a browser refuses: SVG 2, "viewBox" is four numbers.
+std::string without_units(std::string svg) {
+  const std::size_t from = svg.find("viewBox=");
+  if (from == std::string::npos) return svg;
+  const std::size_t first = from + 9, last = svg.find(svg[first - 1], first);
+  for (std::size_t at = svg.find("px", first); at < last && at < svg.size(); at = svg.find("px", at)) svg.erase(at, 2);
+  return svg;
+}
 
- private:
-  int fd_;
-};
-
-// In memory: lstopo seeks in its input, and nothing is left in the file system.
-int text_in_memory(const std::string& text) {
-  const int fd = memfd_create("vmrun-xml", MFD_CLOEXEC);
-  for (std::size_t at = 0; fd >= 0 && at < text.size();) {
-    const ssize_t put = write(fd, text.data() + at, text.size() - at);
-    if (put < 0 && errno != EINTR) throw std::runtime_error(std::strerror(errno));
-    if (put > 0) at += static_cast<std::size_t>(put);
+// A line for each colour: whose CPUs have it.
+std::vector<std::string> legend_of(const std::vector<topology::CpuMark>& marks) {
+  std::map<std::string, topology::CpuSet> cpus;
+  for (const topology::CpuMark& mark : marks) cpus[mark.text].add(mark.cpu);
+  std::vector<std::string> words;
+  for (const auto& [owner, set] : cpus) {
+    words.emplace_back("--append-legend");
+    words.push_back(owner + ": CPUs " + set.to_string());
   }
-  if (fd >= 0) lseek(fd, 0, SEEK_SET);
-  return fd;
+  return words;
 }
 
 }  // namespace
 
 void draw_host(const topology::HostTopology& host, const topology::HostPolicy& policy,
                const topology::Reservations& taken, const std::string& file) {
-  const auto xml = topology::marked_xml(marks_of(host, policy, taken));
+  const std::vector<topology::CpuMark> marks = marks_of(host, policy, taken);
+  const auto xml = topology::marked_xml(marks);
   if (!xml) throw std::runtime_error(xml.error());
-  const OpenFd in(text_in_memory(*xml)), out(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  ChildSpec child{};
-  child.argv = {find_lstopo(), "--if", "xml", "-i", "/proc/self/fd/0", "--of", "svg", "-"};
-  const ProcessId drawer = spawn(child, {{0, in.get()}, {1, out.get()}, {2, STDERR_FILENO}}, [](const ProcessId&) {});
-  if (const int status = reap(drawer.pid); status != 0)
-    throw std::runtime_error(fmt::format("{} ended with status {}", child.argv.front(), status));
+  std::vector<std::string> argv = {find_lstopo(), "--if", "xml", "-i", "/proc/self/fd/0", "--of", "svg"};
+  std::ranges::move(legend_of(marks), std::back_inserter(argv));
+  argv.emplace_back("-");
+  write_file(file, without_units(filtered(argv, *xml)));
 }
 
 }  // namespace launcher::commands

@@ -116,6 +116,21 @@ std::string rows_of_node(const HostTopology& host, unsigned node, const Owners& 
   return text;
 }
 
+// "    L3s: 0 of 96 MiB, 1 of 32 MiB", in the order of the rows; "" where the node has one.
+std::string caches_of_node(const HostTopology& host, unsigned node) {
+  std::vector<unsigned> caches;
+  for (const CoreOf& core : cores_of_node(host, node))
+    if (std::ranges::find(caches, core.l3) == caches.end()) caches.push_back(core.l3);
+  if (caches.size() < 2 || host.caches.empty()) return "";
+  std::string text;
+  for (const unsigned l3 : caches) {
+    const auto known = std::ranges::find(host.caches, l3, &topology::Cache::l3);
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", l3);
+    if (known != host.caches.end()) text += fmt::format(" of {} MiB", known->size.count >> 20);
+  }
+  return fmt::format("    L3s: {}\n", text);
+}
+
 std::string node_heading(const HostTopology& host, const Node& node) {
   std::string pools;
   for (const topology::HugePagePool& pool : node.pools)
@@ -153,7 +168,8 @@ std::string host_map(const HostTopology& host, const topology::HostPolicy& polic
                   host.threads_per_core() == 1 ? "" : "s", brief ? "; each sign is a core" : "");
   for (const std::string& bound : host.allowed.by) text += fmt::format("vmrun was allowed only {}\n", printable(bound));
   for (const Node& node : host.nodes)
-    text += node_heading(host, node) + rows_of_node(host, node.id, owners, columns, brief);
+    text +=
+        node_heading(host, node) + caches_of_node(host, node.id) + rows_of_node(host, node.id, owners, columns, brief);
   return text + owners.legend();
 }
 

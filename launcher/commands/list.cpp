@@ -1,9 +1,11 @@
 // `vmrun list`: what runs here; with --all also what ran, and how it ended.
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <ctime>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/elsewhere.hpp"
@@ -24,6 +26,10 @@ std::string huge_pages_text(const topology::Reservation& held) {
       text +=
           fmt::format("{}{} x {} on node {}", text.empty() ? "" : ", ", claim.pages, to_string(claim.page), claim.node);
   return text.empty() ? "-" : text;
+}
+
+std::string since_text(std::int64_t since) {
+  return since == 0 ? "-" : fmt::format("{:%Y-%m-%d %H:%M}", fmt::localtime(static_cast<std::time_t>(since)));
 }
 
 // The last run of each VM that does not run.
@@ -51,13 +57,17 @@ boost::json::array list_json(const std::vector<VmDir>& dirs, const std::vector<R
 }
 
 std::string running_text(const std::vector<VmDir>& dirs) {
-  std::string text = fmt::format("{:<20} {:<9} {:>8} {:<14} {}\n", "NAME", "PHASE", "QEMU", "CPUS", "HUGE PAGES");
+  std::string text = fmt::format("{:<20} {:<9} {:>8} {:>5} {:>7} {:<16} {:<21} {:<14} {:<20} {}\n", "NAME", "PHASE",
+                                 "QEMU", "VCPUS", "MEMORY", "SINCE", "ADDRESS", "CPUS", "HUGE PAGES", "SPEC");
   for (const VmDir& dir : dirs) {
     const State state = dir.read_state();
     const topology::Reservation held = dir.reservation();
-    text += fmt::format("{:<20} {:<9} {:>8} {:<14} {}\n", dir.name(), phase_of(dir, state),
-                        state.qemu ? std::to_string(state.qemu->pid) : "-",
-                        held.cpus.empty() ? "-" : held.cpus.to_string(), huge_pages_text(held));
+    const Given given = given_to(dir);
+    const auto or_dash = [](const std::string& word) { return word.empty() ? std::string("-") : printable(word); };
+    text += fmt::format("{:<20} {:<9} {:>8} {:>5} {:>7} {:<16} {:<21} {:<14} {:<20} {}\n", dir.name(),
+                        phase_of(dir, state), state.qemu ? std::to_string(state.qemu->pid) : "-", given.vcpus,
+                        to_string(given.memory), since_text(state.since), or_dash(given.address),
+                        or_dash(held.cpus.to_string()), huge_pages_text(held), or_dash(given.spec));
   }
   return text;
 }

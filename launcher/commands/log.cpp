@@ -2,7 +2,9 @@
 // printable().
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <ctime>
@@ -14,6 +16,7 @@
 #include "launcher/commands/reach.hpp"
 #include "launcher/life/run_record.hpp"
 #include "launcher/text/printable.hpp"
+#include "launcher/text/table.hpp"
 
 namespace launcher::commands {
 
@@ -45,6 +48,46 @@ std::string text_of(const RunRecord& record, bool whole) {
   return text + quoted("the guest's console said last", record.console) + quoted("QEMU said last", record.qemu);
 }
 
+double ms(std::int64_t us) { return static_cast<double>(us) / 1000; }
+
+// What a stage took in a run; 0: it had none.
+std::int64_t stage_of(const RunRecord& record, const std::string& stage) {
+  const auto found = std::ranges::find(*record.timings, stage, &StageTime::stage);
+  return found == record.timings->end() ? 0 : found->us;
+}
+
+// A stage that took half as long again as it does in the median, and a millisecond more: what a start may be slow by.
+bool is_slow(std::int64_t us, std::vector<std::int64_t> all) {
+  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+  std::ranges::nth_element(all, middle);
+  return all.size() > 2 && us * 2 > *middle * 3 && us > *middle + 1000;
+}
+
+std::string timings_text(const std::vector<RunRecord>& records, unsigned width) {
+  constexpr std::size_t side_by_side = 5;
+  std::vector<RunRecord> timed;
+  for (const RunRecord& record : records)
+    if (record.timings && !record.timings->empty()) timed.push_back(record);
+  if (timed.empty()) return "no run with its stages is on record yet\n";
+  if (timed.size() > side_by_side) timed.erase(timed.begin(), timed.end() - side_by_side);
+  std::vector<Column> columns = {{"MS", false, true}};
+  for (const RunRecord& record : timed) columns.push_back({time_text(record.started).substr(5), true});
+  TextTable table(columns);
+  const auto add = [&](const std::string& name, const std::vector<std::int64_t>& all) {
+    std::vector<std::string> cells = {name};
+    for (const std::int64_t us : all) cells.push_back(fmt::format("{:.2f}{}", ms(us), is_slow(us, all) ? " slow" : ""));
+    table.add(std::move(cells));
+  };
+  std::vector<std::int64_t> sums(timed.size());
+  for (const StageTime& stage : *timed.back().timings) {
+    std::vector<std::int64_t> all;
+    for (std::size_t i = 0; i < timed.size(); ++i) sums[i] += all.emplace_back(stage_of(timed[i], stage.stage));
+    add(stage.stage, all);
+  }
+  add("in all", sums);
+  return table.text(width);
+}
+
 }  // namespace
 
 int log(const Options& options) {
@@ -60,6 +103,10 @@ int log(const Options& options) {
     boost::json::array out;
     for (const RunRecord& record : records) out.push_back(boost::json::parse(to_json(record)));
     print_json(out);
+    return done;
+  }
+  if (options.flag("timings")) {
+    print(timings_text(records, terminal_width(STDOUT_FILENO)));
     return done;
   }
   std::string text;

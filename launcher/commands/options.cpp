@@ -9,23 +9,42 @@ namespace launcher::commands {
 
 namespace po = boost::program_options;
 
-Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, const std::vector<std::string>& args) {
+namespace {
+
+// With "--" behind the first word, after which all is taken as it is.
+std::vector<std::string> first_word_ends_options(const std::vector<OptionInfo>& known, std::vector<std::string> args) {
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    if (args[i] == "--") return args;
+    if (!args[i].starts_with("--")) {
+      const auto next = args.begin() + static_cast<std::ptrdiff_t>(i) + 1;
+      if (next == args.end() || *next != "--") args.insert(next, "--");
+      return args;
+    }
+    for (const OptionInfo& option : known) i += args[i] == "--" + option.name && !option.value.empty() ? 1 : 0;
+  }
+  return args;
+}
+
+}  // namespace
+
+Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, const std::vector<std::string>& args,
+                       bool rest) {
   po::options_description description;
   for (const OptionInfo& option : known) {
-    const std::string name = option.letter == 0 ? option.name : fmt::format("{},{}", option.name, option.letter);
+    const std::string names = option.letter == 0 ? option.name : fmt::format("{},{}", option.name, option.letter);
     if (option.value.empty())
-      description.add_options()(name.c_str(), option.help.c_str());
+      description.add_options()(names.c_str(), option.help.c_str());
     else if (option.repeated)
-      description.add_options()(name.c_str(), po::value<std::vector<std::string>>()->composing(), option.help.c_str());
+      description.add_options()(names.c_str(), po::value<std::vector<std::string>>()->composing(), option.help.c_str());
     else
-      description.add_options()(name.c_str(), po::value<std::string>(), option.help.c_str());
+      description.add_options()(names.c_str(), po::value<std::string>(), option.help.c_str());
   }
   description.add_options()("word", po::value<std::vector<std::string>>());
   po::positional_options_description positional;
   positional.add("word", -1);
   Options result;
   try {
-    const auto parsed = po::command_line_parser(args)
+    const auto parsed = po::command_line_parser(rest ? first_word_ends_options(known, args) : args)
                             .options(description)
                             .positional(positional)
                             .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)

@@ -15,7 +15,7 @@ struct OptionInfo {
   std::string value;  // "SECONDS"; "" for a flag
   std::string help;
   bool repeated = false;
-  char letter = 0;  // its short form, if it has one: -o
+  char letter = 0;  // 'o': also -o; 0: none
 };
 
 // Something is wrong with the command line itself: exit code 2.
@@ -26,8 +26,9 @@ class UsageError : public std::runtime_error {
 
 class Options {
  public:
-  // words: the most positional words taken (NAME, SPEC, ...).
-  static Options parse(const std::vector<OptionInfo>& known, std::size_t words, const std::vector<std::string>& args);
+  // words: the most positional words taken (NAME, SPEC, ...). rest: what stands behind the first is no option of ours.
+  static Options parse(const std::vector<OptionInfo>& known, std::size_t words, const std::vector<std::string>& args,
+                       bool rest = false);
 
   bool flag(const std::string& name) const { return values_.contains(name); }
   std::optional<std::string> value(const std::string& name) const;

@@ -5,6 +5,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "launcher/commands/inputs.hpp"
+#include "launcher/commands/locking.hpp"
 #include "launcher/commands/output.hpp"
 #include "topology/read_host.hpp"
 #include "topology/text_file.hpp"
@@ -44,14 +45,7 @@ std::optional<Planned> plan_or_print(const SpecFile& file, const Options& option
   LinuxHost machine;
   const HostConfig config = host_config_or_throw(options);
   const std::optional<std::string> other = options.value("host");
-  World world = other ? other_world(machine, config, *other) : this_world(machine, config);
-  if (!other) {
-    world.facts = [config](const Spec& spec) { return gather_facts(spec, config, Cache::read_only); };
-    world.features = [config]() -> std::expected<QemuFeatures, std::string> {
-      const auto binary = find_qemu(config.qemu);
-      return binary ? qemu_features(*binary, Cache::read_only) : std::unexpected(binary.error());
-    };
-  }
+  World world = other ? other_world(machine, config, *other) : dry_world(machine, config);
   auto planned = plan_only(file.spec, world, other ? Ledger::none : Ledger::read);
   if (planned) return std::move(*planned);
   print_problems(planned.error(), &file.document, options.flag("json"));

@@ -16,8 +16,9 @@ bool is_file_name(const std::string& name) {
   return !name.empty() && !name.starts_with('.') && name.find('/') == std::string::npos;
 }
 
-VmDir named_vm(const Options& options) {
-  const std::string& name = options.word(0, "a VM's name");
+VmDir named_vm(const Options& options) { return named_vm(options.word(0, "a VM's name")); }
+
+VmDir named_vm(const std::string& name) {
   if (auto dir = VmDir::find(run_base(), name)) return *dir;
   for (const OtherVm& other : vms_elsewhere())
     if (other.name == name)

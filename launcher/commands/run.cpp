@@ -9,10 +9,13 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <ctime>
+#include <fstream>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/commands/run_recorder.hpp"
+#include "launcher/guest/ready.hpp"
 #include "launcher/life/keep.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/notify.hpp"
@@ -21,6 +24,7 @@
 #include "launcher/life/slim_down.hpp"
 #include "launcher/life/terminal.hpp"
 #include "launcher/life/thread_report.hpp"
+#include "launcher/plan/json.hpp"
 
 namespace launcher::commands {
 
@@ -75,9 +79,9 @@ void tell_running(const RunningVm& vm, const Options& options) {
 }
 
 // The pipe on which a detached keeper tells `vmrun start` that the VM runs.
-void tell_starter(int fd) {
+void tell_starter(int fd, bool ready) {
   if (fd < 0) return;
-  [[maybe_unused]] const ssize_t sent = write(fd, "r", 1);
+  [[maybe_unused]] const ssize_t sent = write(fd, ready ? "r" : "t", 1);
   close(fd);
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);  // from here on nobody listens
   for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, old);
@@ -106,9 +110,12 @@ void try_to(const Telling& telling) {
 // One `vmrun run`, from the spec to its record.
 class Supervisor {
  public:
-  Supervisor(const Options& options, bool detached, int ready_fd)
-      : options_(options), ready_fd_(ready_fd), config_(host_config_or_throw(options)) {
-    attach_ = !detached && !options.flag("no-console") && !options.flag("json");
+  Supervisor(const Options& options, const Launching& launching)
+      : options_(options),
+        ready_fd_(launching.ready_fd),
+        config_(host_config_or_throw(options)),
+        recorder_(options, launching.expected) {
+    attach_ = !launching.detached && !options.flag("no-console") && !options.flag("json");
     keeping_.say = say;
     keeping_.stop_timeout =
         std::chrono::milliseconds(static_cast<long>(options.number("stop-timeout").value_or(60) * 1000));
@@ -116,10 +123,14 @@ class Supervisor {
 
   int run(const SpecFile& file) {
     record_.name = file.spec.name;
+    spec_file_ = std::filesystem::absolute(file.document.file()).lexically_normal();
     record_.keeper = process_id(getpid()).value();
     record_.started = std::time(nullptr);
     try {
-      return launch_and_keep(file.spec);
+      return launch_and_keep(file);
+    } catch (const Drifted& drifted) {
+      print_drift(drifted, options_.flag("json"));
+      return problems;
     } catch (const ProblemsFound& found) {
       print_problems(found.problems, &file.document, options_.flag("json"));
       return problems;
@@ -135,27 +146,60 @@ class Supervisor {
   }
 
  private:
-  int launch_and_keep(const Spec& spec) {
+  int launch_and_keep(const SpecFile& file) {
     World world = this_world(machine_, config_);
-    RunningVm vm = launch(spec, world, make_teller(options_), [&](const LaunchPlan& plan) {
+    recorder_.watch(world, file);
+    RunningVm vm = launch(file.spec, world, make_teller(options_), [&](const LaunchPlan& plan) {
       for (const std::string& note : plan.notes) say("note: " + note);
       if (attach_ && plan.console_on_stdio) keeping_.console = ::qmp::connect_unix(plan.console_socket);
       if (keeping_.console < 0) keeping_.listen_to = plan.console_socket;
     });
     record_.started = vm.state.since;
+    record_.timings.emplace();
+    for (const auto& [stage, time] : vm.timings.stages()) record_.timings->push_back({stage, time.count()});
     write_down();
     try_to([&] { tell_running(vm, options_); });
-    notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
-    tell_starter(ready_fd_);
+    try_to([&] { recorder_.record(vm); });
+    std::ofstream(vm.dir.path() / "spec") << spec_file_ << '\n';
+    std::optional<ReadyWatch> watch;
+    if (spec.ready.by == ReadySpec::By::launch) {
+      notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
+      tell_starter(ready_fd_, true);
+    } else {
+      notify_systemd("STATUS=VM " + vm.plan.name + " runs, and is not ready yet");
+      watch.emplace(spec.ready, access_of(vm.plan.name, plan_json(vm.plan)), vm.dir.path(),
+                    [this, &vm](const std::optional<std::string>& how) { tell_ready(vm, how); });
+      keeping_.heard = [&watch](const std::string& text) { watch->heard(text); };
+    }
     slim_down();
     std::optional<RawTerminal> terminal;
     if (keeping_.console >= 0) terminal.emplace(true);
     keeping_.ended = [this](const Ended& ended) { record_end(ended); };
     const Ended ended = keep(vm, machine_, world.base, keeping_);
     terminal.reset();
+    watch.reset();
     if (keeping_.console >= 0) close(keeping_.console);
     tell_ended(ended);
     return record_.exit_code;
+  }
+
+  // From the watch's own thread, once.
+  void tell_ready(const RunningVm& vm, const std::optional<std::string>& how) {
+    if (how) {
+      std::ofstream(vm.dir.path() / "ready") << *how << '\n';
+      notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " is ready: " + *how);
+      if (ready_fd_ >= 0 || options_.flag("json")) tell_event(vm.plan.name, *how);
+    } else {
+      say(fmt::format("VM {} runs, and its guest did not say that it is ready in time (ready_timeout)", vm.plan.name));
+    }
+    tell_starter(ready_fd_, how.has_value());
+  }
+
+  void tell_event(const std::string& name, const std::string& how) const {
+    if (options_.flag("json"))
+      print_json({{"event", "ready"}, {"name", name}, {"how", how}});
+    else
+      say(fmt::format("VM {} is ready: {}", name, how));
   }
 
   void record_end(const Ended& ended) {
@@ -205,24 +249,27 @@ class Supervisor {
   const Options& options_;
   int ready_fd_;
   HostConfig config_;
+  RunRecorder recorder_;
   LinuxHost machine_;
   KeepOptions keeping_;
   RunRecord record_;
+  std::string spec_file_;
   bool attach_ = false;
   bool told_no_record_ = false;
 };
 
 }  // namespace
 
-int supervise(const Options& options, bool detached, int ready_fd) {
-  const std::optional<SpecFile> file = read_spec_or_print(options);
-  if (!file) return problems;
+int supervise(const Options& options, Launching launching) {
+  if (!launching.file) launching.file = read_spec_or_print(options);
+  if (!launching.file) return problems;
+  if (options.flag("locked")) launching.expected = expected_of(options, options.word(0, "the spec's file") + ".lock");
   const Signals signals;
   never_wait_for_readers();
   raise_file_limit();
-  return Supervisor(options, detached, ready_fd).run(*file);
+  return Supervisor(options, launching).run(*launching.file);
 }
 
-int run(const Options& options) { return supervise(options, false, -1); }
+int run(const Options& options) { return supervise(options, {}); }
 
 }  // namespace launcher::commands

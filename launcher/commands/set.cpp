@@ -1,4 +1,4 @@
-// `vmrun set NAME memory=SIZE|balloon=SIZE`: changes what a running guest has, and waits until it has it. The rule: only
+// `vmrun set NAME memory=SIZE|balloon=SIZE|cdrom[N]=FILE`: changes what a running guest has, and waits until it has it. The rule: only
 // within what the plan claimed at the start, so nothing has to be looked for on the host.
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,6 +9,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/commands/set_cdrom.hpp"
 #include "qmp/commands.hpp"
 
 namespace launcher::commands {
@@ -98,12 +99,20 @@ void set_balloon(::qmp::Client& client, const VmDir& dir, Bytes wanted, std::chr
 
 int set(const Options& options) {
   const VmDir dir = named_vm(options);
-  const std::string& text = options.word(1, "memory=SIZE or balloon=SIZE");
+  const std::string& text = options.word(1, "memory=SIZE, balloon=SIZE or cdrom[N]=FILE");
   const std::size_t equals = text.find('=');
   const std::string key = text.substr(0, equals);
+  if (is_cdrom_key(key) && equals != text.npos) {
+    ::qmp::Client monitor = connect_monitor(dir);
+    const std::string file = text.substr(equals + 1);
+    set_cdrom(monitor, dir, key, file);
+    report(options, dir, file.empty() ? key + " is empty" : fmt::format("{} is {}", key, file));
+    return done;
+  }
   const auto size = topology::parse_bytes(equals == text.npos ? "" : text.substr(equals + 1));
   if ((key != "memory" && key != "balloon") || !size)
-    throw UsageError("wanted memory=SIZE or balloon=SIZE, such as memory=24G" + (size ? "" : ": " + size.error()));
+    throw UsageError("wanted memory=SIZE, balloon=SIZE or cdrom[N]=FILE, such as memory=24G" +
+                     (size ? "" : ": " + size.error()));
   ::qmp::Client client = connect_monitor(dir);
   const std::chrono::milliseconds limit(static_cast<long>(options.number("timeout").value_or(60) * 1000));
   key == "memory" ? set_memory(client, dir, *size, limit) : set_balloon(client, dir, *size, limit);

@@ -39,7 +39,7 @@ void let_go_of_the_caller(int ready_fd) {
   let_go_of_the_caller(ready_fd);
   int code = failed;
   try {
-    code = supervise(options, true, ready_fd);
+    code = supervise(options, {.detached = true, .ready_fd = ready_fd, .file = {}, .expected = {}});
   } catch (const UsageError& error) {
     say(error.what());
     code = problems;
@@ -50,14 +50,16 @@ void let_go_of_the_caller(int ready_fd) {
   _exit(code);
 }
 
-// True when the VM runs; false when its keeper ended before, or was told to end by a signal that came to us.
-bool wait_until_it_runs(int ready, const Signals& signals, pid_t keeper) {
+enum class Start { runs, not_ready, ended };
+
+// ended: its keeper did before the VM ran, or was told to end by a signal that came to us.
+Start wait_until_it_runs(int ready, const Signals& signals, pid_t keeper) {
   bool called_off = false;
   while (true) {
     pollfd fds[2] = {{ready, POLLIN, 0}, {signals.fd(), POLLIN, 0}};
     if (poll(fds, 2, -1) < 0) {
       if (errno == EINTR) continue;
-      return false;
+      return Start::ended;
     }
     if (fds[1].revents != 0) {
       signalfd_siginfo info{};
@@ -68,8 +70,8 @@ bool wait_until_it_runs(int ready, const Signals& signals, pid_t keeper) {
     }
     if (fds[0].revents == 0) continue;
     char byte = 0;
-    if (read(ready, &byte, 1) == 1 && !called_off) return true;
-    if (!called_off) return false;
+    if (read(ready, &byte, 1) == 1 && !called_off) return byte == 'r' ? Start::runs : Start::not_ready;
+    if (!called_off) return Start::ended;
     // it had just begun to run: the signal has told its keeper to end it
     const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, keeper, 0));
     for (pollfd ended[2] = {{pidfd, POLLIN, 0}, {signals.fd(), POLLIN, 0}}; ended[0].revents == 0;) {
@@ -79,7 +81,7 @@ bool wait_until_it_runs(int ready, const Signals& signals, pid_t keeper) {
         ::kill(keeper, static_cast<int>(info.ssi_signo));
     }
     close(pidfd);
-    return false;
+    return Start::ended;
   }
 }
 
@@ -97,7 +99,8 @@ int start(const Options& options) {
     be_keeper(options, ends[1]);
   }
   close(ends[1]);
-  if (wait_until_it_runs(ends[0], signals, keeper)) return done;
+  const Start how = wait_until_it_runs(ends[0], signals, keeper);
+  if (how != Start::ended) return how == Start::runs ? done : failed;
   const int code = reap(keeper);  // it has said why
   return code == done ? failed : code;
 }

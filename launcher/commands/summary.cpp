@@ -1,7 +1,13 @@
 #include "launcher/commands/summary.hpp"
 
-#include <boost/json/object.hpp>
+#include <fmt/format.h>
 
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <fstream>
+
+#include "launcher/guest/access.hpp"
+#include "launcher/guest/json.hpp"
 #include "topology/placement_json.hpp"
 
 namespace launcher::commands {
@@ -22,7 +28,35 @@ const char* name_of(Phase phase) {
   return "?";
 }
 
+std::string address_of(const Access& access) {
+  if (!access.forwarded.empty()) {
+    const Endpoint& first = access.forwarded.front();
+    return fmt::format(first.address.find(':') == std::string::npos ? fmt::runtime("{}:{}") : fmt::runtime("[{}]:{}"),
+                       first.address, first.port);
+  }
+  return access.cid ? fmt::format("vsock:{}", *access.cid) : "";
+}
+
+const boost::json::array* list_in(const boost::json::value& value, const char* name) {
+  const boost::json::value* found = member(value, name);
+  return found == nullptr ? nullptr : found->if_array();
+}
+
 }  // namespace
+
+Given given_to(const VmDir& dir) {
+  Given given;
+  std::getline(std::ifstream(dir.path() / "spec"), given.spec);
+  const auto plan = dir.read_plan();
+  const boost::json::value* placement = plan ? member(*plan, "placement") : nullptr;
+  if (placement == nullptr) return given;
+  if (const auto* vcpus = list_in(*placement, "vcpus")) given.vcpus = vcpus->size();
+  if (const auto* cells = list_in(*placement, "cells"))
+    for (const boost::json::value& cell : *cells)
+      given.memory = given.memory + topology::parse_bytes(text_of(member(cell, "size"))).value_or(topology::Bytes{});
+  given.address = address_of(access_of(dir.name(), *plan));
+  return given;
+}
 
 std::string phase_of(const VmDir& dir, const State& state) {
   return dir.owner_alive() ? name_of(state.phase) : "crashed";
@@ -37,6 +71,11 @@ boost::json::object summary(const VmDir& dir) {
   out["qemu"] = state.qemu ? boost::json::value(state.qemu->pid) : boost::json::value(nullptr);
   out["pages"] = topology::json::write(held.pages);
   out["since"] = state.since;
+  const Given given = given_to(dir);
+  out["vcpus"] = given.vcpus;
+  out["memory"] = given.memory.count;
+  out["address"] = given.address;
+  out["spec"] = given.spec;
   return out;
 }
 

@@ -10,9 +10,11 @@
 #include <thread>
 
 #include "launcher/commands/commands.hpp"
+#include "launcher/commands/guest.hpp"
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/guest/ready.hpp"
 #include "launcher/life/run_record.hpp"
 #include "launcher/text/printable.hpp"
 
@@ -67,9 +69,31 @@ int tell_end(const Options& options, const std::string& name, const RunRecord& r
   return code;
 }
 
+// By the keeper's word, where the spec has it wait for the guest, or by the guest's own.
+int await_ready(const Options& options, const VmDir& dir) {
+  const auto timeout = options.number("timeout");
+  const auto start = std::chrono::steady_clock::now();
+  std::optional<std::string> how;
+  while (!how) {
+    if (!dir.owner_alive()) throw std::runtime_error("VM " + dir.name() + " has ended");
+    if (std::filesystem::exists(dir.path() / "ready")) how = "it said so";
+    if (!how && dir.read_plan()) how = ready_now(ReadySpec::By::guest, access_or_throw(dir), dir.path());
+    if (how) break;
+    if (timeout && std::chrono::steady_clock::now() - start > std::chrono::duration<double>(*timeout))
+      throw std::runtime_error("VM " + dir.name() + " is not ready");
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+  if (options.flag("json"))
+    print_json({{"name", dir.name()}, {"ready", true}, {"how", *how}});
+  else
+    say(fmt::format("VM {} is ready: {}", dir.name(), *how));
+  return done;
+}
+
 }  // namespace
 
 int wait(const Options& options) {
+  if (options.flag("ready")) return await_ready(options, named_vm(options));
   const std::string& name = options.word(0, "a VM's name");
   const auto dir = VmDir::find(run_base(), name);
   const auto owner = dir ? owner_of(*dir) : std::nullopt;

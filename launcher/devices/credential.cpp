@@ -6,11 +6,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <boost/beast/core/detail/base64.hpp>
 #include <cctype>
 
 #include "launcher/devices/device_context.hpp"
 #include "launcher/facts/path_look.hpp"
+#include "launcher/text/base64.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
@@ -26,13 +26,6 @@ constexpr std::size_t slots_for_all = 32 + most_of_a_kind;
 
 bool is_plain(const std::string& text) {
   return std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c >= 0x7f; });
-}
-
-std::string base64(const std::string& bytes) {
-  namespace codec = boost::beast::detail::base64;
-  std::string text(codec::encoded_size(bytes.size()), '\0');
-  text.resize(codec::encode(text.data(), bytes.data(), bytes.size()));
-  return text;
 }
 
 }  // namespace
@@ -65,26 +58,30 @@ Credential::Facts look_at(const Credential& credential) {
 Credential::Facts assumed(const Credential&) { return {}; }
 DeviceNeeds needs(const Credential&, const Credential::Facts&, unsigned) { return {}; }
 
+void add_file_credential(DeviceContext& context, const std::string& name, int fd, const std::string& origin) {
+  if (++context.results.fw_cfg_files == files_that_fit + 1)
+    context.args.add("-global",
+                     Opts()
+                         .set("driver", "fw_cfg_io")
+                         .set("property", "x-file-slots")
+                         .set("value", static_cast<std::uint64_t>(slots_for_all)),
+                     "QEMU has room for few files of its own accord", origin);
+  context.args.add(
+      "-fw_cfg",
+      Opts().set("name", "opt/io.systemd.credentials/" + name).set("file", fmt::format("/proc/self/fd/{}", fd)),
+      "read by the guest's systemd, and by nobody on this host", origin);
+}
+
 void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context) {
   if (!facts.misfit.empty())
     context.problem("file", facts.misfit + "; wanted a regular file that this user may read",
                     "correct the path or its permissions, or write value = \"...\" for what may be seen");
+  context.results.credentials.insert(credential.name);
   if (!credential.file.empty()) {
-    if (++context.results.fw_cfg_files == files_that_fit + 1)
-      context.args.add("-global",
-                       Opts()
-                           .set("driver", "fw_cfg_io")
-                           .set("property", "x-file-slots")
-                           .set("value", static_cast<std::uint64_t>(slots_for_all)),
-                       "QEMU has room for few files of its own accord", context.origin("file"));
     const int fd = context.fds.take("credential " + credential.name);
     context.steps.push_back(
         {OpenFile{credential.file, false, true, fd}, "QEMU gets the open file, not the path", context.origin("file")});
-    context.args.add("-fw_cfg",
-                     Opts()
-                         .set("name", "opt/io.systemd.credentials/" + credential.name)
-                         .set("file", fmt::format("/proc/self/fd/{}", fd)),
-                     "read by the guest's systemd, and by nobody on this host", context.origin("file"));
+    add_file_credential(context, credential.name, fd, context.origin("file"));
     return;
   }
   const std::string text =

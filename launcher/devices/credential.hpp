@@ -35,4 +35,7 @@ Credential::Facts assumed(const Credential& credential);
 DeviceNeeds needs(const Credential& credential, const Credential::Facts& facts, unsigned vcpus);
 void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context);
 
+// A credential that is an open file: by fw_cfg, so that no argument has it.
+void add_file_credential(DeviceContext& context, const std::string& name, int fd, const std::string& origin);
+
 }  // namespace launcher::devices

@@ -7,6 +7,8 @@
 
 #include "launcher/devices/agent.hpp"
 #include "launcher/devices/balloon.hpp"
+#include "launcher/devices/cdrom.hpp"
+#include "launcher/devices/cloud_init.hpp"
 #include "launcher/devices/console.hpp"
 #include "launcher/devices/credential.hpp"
 #include "launcher/devices/disk.hpp"
@@ -25,7 +27,7 @@
 namespace launcher::inline devices {
 
 using Device = std::variant<Disk, Nic, Share, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display,
-                            Smbios, Credential, Pci, Usb>;  // devices are planned in this order
+                            Smbios, Credential, Pci, Usb, CloudInit, Cdrom>;  // devices are planned in this order
 
 // What the machine answered about one device: its kind's Facts, from look_at(), or assumed() for another machine.
 template <class Kind>

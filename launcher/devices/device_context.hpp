@@ -25,10 +25,12 @@ struct DeviceResults {
   std::string console_socket;  // "" when the VM has no console
   bool console_on_stdio = false;
   unsigned disks_on_bus = 0;                            // PCI functions that disks have so far
+  unsigned sata_ports = 0;                              // of the board's own AHCI
   std::map<std::string, std::string> scsi_controllers;  // by the I/O thread pool whose disks share it
   std::map<std::string, unsigned> scsi_disks;           // how many disks hang on each controller
   std::set<std::string> limits;                         // throttle groups that are there
   unsigned fw_cfg_files = 0;                            // credentials that are files
+  std::set<std::string> credentials;                    // names of those that the spec has
   std::vector<PassedFunction> functions;                // the host's PCI functions that are passed on
   std::vector<std::string> device_nodes;                // files below /dev that QEMU opens by path
   std::map<std::string, unsigned> used_slots;           // by bus: how many devices are on it
@@ -44,6 +46,7 @@ struct Claim {
 
 struct DeviceContext {
   const std::string& vm;
+  const std::string& uuid;
   const QemuFeatures& qemu;
   const topology::HostTopology& host;
   const topology::Placement& placement;  // empty where the VM has no place; then only problems are looked for
@@ -55,10 +58,12 @@ struct DeviceContext {
   unsigned vcpus = 1;
   bool kvm = false;
   bool root = false;                   // vmrun has the rights to make taps
+  bool notified = false;               // the guest's systemd is told where to say that it is ready
   unsigned uid = 0;                    // QEMU's
   std::string run_dir;                 // "/run/vmrun/db"
   std::string state_dir;               // "/var/lib/vmrun/db": what outlives the VM's run
-  bool boots_from_net = false;         // nothing else to boot from: network cards keep their boot ROM
+  bool boots_from_net = false;         // network cards keep their boot ROM
+  std::optional<unsigned> boot_base;   // what comes before its kind has smaller boot indices; nullopt: none boots
   std::vector<std::string> iothreads;  // ids of those it asked for
   QemuArgs& args;
   FdPlan& fds;
@@ -77,6 +82,8 @@ struct DeviceContext {
   void set_address(Opts& device) const;  // "addr", and "multifunction" where others share the slot
   std::string origin(const std::string& name) const { return "spec " + key + "." + name; }
 };
+
+constexpr unsigned most_sata_ports = 6;  // ICH9's, "ide.0" to "ide.5"
 
 // Functions of slots::singles. The panic device is always there: function 0 makes the others visible.
 enum class Single { panic, rng, balloon, vsock, watchdog, agent, usb = 7 };

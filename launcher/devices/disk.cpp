@@ -58,18 +58,24 @@ void check_serial(TableReader& table, const Disk& disk) {
     }
 }
 
-// An emulated NVMe controller is served by QEMU's main loop, and has rings of its own kind.
-void check_nvme(TableReader& table, const Disk& disk) {
-  if (disk.interface != Disk::Interface::nvme) return;
+// An emulated controller is served by QEMU's main loop, and has rings of its own kind, or none.
+void check_emulated(TableReader& table, const Disk& disk) {
+  if (!disk.is_emulated()) return;
   const auto refuse = [&](bool given, const char* key) {
     if (given)
-      table.problem(key, "not to be had with interface \"nvme\"; wanted it with a virtio interface only",
+      table.problem(key,
+                    fmt::format("not to be had with interface \"{}\"; wanted it with a virtio interface only",
+                                word_of(disk.interface)),
                     fmt::format("remove {}, or set interface = \"virtio-blk\"", key));
   };
   refuse(disk.iothread == true, "iothread");
   refuse(disk.iothreads > 1, "iothreads");
   refuse(!disk.iothread_pool.empty(), "iothread_pool");
   refuse(disk.packed == true, "packed");
+  if (disk.interface != Disk::Interface::sata) return;
+  refuse(disk.queues.has_value() || disk.hardware_queues, "queues");
+  refuse(disk.queue_size.has_value(), "queue_size");
+  refuse(disk.logical_block.value_or(least_block) != least_block, "logical_block_size");
 }
 
 void check_iothreads(TableReader& table, const Disk& disk) {
@@ -174,7 +180,7 @@ void read_queues(TableReader& table, Disk& disk) {
 Disk Disk::read(TableReader& table) {
   Disk disk;
   disk.path = table.path("path", true);
-  disk.interface = static_cast<Interface>(table.choice("interface", {"virtio-blk", "virtio-scsi", "nvme"}, 0));
+  disk.interface = static_cast<Interface>(table.choice("interface", {"virtio-blk", "virtio-scsi", "nvme", "sata"}, 0));
   const std::vector<std::string> formats = {"auto", "raw", "qcow2"};
   if (const std::size_t format = table.choice("format", formats, 0); format > 0) disk.format = formats[format];
   disk.cache =
@@ -195,7 +201,7 @@ Disk Disk::read(TableReader& table) {
   disk.serial = table.text("serial", "");
   table.table("limit", [&](TableReader& inner) { disk.limit = DiskLimit::read(inner); });
   for (void (*check)(TableReader&, const Disk&) :
-       {check_aio, check_serial, check_nvme, check_iothreads, check_blocks, check_writing})
+       {check_aio, check_serial, check_emulated, check_iothreads, check_blocks, check_writing})
     check(table, disk);
   return disk;
 }

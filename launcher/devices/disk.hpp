@@ -27,7 +27,7 @@ namespace launcher::inline devices {
 struct DeviceContext;
 
 struct Disk {
-  enum class Interface { virtio_blk, virtio_scsi, nvme };
+  enum class Interface { virtio_blk, virtio_scsi, nvme, sata };
   enum class Cache { none, writeback, writethrough, directsync, unsafe };  // guide 001 "Cache Modes"
   enum class Aio { io_uring, native, threads };                            // guide 001 "IO Mode"
   enum class Zeroes { off, on, unmap };
@@ -61,7 +61,8 @@ struct Disk {
   DiskLimit limit;     // disk.limit
 
   bool writes() const { return !read_only && !ephemeral; }  // to its image
-  bool has_iothread() const { return iothread.value_or(interface != Interface::nvme) || !iothread_pool.empty(); }
+  bool is_emulated() const { return interface == Interface::nvme || interface == Interface::sata; }
+  bool has_iothread() const { return iothread.value_or(!is_emulated()) || !iothread_pool.empty(); }
   bool shares_controller() const { return interface == Interface::virtio_scsi && !iothread_pool.empty(); }
 
   // Found out before the plan, so that planning itself does no I/O.
@@ -110,7 +111,7 @@ Problems sharing_problems(const Disk& first, const std::string& first_key, const
                           const std::string& later_key);
 
 constexpr const char* word_of(Disk::Interface interface) {
-  constexpr const char* words[] = {"virtio-blk", "virtio-scsi", "nvme"};
+  constexpr const char* words[] = {"virtio-blk", "virtio-scsi", "nvme", "sata"};
   return words[static_cast<int>(interface)];
 }
 inline bool is_direct(Disk::Cache cache) { return cache == Disk::Cache::none || cache == Disk::Cache::directsync; }

@@ -53,7 +53,8 @@ struct Bus {
 const Bus& bus_of(const Disk& disk) {
   static constexpr Bus buses[] = {{"virtio-blk-pci", "num-queues", "queue-size"},
                                   {"virtio-scsi-pci", "num_queues", "virtqueue_size"},
-                                  {"nvme", "max_ioqpairs", "mqes"}};
+                                  {"nvme", "max_ioqpairs", "mqes"},
+                                  {"ide-hd", "", ""}};
   return buses[static_cast<int>(disk.interface)];
 }
 
@@ -72,6 +73,7 @@ bool choose_packed(const Disk& disk, const DeviceContext& context) {
 
 unsigned choose_queues(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
   const unsigned automatic = std::min(context.vcpus, most_queues);
+  if (disk.interface == Disk::Interface::sata) return 1;
   if (!disk.hardware_queues) return disk.queues.value_or(automatic);
   if (!facts.hardware_queues && facts.looked)
     context.problem("queues", "\"hardware\", but what holds this disk has no hardware queues that the kernel shows",
@@ -152,7 +154,8 @@ void set_iothreads(Device& device, const DeviceContext& context) {
 // made for it has its partition table there, and SeaBIOS reads no other size.
 void set_blocks(Device& device, const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
   constexpr unsigned usual = 512;
-  const unsigned own = context.index == 0 ? usual : facts.logical_block.value_or(usual);
+  const bool small = context.index == 0 || disk.interface == Disk::Interface::sata;  // SATA has no others here
+  const unsigned own = small ? usual : facts.logical_block.value_or(usual);
   const unsigned logical = disk.logical_block.value_or(own);
   const unsigned physical = std::max(logical, disk.physical_block.value_or(facts.physical_block.value_or(usual)));
   if (logical != usual || disk.logical_block) device.set("logical_block_size", logical);
@@ -192,6 +195,7 @@ void set_rings(Device& device, const Disk& disk, const Rings& rings) {
 }
 
 std::string why_of(const Disk& disk, const Rings& rings, const DeviceContext& context) {
+  if (disk.interface == Disk::Interface::sata) return "a disk of the board's own SATA controller";
   const std::string noun = disk.interface == Disk::Interface::nvme ? "queue pair" : "virtqueue";
   std::string why = rings.queues == context.vcpus
                         ? fmt::format("one {} per vCPU", noun)
@@ -238,6 +242,9 @@ void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& cont
   const Disk::Aio aio = choose_aio(disk, facts, context);
   const Rings rings{.queues = choose_queues(disk, facts, context), .packed = choose_packed(disk, context)};
   check_properties(disk, rings.queues, context);
+  if (disk.interface == Disk::Interface::sata && context.results.sata_ports == most_sata_ports)
+    context.problem("interface", fmt::format("the board has {} SATA ports, and other disks have them", most_sata_ports),
+                    "set interface = \"virtio-blk\" or another");
   if (context.problems.size() > problems) return;
   claim_image(disk, facts, context);
   const std::string node = add_nodes(disk, facts, context, aio);
@@ -249,13 +256,15 @@ void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& cont
     const std::string controller = scsi_controller(disk, rings, context, origin);
     const unsigned lun = context.results.scsi_disks[controller]++;
     device.set("bus", controller + ".0").set("channel", 0).set("scsi-id", 0).set("lun", lun);
+  } else if (disk.interface == Disk::Interface::sata) {
+    device.set("bus", fmt::format("ide.{}", context.results.sata_ports++));
   } else {
     set_address(device, context);
     set_rings(device, disk, rings);
   }
   set_disk(device, disk, facts, context);
   if (disk.interface == Disk::Interface::virtio_blk) set_iothreads(device, context);
-  device.set("bootindex", context.index + 1);
+  if (context.boot_base) device.set("bootindex", *context.boot_base + context.index + 1);
   if (scsi)
     device.add(context, "a disk of that controller", context.origin("interface"));
   else

@@ -2,10 +2,12 @@
 // a socket in a directory of QEMU's user, or the loopback address with a password.
 #include "launcher/devices/display.hpp"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/devices/usb.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/text/toml_reader.hpp"
 
@@ -13,15 +15,26 @@ namespace launcher::inline devices {
 
 namespace {
 constexpr unsigned first_vnc_port = 5900;  // display number 0
+
+bool is_address(const std::string& text) {
+  in6_addr ignored;
+  return inet_pton(AF_INET, text.c_str(), &ignored) == 1 || inet_pton(AF_INET6, text.c_str(), &ignored) == 1;
+}
 }
 
 Display Display::read(TableReader& table) {
   Display display;
   display.port = table.integer_or_auto("port", first_vnc_port, 65535);
+  display.address = table.text("address", "127.0.0.1");
   display.password_file = table.path("password_file", false);
   if (display.port && display.password_file.empty())
     table.problem("port", "given without password_file; wanted both: every user of this host can reach a local port",
                   "add password_file, or remove port: the screen is then a socket that only you can open");
+  if (!is_address(display.address))
+    table.problem("address", "is no IPv4 or IPv6 address; wanted one of this host's, or \"0.0.0.0\" for all",
+                  "remove it for \"127.0.0.1\"");
+  else if (display.address != "127.0.0.1" && !display.port)
+    table.problem("address", "given without port; wanted both", "add port = 5900 and password_file, or remove address");
   return display;
 }
 
@@ -44,7 +57,9 @@ void plan_device(const Display& display, const Display::Facts& facts, DeviceCont
   context.set_address(device);
   context.args.add("-device", device, "a screen that every firmware knows", "spec display");
   const std::string folder = context.run_dir + "/display";
-  Opts vnc(display.port ? fmt::format("127.0.0.1:{}", *display.port - first_vnc_port) : "unix:" + folder + "/vnc.sock");
+  const bool v6 = display.address.find(':') != std::string::npos;
+  const std::string host = v6 ? "[" + display.address + "]" : display.address;
+  Opts vnc(display.port ? fmt::format("{}:{}", host, *display.port - first_vnc_port) : "unix:" + folder + "/vnc.sock");
   if (!display.port)
     context.steps.push_back({KeepDirectory{folder, true}, "QEMU makes its VNC socket here", "spec display"});
   if (!display.password_file.empty()) {
@@ -56,6 +71,11 @@ void plan_device(const Display& display, const Display::Facts& facts, DeviceCont
                      "never on a command line", context.origin("password_file"));
     vnc.set("password-secret", "vnc-password");
   }
+  if (display.port && !display.address.starts_with("127.") && display.address != "::1")
+    context.note("address", "others reach this port; VNC sends what is typed in clear, and a password has 8 bytes");
+  take_usb_port(context, "ports for the tablet", "spec display");
+  context.args.add("-device", Opts("usb-tablet").set("id", "tablet0").set("bus", "xhci.0"),
+                   "the pointer is where the viewer's is", "spec display");
   context.args.add("-vnc", vnc, "the screen", display.port ? context.origin("port") : "spec display");
 }
 

@@ -17,6 +17,7 @@ struct DeviceContext;
 
 struct Display {
   std::optional<unsigned> port;  // display.port: on the loopback address; nullopt: a socket in the run directory
+  std::string address;           // display.address: where the port is; "127.0.0.1"
   std::string password_file;     // display.password_file: required with a port
 
   struct Facts {

@@ -43,6 +43,7 @@ std::string kind_of_link(const topology::Sysfs& sysfs, const std::string& name) 
 void look_at_bridge(const Nic& nic, Nic::Facts& facts) {
   const topology::Sysfs sysfs;
   facts.bridge_exists = sysfs.exists(link_file(nic.bridge, "bridge"));
+  facts.bridge_filters = sysfs.read_number(link_file(nic.bridge, "bridge/vlan_filtering")).value_or(0) == 1;
   if (!facts.bridge_exists) facts.bridge_is = kind_of_link(sysfs, nic.bridge);
   for (const std::string& port : sysfs.list(link_file(nic.bridge, "brif"))) {
     if (!facts.node) facts.node = sysfs.node_of(link_file(port, "device"));
@@ -78,7 +79,11 @@ void look_at_device(const Nic& nic, Nic::Facts& facts) {
 
 void look_at_socket(const Nic& nic, Nic::Facts& facts) {
   facts.socket_misfit = misfit(nic.socket, {S_IFSOCK}, R_OK | W_OK);
+  if (facts.socket_misfit.empty() && !has_listener(nic.socket))
+    facts.socket_misfit = fmt::format("nobody listens on '{}'", printable(nic.socket));
   struct stat info {};
+  const std::string directory = std::filesystem::path(nic.socket).parent_path();
+  facts.socket_found_by_all = stat(directory.c_str(), &info) == 0 && (info.st_mode & S_IXOTH) != 0;
   if (stat(nic.socket.c_str(), &info) < 0) return;
   facts.socket_open_to_all = (info.st_mode & S_IWOTH) != 0;
   facts.socket_uid = info.st_uid;
@@ -104,8 +109,8 @@ Nic::Facts look_at(const Nic& nic, const HostConfig& config) {
 // Of another machine: everything asked for is there.
 Nic::Facts assumed(const Nic&) {
   Nic::Facts facts;
-  facts.bridge_exists = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
-  facts.over_exists = facts.socket_open_to_all = true;
+  facts.bridge_exists = facts.bridge_filters = facts.tap_exists = facts.tap_multi_queue = facts.vhost_available = true;
+  facts.over_exists = facts.socket_open_to_all = facts.socket_found_by_all = true;
   facts.passt = "/usr/bin/passt";
   return facts;
 }
@@ -115,11 +120,11 @@ namespace {
 constexpr unsigned most_auto_queues = 8;  // each kernel vhost queue pair is a thread; guide 004 uses 8
 
 bool choose_vhost(const Nic& nic, const Nic::Facts& facts) {
-  return nic.is_tap() && nic.vhost.value_or(facts.vhost_available);
+  return nic.is_tap() && nic.model == Nic::Model::virtio && nic.vhost.value_or(facts.vhost_available);
 }
 
 unsigned queue_pairs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus) {
-  if (nic.mode == Nic::Mode::user || nic.mode == Nic::Mode::passt) return 1;
+  if (nic.mode == Nic::Mode::user || nic.mode == Nic::Mode::passt || nic.model != Nic::Model::virtio) return 1;
   if (!nic.is_tap()) return nic.queues.value_or(1);  // only the process or device behind it knows how many it has
   if (!nic.tap.empty() && !facts.tap_multi_queue) return 1;
   return nic.queues.value_or(std::min(vcpus, most_auto_queues));
@@ -130,7 +135,8 @@ NicChoice choose(const Nic& nic, const Nic::Facts& facts, const DeviceContext& c
   choice.vhost = choose_vhost(nic, facts);
   choice.queues = queue_pairs(nic, facts, context.vcpus);
   const bool by_qemu = nic.mode != Nic::Mode::vhost_user && nic.mode != Nic::Mode::vdpa;
-  choice.packed = nic.packed.value_or(context.qemu.has("virtio-net-pci.packed") && !choice.vhost && by_qemu);
+  choice.packed = nic.model == Nic::Model::virtio &&
+                  nic.packed.value_or(context.qemu.has("virtio-net-pci.packed") && !choice.vhost && by_qemu);
   choice.mtu = nic.mtu;
   if (!choice.mtu && facts.link_mtu > 1500) choice.mtu = facts.link_mtu;
   choice.mac = nic.mac.empty() ? mac_of(context.vm, context.index, context.host_id) : nic.mac;
@@ -139,7 +145,7 @@ NicChoice choose(const Nic& nic, const Nic::Facts& facts, const DeviceContext& c
 
 // What "auto" became.
 void tell(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, const DeviceContext& context) {
-  if (nic.is_tap() && !nic.vhost && !facts.vhost_available)
+  if (nic.is_tap() && nic.model == Nic::Model::virtio && !nic.vhost && !facts.vhost_available)
     context.note("vhost", "off: /dev/vhost-net cannot be opened (`modprobe vhost_net` would make it faster)");
   if (!nic.packed && choice.vhost)
     context.note("packed", "off: kernel vhost has no packed ring and would fall back to a split one");
@@ -168,20 +174,24 @@ void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context
   tell(nic, facts, choice, context);
   context.claim("mac", "MAC address " + choice.mac);
   add_host_side(nic, facts, choice, context);
-  Opts device("virtio-net-pci");
+  const bool emulated = nic.model == Nic::Model::e1000e;
+  Opts device(emulated ? "e1000e" : "virtio-net-pci");
   device.set("id", fmt::format("net{}", context.index)).set("netdev", fmt::format("net{}-host", context.index));
   context.set_address(device);
-  device.set("mac", choice.mac).set("packed", choice.packed);
+  device.set("mac", choice.mac);
+  if (!emulated) device.set("packed", choice.packed);
   if (choice.queues > 1) device.set("mq", true).set("vectors", 2 * choice.queues + 2);
-  if (choice.mtu) device.set("host_mtu", *choice.mtu);
+  if (choice.mtu && !emulated) device.set("host_mtu", *choice.mtu);
   if (nic.rx_queue_size) device.set("rx_queue_size", *nic.rx_queue_size);
   if (nic.tx_queue_size) device.set("tx_queue_size", *nic.tx_queue_size);
   if (nic.rss) device.set("rss", true);
   if (nic.hash) device.set("hash", true);
   if (!context.boots_from_net) device.set("romfile", "");
+  if (context.boot_base) device.set("bootindex", *context.boot_base + context.index + 1);
   context.args.add("-device", device,
                    choice.queues > 1 ? fmt::format("{} queue pairs; vectors = 2 x {} + config + control", choice.queues,
                                                    choice.queues)
+                   : emulated        ? "an Intel card, which every guest has a driver for"
                                      : "one queue pair",
                    nic.queues ? context.origin("queues") : "guide 001");
 }

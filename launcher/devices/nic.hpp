@@ -34,8 +34,10 @@ struct Forward {
 };
 
 struct Nic {
+  enum class Model { virtio, e1000e };
   enum class Mode { user, tap, macvtap, passt, vhost_user, vdpa };
 
+  Model model = Model::virtio;        // net.model: what the guest sees; "e1000e" for one without virtio drivers
   Mode mode = Mode::user;             // net.mode; default: what the other keys say, else "user"
   std::string bridge = {};            // net.bridge: the tap vmrun makes joins it; only with mode tap
   std::string tap = {};               // net.tap: an existing tap to use; "": vmrun makes one for the VM's life
@@ -50,6 +52,7 @@ struct Nic {
   std::optional<unsigned> queues = {};  // net.queues; auto: one per vCPU, at most 8, for a tap; else 1
   std::optional<bool> packed = {};      // net.packed; auto: on without vhost (kernel vhost has no packed ring)
   std::string mac = {};                 // net.mac: "52:54:00:12:34:56"; "": derived from VM name and index
+  std::optional<unsigned> vlan = {};    // net.vlan, 1..4094: the bridge's port is in this one only
   std::optional<unsigned> mtu = {};     // net.mtu, 68..65535; auto: what the bridge or interface has
   std::optional<unsigned> rx_queue_size = {}, tx_queue_size = {};  // net.[rt]x_queue_size: 256, 512, 1024; auto: 256
   std::optional<unsigned> poll_us = {};        // net.poll_us: a vhost worker looks so long before it sleeps; 0: not
@@ -60,10 +63,11 @@ struct Nic {
   struct Facts {
     std::optional<unsigned> node;  // of the bridge's first port that has one, or of the interface below a macvtap
     bool bridge_exists = false, tap_exists = false, tap_multi_queue = false, vhost_available = false;
-    std::string bridge_is;  // what has the bridge's name and is none: "a bond"; "": nothing
+    bool bridge_filters = false;  // by VLAN
+    std::string bridge_is;        // what has the bridge's name and is none: "a bond"; "": nothing
     bool over_exists = false, over_is_port = false;
-    std::string socket_misfit = {}, device_misfit = {};  // why they cannot be used; "" if they can
-    bool socket_open_to_all = false;
+    std::string socket_misfit = {}, device_misfit = {};            // why they cannot be used; "" if they can
+    bool socket_open_to_all = false, socket_found_by_all = false;  // by all users, in its directory
     unsigned socket_uid = 0;
     std::vector<std::string> port_holders = {};  // beside Nic::forward: who has the port; "" if nobody
     unsigned link_mtu = 0;                       // the bridge's, or that of `over`

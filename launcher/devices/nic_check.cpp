@@ -28,6 +28,13 @@ void check_tap(const Nic& nic, const Nic::Facts& facts, const DeviceContext& con
         "bridge", fmt::format("this host has no bridge '{}'", nic.bridge),
         fmt::format("make it with `ip link add {0} type bridge && ip link set {0} up`, or use mode = \"user\"",
                     nic.bridge));
+  if (nic.vlan && facts.bridge_exists && !facts.bridge_filters)
+    context.problem(
+        "vlan",
+        fmt::format("{}, but bridge {} does not tell VLANs apart (vlan_filtering is off)", *nic.vlan, nic.bridge),
+        fmt::format("run `ip link set {0} type bridge vlan_filtering 1` and give the port that leads out this "
+                    "VLAN, `bridge vlan add dev PORT vid {1}`; or make a bridge on the VLAN's own interface",
+                    nic.bridge, *nic.vlan));
   if (!nic.tap.empty() && !facts.tap_exists)
     context.problem("tap", fmt::format("this host has no tap '{}'", nic.tap),
                     fmt::format("make it with `ip tuntap add {} mode tap multi_queue`, or name a bridge", nic.tap));

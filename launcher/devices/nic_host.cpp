@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
+#include <string_view>
+
 #include "launcher/devices/device_context.hpp"
 #include "launcher/devices/identity.hpp"
 #include "launcher/devices/nic.hpp"
@@ -33,6 +36,9 @@ void add_tap_steps(const Nic& nic, const Nic::Facts& facts, const NicChoice& cho
         {MakeTap{name, nic.bridge, choice.mtu, taps}, "one queue per virtqueue pair", context.origin("bridge")});
   else
     context.steps.push_back({OpenTap{nic.tap, facts.tap_multi_queue, taps}, "the tap given", context.origin("tap")});
+  if (nic.vlan)
+    context.steps.push_back(
+        {TagPort{name, nic.bridge, *nic.vlan}, "the guest neither sees the tag nor leaves it", context.origin("vlan")});
   if (nic.receive_limit != 0 || nic.send_limit != 0)
     context.steps.push_back({LimitRate{name, nic.receive_limit, nic.send_limit},
                              "the kernel shapes what the guest receives and drops what it sends beyond",
@@ -128,9 +134,27 @@ void add_passt(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice,
       "a stream socket to passt, which vmrun starts, binds to its CPUs and ends", context.origin("mode"));
 }
 
+// A process that starts again makes another socket of that name: QEMU finds it if it may look into the directory.
+void add_socket(const Nic& nic, const Nic::Facts& facts, int fd, Opts& chardev, DeviceContext& context) {
+  const std::filesystem::path path(nic.socket);
+  const char* option = context.qemu.has("chardev.reconnect-ms") ? "reconnect-ms" : "reconnect";
+  const bool again = (facts.socket_found_by_all || !context.root) && context.qemu.has(std::string("chardev.") + option);
+  context.steps.push_back({HoldPath{again ? path.parent_path().string() : nic.socket, fd},
+                           again ? "the vhost-user process listens in it" : "the vhost-user process listens on it",
+                           context.origin("socket")});
+  chardev.set("path", fmt::format("/proc/self/fd/{}{}", fd, again ? "/" + path.filename().string() : ""));
+  if (again)
+    chardev.set(option, option == std::string_view("reconnect") ? 1 : 1000);
+  else
+    context.note("socket",
+                 fmt::format("when the process behind it starts again, the guest stays cut off: QEMU's user may not "
+                             "look into {} (`chmod o+x` lets it), or use server = true",
+                             path.parent_path().string()));
+}
+
 // QEMU's user connects to, or listens on, a path that it could not reach: an fd takes it there. (A connected socket itself
 // would not do: QEMU passes the guest's memory only over a socket that has a path.)
-void add_vhost_user(const Nic& nic, const NicChoice& choice, DeviceContext& context) {
+void add_vhost_user(const Nic& nic, const Nic::Facts& facts, const NicChoice& choice, DeviceContext& context) {
   const std::string peer = fmt::format("net{}-peer", context.index);
   const int fd = context.fds.take(peer);
   Opts chardev("socket");
@@ -143,9 +167,7 @@ void add_vhost_user(const Nic& nic, const NicChoice& choice, DeviceContext& cont
     context.note("server",
                  fmt::format("the VM starts when a vhost-user process has connected to {}/vhost-user.sock", directory));
   } else {
-    context.steps.push_back(
-        {HoldPath{nic.socket, fd}, "the vhost-user process listens on it", context.origin("socket")});
-    chardev.set("path", fmt::format("/proc/self/fd/{}", fd));
+    add_socket(nic, facts, fd, chardev, context);
   }
   context.args.add("-chardev", chardev, "how QEMU and the vhost-user process agree",
                    context.origin(nic.server ? "server" : "socket"));
@@ -185,7 +207,7 @@ void add_host_side(const Nic& nic, const Nic::Facts& facts, const NicChoice& cho
       return add_passt(nic, facts, choice, context);
     case Nic::Mode::vhost_user:
       if (!nic.server) context.claim("socket", "vhost-user socket " + nic.socket);
-      return add_vhost_user(nic, choice, context);
+      return add_vhost_user(nic, facts, choice, context);
     case Nic::Mode::vdpa:
       context.claim("device", "vDPA device " + nic.device);
       return add_vdpa(nic, choice, context);

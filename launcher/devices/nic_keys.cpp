@@ -82,6 +82,7 @@ struct ModeKey {
 const std::vector<ModeKey>& mode_keys() {
   using enum Nic::Mode;
   static const std::vector<ModeKey> keys = {{"bridge", {tap}},
+                                            {"vlan", {tap}},
                                             {"tap", {tap}},
                                             {"over", {macvtap}},
                                             {"macvtap", {macvtap}},
@@ -141,6 +142,11 @@ void check_tap_mode(TableReader& table, const Nic& nic) {
     table.problem(
         "mode", "\"tap\", but neither bridge nor tap says where its packets go; wanted one of them",
         "add bridge = \"br0\" to have vmrun make a tap and attach it there, or tap = \"tap0\" to use one you made");
+  if (!nic.tap.empty() && table.has("vlan"))
+    table.problem(
+        "vlan", "given for a tap of your own, which vmrun uses as it is; wanted it with bridge",
+        fmt::format("run `bridge vlan add dev {} vid {} pvid untagged`, or name the bridge instead of the tap", nic.tap,
+                    nic.vlan.value_or(100)));
   for (const char* key : {"receive_limit", "send_limit"})
     if (!nic.tap.empty() && table.has(key))
       table.problem(key, "given for a tap of your own, which vmrun uses as it is; wanted it on one that vmrun makes",
@@ -193,6 +199,25 @@ void check_other_modes(TableReader& table, const Nic& nic) {
                   "choose a shorter path");
 }
 
+// An emulated card has nothing of what virtio has, and no other process can serve it.
+void check_model(TableReader& table, const Nic& nic) {
+  if (nic.model == Nic::Model::virtio) return;
+  const auto refuse = [&](bool given, const char* key) {
+    if (given)
+      table.problem(key, "not to be had with model \"e1000e\"; wanted it with \"virtio\" only",
+                    fmt::format("remove {}, or model", key));
+  };
+  refuse(nic.mode == Nic::Mode::vhost_user || nic.mode == Nic::Mode::vdpa, "mode");
+  refuse(nic.vhost == true, "vhost");
+  refuse(nic.queues > 1u, "queues");
+  refuse(nic.packed == true, "packed");
+  refuse(nic.rx_queue_size.has_value(), "rx_queue_size");
+  refuse(nic.tx_queue_size.has_value(), "tx_queue_size");
+  refuse(nic.poll_us.has_value(), "poll_us");
+  refuse(nic.rss, "rss");
+  refuse(nic.hash, "hash");
+}
+
 Nic::Mode default_mode(const TableReader& table) {
   if (table.has("bridge") || table.has("tap")) return Nic::Mode::tap;
   if (table.has("over")) return Nic::Mode::macvtap;
@@ -207,7 +232,9 @@ Nic Nic::read(TableReader& table) {
   Nic nic;
   nic.mode = static_cast<Mode>(table.choice("mode", {std::begin(mode_names), std::end(mode_names)},
                                             static_cast<std::size_t>(default_mode(table))));
+  nic.model = static_cast<Model>(table.choice("model", {"virtio", "e1000e"}, 0));
   nic.bridge = read_interface(table, "bridge");
+  nic.vlan = table.integer_or_auto("vlan", 1, 4094);
   nic.tap = read_interface(table, "tap");
   nic.over = read_interface(table, "over");
   const std::vector<std::string> kinds = {"bridge", "private", "vepa", "passthru"};
@@ -239,6 +266,7 @@ Nic Nic::read(TableReader& table) {
                                 nic.forward[i].address),
                     "set mode = \"passt\", or leave the address out");
   check_queues(table, nic);
+  check_model(table, nic);
   check_vhost(table, nic);
   if (nic.mode == Mode::tap) check_tap_mode(table, nic);
   check_other_modes(table, nic);

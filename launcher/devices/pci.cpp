@@ -6,6 +6,8 @@
 #include <algorithm>
 
 #include "launcher/devices/device_context.hpp"
+#include "launcher/devices/pci_node.hpp"
+#include "launcher/devices/pci_port.hpp"
 #include "launcher/text/printable.hpp"
 
 namespace launcher::inline devices {
@@ -85,6 +87,7 @@ void check_physical(const Pci& pci, const Pci::Facts& facts, const DeviceContext
                         ? fmt::format("{} has no network interface to set it by", physical.address)
                         : fmt::format("the driver of {} cannot set its virtual functions' addresses", facts.interface),
                     "remove mac: the guest then has the address the card gives");
+  check_port(pci, facts, context);
 }
 
 bool choose_iommufd(const Pci& pci, const Pci::Facts& facts, const DeviceContext& context) {
@@ -99,35 +102,24 @@ bool choose_iommufd(const Pci& pci, const Pci::Facts& facts, const DeviceContext
   return true;
 }
 
-// The guest node that stands for this host node.
-std::optional<unsigned> guest_node_of(unsigned node, const topology::Placement& placement) {
-  for (const topology::MemoryCell& cell : placement.cells)
-    if (std::ranges::find(cell.host_nodes, node) != cell.host_nodes.end()) return cell.guest_node;
-  return std::nullopt;
-}
-
-std::string nodes_text(const topology::Placement& placement) {
-  std::vector<unsigned> nodes;
-  for (const topology::MemoryCell& cell : placement.cells)
-    nodes.insert(nodes.end(), cell.host_nodes.begin(), cell.host_nodes.end());
-  return fmt::format("{}", fmt::join(nodes, ", "));
-}
-
 // Which guest node the function is to be shown on; nullopt: on none.
 std::optional<unsigned> choose_node(const Pci& pci, const PciFunction& function, const DeviceContext& context) {
   const topology::Placement& placement = context.placement;
-  const auto guest_node = function.node ? guest_node_of(*function.node, placement) : std::nullopt;
-  if (function.node && !guest_node && !placement.cells.empty())
-    context.note(key_of_choice(pci), fmt::format("{} hangs on node {}, the VM is on node {}: DMA and interrupts cross "
-                                                 "between sockets",
-                                                 function.address, *function.node, nodes_text(placement)));
+  const auto guest_node = guest_node_near(function, context);
+  if (const std::string note = locality(function, context); !note.empty()) context.note(key_of_choice(pci), note);
   if (pci.expose_node == true && !placement.cells.empty()) {
+    const auto home = home_of(function, context);
     if (!guest_node)
-      context.problem("expose_node",
-                      function.node ? fmt::format("true, but {} hangs on node {}, and the guest has only node {}",
-                                                  function.address, *function.node, nodes_text(placement))
-                                    : fmt::format("true, but it is not known which node {} hangs on", function.address),
-                      "set memory.nodes so that the device's node is among them, or remove expose_node");
+      context.problem(
+          "expose_node",
+          function.node ? fmt::format("true, but {} hangs on node {}, and the guest has only node {}", function.address,
+                                      *function.node, nodes_text(placement))
+                        : fmt::format("true, but it is not known which node {} hangs on", function.address),
+          !home ? "remove expose_node"
+          : home == function.node
+              ? "set memory.nodes so that the device's node is among them, or remove expose_node"
+              : fmt::format("set memory.nodes so that node {}, the nearest to it, is among them, or remove expose_node",
+                            *home));
     else if (*guest_node >= most_node_buses)
       context.problem(
           "expose_node",
@@ -136,18 +128,6 @@ std::optional<unsigned> choose_node(const Pci& pci, const PciFunction& function,
   }
   const bool wanted = pci.expose_node.value_or(placement.cells.size() > 1);
   return wanted && guest_node && *guest_node < most_node_buses ? guest_node : std::nullopt;
-}
-
-// Where its interrupts go: the CPUs of the vCPUs that are near it; of all, where none is.
-topology::CpuSet interrupt_cpus(const PciFunction& function, const topology::Placement& placement) {
-  const auto near = function.node ? guest_node_of(*function.node, placement) : std::nullopt;
-  topology::CpuSet close, all;
-  for (const topology::VcpuSeat& seat : placement.vcpus) {
-    if (!seat.cpu) continue;
-    all.add(*seat.cpu);
-    if (near && seat.guest_node == *near) close.add(*seat.cpu);
-  }
-  return close.empty() ? all : close;
 }
 
 // A root bus beside the board's. number: its own; those up to the next root bus's are its ports'.
@@ -217,6 +197,7 @@ void add_steps(const Pci& pci, const Pci::Facts& facts, const PciFunction& funct
         {SetVfMac{facts.interface, *facts.chosen, pci.mac,
                   *facts.chosen < facts.vf_macs.size() && !facts.removes_vfs ? facts.vf_macs[*facts.chosen] : ""},
          "the guest cannot change it", context.origin("mac")});
+  add_port_step(pci, facts, context);
   context.steps.push_back({BindVfio{function.address, function.driver, function.driver_override},
                            "by driver_override: no other function of its kind is touched", origin});
 }
@@ -282,7 +263,7 @@ void plan_device(const Pci& pci, const Pci::Facts& facts, DeviceContext& context
   if (!pci.rom) device.set("rombar", 0);
   add_rom(pci, device, context);
   if (function.class_id.starts_with("01")) device.set("bootindex", most_of_a_kind + 1 + context.index);
-  context.results.functions.push_back({function.address, interrupt_cpus(function, context.placement)});
+  context.results.functions.push_back({function.address, interrupt_cpus(function, context)});
   context.args.add("-device", device,
                    guest_node ? fmt::format("the host's {}, on the guest's node {}", function.address, *guest_node)
                               : fmt::format("the host's {}", function.address),

@@ -11,6 +11,7 @@
 
 #include "launcher/devices/kind.hpp"
 #include "launcher/facts/pci_function.hpp"
+#include "launcher/host/vf_mac.hpp"
 
 namespace launcher::inline text {
 class TableReader;
@@ -27,6 +28,7 @@ struct Pci {
   std::string vf_of;                // pci.vf_of: the physical function, by address or interface
   std::optional<unsigned> vfs;      // pci.vfs: how many are made where there are none; auto: what it offers, at most 8
   std::string mac;                  // pci.mac: of a virtual network function; "": what it has
+  VfPort port;                      // pci.vlan, trust, spoof_check of a virtual network function; auto: as they are
   std::optional<bool> expose_node;  // pci.expose_node; auto: in a guest of two or more nodes
   std::optional<bool> iommufd;      // pci.iommufd; auto: off, groups serve every QEMU
   bool rom = true;                  // pci.rom: false hides its boot ROM from the guest
@@ -38,6 +40,7 @@ struct Pci {
     std::string interface;             // the physical function's
     bool sets_macs = false;            // its driver can
     std::vector<std::string> vf_macs;  // by number
+    std::vector<VfPort> vf_ports;      // by number
     bool vfio_loaded = false, iommufd_there = false;
     std::string rom_misfit = {};  // why rom_file cannot be used; "" if it can
 

@@ -79,6 +79,7 @@ Pci::Facts look_at(const Pci& pci, const Sysfs& sysfs) {
       const auto macs = vf_macs(interface);
       facts.sets_macs = macs.has_value();
       facts.vf_macs = macs.value_or(std::vector<std::string>{});
+      facts.vf_ports = vf_ports(interface);
     }
     return facts;
   }

@@ -39,6 +39,15 @@ std::string read_physical(TableReader& table) {
   return {};
 }
 
+// Its port in the card's own switch.
+VfPort read_port(TableReader& table) {
+  VfPort port;
+  if (const auto vlan = table.integer_or_auto("vlan", 0, 4094)) port.vlan = static_cast<unsigned>(*vlan);
+  port.trust = table.flag_or_auto("trust");
+  port.spoof_check = table.flag_or_auto("spoof_check");
+  return port;
+}
+
 void check_which(TableReader& table) {
   std::vector<std::string_view> ways;
   for (const std::string_view key : {"address", "class", "vf_of"})
@@ -68,6 +77,7 @@ Pci Pci::read(TableReader& table) {
   pci.vf_of = read_physical(table);
   pci.vfs = table.integer_or_auto("vfs", 1, 256);
   pci.mac = read_mac(table);
+  pci.port = read_port(table);
   pci.expose_node = table.flag_or_auto("expose_node");
   pci.iommufd = table.flag_or_auto("iommufd");
   pci.rom = table.flag("rom", true);
@@ -79,6 +89,8 @@ Pci Pci::read(TableReader& table) {
   check_belongs(table, "node", "class", "a function that is named hangs where it hangs");
   check_belongs(table, "vfs", "vf_of", "only a physical function has virtual ones");
   check_belongs(table, "mac", "vf_of", "only a virtual function's address can be set from outside");
+  for (const char* key : {"vlan", "trust", "spoof_check"})
+    check_belongs(table, key, "vf_of", "only a virtual function has a port in the card that can be set from outside");
   return pci;
 }
 

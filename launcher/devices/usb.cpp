@@ -16,7 +16,6 @@ using topology::Sysfs;
 
 namespace {
 
-constexpr unsigned most_devices = 15;  // ports of an xHCI controller, of each speed
 constexpr const char* devices = "/sys/bus/usb/devices/";
 
 bool is_hex(unsigned char c) { return std::isxdigit(c) != 0; }
@@ -118,11 +117,20 @@ void check(const Usb& usb, const Usb::Facts& facts, const DeviceContext& context
   if (!context.qemu.has("usb-host.hostdevice"))
     context.problem(key, fmt::format("QEMU {} was built without USB passthrough", context.qemu.version),
                     "remove this table, or set another qemu in /etc/vmrun/host.toml");
-  if (context.index >= most_devices)
-    context.problem(key, fmt::format("more than {} USB devices", most_devices), "remove some");
+  if (context.index >= most_usb_devices ||
+      (context.results.used_slots.contains("xhci") && context.results.used_slots["xhci"] >= most_usb_devices))
+    context.problem(key, fmt::format("more than {} USB devices", most_usb_devices), "remove some");
 }
 
 }  // namespace
+
+void take_usb_port(DeviceContext& context, const std::string& why, const std::string& origin) {
+  if (context.results.used_slots["xhci"]++ > 0) return;
+  Opts controller("qemu-xhci");
+  controller.set("id", "xhci").set("p2", most_usb_devices).set("p3", most_usb_devices);
+  set_address(controller, Single::usb);
+  context.args.add("-device", controller, why, origin);
+}
 
 void plan_device(const Usb& usb, const Usb::Facts& facts, DeviceContext& context) {
   const std::size_t problems = context.problems.size();
@@ -131,12 +139,7 @@ void plan_device(const Usb& usb, const Usb::Facts& facts, DeviceContext& context
   const std::string key = usb.id.empty() ? "port" : "id";
   const Usb::Found& device = facts.found.front();
   context.claim(key, "USB device at port " + device.port);
-  if (context.results.used_slots["xhci"]++ == 0) {
-    Opts controller("qemu-xhci");
-    controller.set("id", "xhci").set("p2", most_devices).set("p3", most_devices);
-    set_address(controller, Single::usb);
-    context.args.add("-device", controller, "USB 2 and 3 ports for what is passed on", context.origin(key));
-  }
+  take_usb_port(context, "USB 2 and 3 ports for what is passed on", context.origin(key));
   const int fd = context.fds.take("usb" + std::to_string(context.index));
   context.steps.push_back(
       {TakeUsb{device.port, device.node, fd}, "QEMU gets the open device, not the path", context.origin(key)});

@@ -44,4 +44,8 @@ Usb::Facts assumed(const Usb& usb);
 DeviceNeeds needs(const Usb& usb, const Usb::Facts& facts, unsigned vcpus);
 void plan_device(const Usb& usb, const Usb::Facts& facts, DeviceContext& context);
 
+constexpr unsigned most_usb_devices = 15;  // ports of an xHCI controller, of each speed
+// One port more of the VM's controller, which is made with the first.
+void take_usb_port(DeviceContext& context, const std::string& why, const std::string& origin);
+
 }  // namespace launcher::devices

@@ -29,6 +29,9 @@ Vsock::Facts assumed(const Vsock&) { return {.available = true}; }
 // The kernel's worker is like that of a network queue.
 DeviceNeeds needs(const Vsock&, const Vsock::Facts&, unsigned) { return {.vhost_workers = 1}; }
 
+// As the CID is one VM's alone; below 1024 only root could listen.
+unsigned notify_port(std::uint32_t cid) { return cid < 1024 ? cid + 65536 : cid; }
+
 void plan_device(const Vsock& vsock, const Vsock::Facts& facts, DeviceContext& context) {
   if (!facts.available) {
     context.problem(
@@ -52,6 +55,14 @@ void plan_device(const Vsock& vsock, const Vsock::Facts& facts, DeviceContext& c
   set_address(device, Single::vsock);
   device.set("guest-cid", cid).set("vhostfd", fd);
   context.args.add("-device", device, "host and guest reach each other without a network", context.origin("cid"));
+  constexpr const char* name = "vmm.notify_socket";
+  if (context.notified && context.results.credentials.insert(name).second)
+    context.args.add(
+        "-smbios",
+        Opts()
+            .set("type", 11)
+            .set("value", fmt::format("io.systemd.credential:{}=vsock-stream:2:{}", name, notify_port(cid))),
+        "where the guest's systemd says that it is ready", "spec ready");
 }
 
 }  // namespace launcher::devices

@@ -32,4 +32,7 @@ Vsock::Facts assumed(const Vsock& vsock);
 DeviceNeeds needs(const Vsock& vsock, const Vsock::Facts& facts, unsigned vcpus);
 void plan_device(const Vsock& vsock, const Vsock::Facts& facts, DeviceContext& context);
 
+// Where this host listens for what that guest's systemd says of itself.
+unsigned notify_port(std::uint32_t cid);
+
 }  // namespace launcher::devices

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -61,6 +63,21 @@ std::string misfit_to_append(const std::string& path) {
   const std::string directory = fs::path(path).parent_path();
   std::string why = misfit(directory, {S_IFDIR}, W_OK | X_OK);
   return why.empty() ? why : fmt::format("'{}' cannot be made: {}", printable(path), why);
+}
+
+// A datagram socket may not connect to a stream socket, which the kernel says of one that some process has; of one that is left
+// behind it says that nobody is there (net/unix/af_unix.c, unix_find_bsd).
+bool has_listener(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return true;  // not to be told from here
+  path.copy(address.sun_path, path.size());
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return true;
+  const bool left_behind =
+      connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 && errno == ECONNREFUSED;
+  close(fd);
+  return !left_behind;
 }
 
 }  // namespace launcher::facts

@@ -16,4 +16,7 @@ std::string misfit(const std::string& path, std::initializer_list<mode_t> wanted
 // The same of a file that is made where there is none.
 std::string misfit_to_append(const std::string& path);
 
+// Does a process have this stream socket, or did one that ended leave it behind? Nobody is called for the answer.
+bool has_listener(const std::string& path);
+
 }  // namespace launcher::facts

@@ -25,7 +25,7 @@ struct QemuFeatures {
   std::set<std::string> machines;  // versioned q35 machines this QEMU has
   std::set<std::string> deprecated_machines;
   // "type.property" of devices and objects, "machine.property" of q35, "accel.kvm", "accel.tcg", "kvm.device",
-  // "aio.io_uring", "netdev.passt", "type" alone when the type exists.
+  // "aio.io_uring", "netdev.passt", "chardev.reconnect-ms", "type" alone when the type exists.
   std::set<std::string> known;
   std::vector<MachineLimit> limits;  // of `machines`
   std::set<std::string> cpu_models;  // that -cpu knows, "host" and "max" among them

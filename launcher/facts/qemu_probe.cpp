@@ -199,11 +199,12 @@ class Probe {
     }
   }
 
-  // Enumerations of the schema; its type names are numbers, so they are found by what they hold.
+  // The schema's type names are numbers, so types are found by what they hold.
   void ask_schema(QemuFeatures& features) {
     const boost::json::value schema = qmp::query_qmp_schema(*client_, patience);
     for (const boost::json::value& entry : schema.as_array()) {
       const boost::json::object& type = entry.as_object();
+      if (type.at("meta-type").as_string() == "object") note_socket(features, type.at("members").as_array());
       if (type.at("meta-type").as_string() != "enum") continue;
       std::set<std::string> values;
       for (const boost::json::value& value : type.at("values").as_array())
@@ -211,6 +212,15 @@ class Probe {
       if (values.contains("threads") && values.contains("native")) note_values(features, "aio", values);
       if (values.contains("tap") && values.contains("vhost-user")) note_values(features, "netdev", values);
     }
+  }
+
+  // Of -chardev socket: what it does when the other side goes.
+  static void note_socket(QemuFeatures& features, const boost::json::array& members) {
+    std::set<std::string> names;
+    for (const boost::json::value& member : members) names.insert(std::string(member.at("name").as_string()));
+    if (!names.contains("addr") || !names.contains("telnet")) return;
+    for (const char* name : {"reconnect", "reconnect-ms"})
+      if (names.contains(name)) features.known.insert(fmt::format("chardev.{}", name));
   }
 
   static void note_values(QemuFeatures& features, const std::string& what, const std::set<std::string>& values) {

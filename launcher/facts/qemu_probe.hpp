@@ -10,7 +10,7 @@
 
 namespace launcher::inline facts {
 
-constexpr int probe_generation = 5;  // of what is asked
+constexpr int probe_generation = 6;  // of what is asked
 
 // Errors say what QEMU printed, too.
 std::expected<QemuFeatures, std::string> ask_qemu(const std::string& binary);

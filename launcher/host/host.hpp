@@ -18,6 +18,8 @@
 
 namespace launcher::inline host {
 
+struct VfPort;  // vf_mac.hpp
+
 // Which file it is, whatever it is called.
 struct FileIdentity {
   std::uint64_t device = 0, inode = 0;
@@ -39,6 +41,8 @@ class Host {
   virtual std::vector<Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) = 0;
   virtual void set_mtu(const std::string& interface, unsigned mtu) = 0;
   virtual void join_bridge(const std::string& interface, const std::string& bridge) = 0;
+  // The port's only VLAN, which the bridge takes off what goes to it and puts onto what comes from it.
+  virtual void set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) = 0;
   virtual void set_up(const std::string& interface) = 0;
   virtual void drop_tap(const std::string& name) = 0;  // gone already: fine
 
@@ -58,6 +62,7 @@ class Host {
   virtual std::vector<std::string> vfs_of(const std::string& physical) = 0;  // addresses, by number
   virtual void set_vfs(const std::string& physical, unsigned count) = 0;
   virtual void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) = 0;
+  virtual void set_vf_port(const std::string& interface, unsigned vf, const VfPort& port) = 0;
   virtual std::string vfio_node(const std::string& address, bool of_group) = 0;  // "/dev/vfio/12"
   virtual void probe_usb(const std::string& port) = 0;  // drivers for what has none; unplugged: fine
 
@@ -74,6 +79,9 @@ class Host {
                               std::optional<unsigned> owner) = 0;  // 0700, with what is in it; nullopt: ours, 0711
   virtual void copy_once(const std::string& from, const std::string& to) = 0;    // `to` is there: fine, as it is
   virtual void keep_text(const std::string& path, const std::string& text) = 0;  // replaces it; only its owner reads it
+  virtual Fd memory_file(const std::string& name, const std::string& bytes) = 0;  // sealed, read-only, for any uid
+  // A new pair of ed25519 keys, `path` and `path`.pub, by ssh-keygen(1); `path` is there: fine, as it is.
+  virtual void keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) = 0;
   virtual std::optional<FileIdentity> identity_of(const std::string& path) = 0;  // a symlink is followed; gone: none
   // Its owner, if it is this very file; whoever gave it away holds it, under any name, until it is given back. Gone: fine.
   virtual void give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) = 0;
@@ -113,6 +121,7 @@ class LinuxHost final : public Host {
   std::vector<Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
   void set_mtu(const std::string& interface, unsigned mtu) override;
   void join_bridge(const std::string& interface, const std::string& bridge) override;
+  void set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
   std::vector<Fd> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
@@ -128,6 +137,7 @@ class LinuxHost final : public Host {
   std::vector<std::string> vfs_of(const std::string& physical) override;
   void set_vfs(const std::string& physical, unsigned count) override;
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
+  void set_vf_port(const std::string& interface, unsigned vf, const VfPort& port) override;
   std::string vfio_node(const std::string& address, bool of_group) override;
   void probe_usb(const std::string& port) override;
   Fd open_file(const std::string& path, bool writable, bool direct) override;
@@ -138,6 +148,8 @@ class LinuxHost final : public Host {
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
   void copy_once(const std::string& from, const std::string& to) override;
   void keep_text(const std::string& path, const std::string& text) override;
+  Fd memory_file(const std::string& name, const std::string& bytes) override;
+  void keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) override;
   std::optional<FileIdentity> identity_of(const std::string& path) override;
   void give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) override;
   Fd listen(const std::string& path, std::optional<unsigned> owner) override;

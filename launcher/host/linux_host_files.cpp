@@ -1,6 +1,7 @@
 // The verbs that make, copy and give away files. The rule: nothing that is there already is overwritten, and what lies in
 // a directory that is given away is never followed out of it.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,6 +47,36 @@ void LinuxHost::keep_text(const std::string& path, const std::string& text) {
       opened_or_refuse(open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600), "open " + next);
   const ssize_t written = write(fd.get(), text.data(), text.size());
   if (written != static_cast<ssize_t>(text.size())) refuse("write " + next, written < 0 ? errno : ENOSPC);
+  fs::rename(next, path);
+}
+
+Fd LinuxHost::memory_file(const std::string& name, const std::string& bytes) {
+  const Fd fd = opened_or_refuse(memfd_create(("vmrun " + name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING), "memfd");
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t count = write(fd.get(), bytes.data() + done, bytes.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) refuse("write " + name);
+    done += static_cast<std::size_t>(count);
+  }
+  if (fchmod(fd.get(), 0444) < 0) refuse("mode of " + name);
+  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+    refuse("seal " + name);
+  const std::string again = "/proc/self/fd/" + std::to_string(fd.get());  // QEMU wants it open for reading alone
+  return opened_or_refuse(open(again.c_str(), O_RDONLY | O_CLOEXEC), "open " + name);
+}
+
+void LinuxHost::keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) {
+  if (access(path.c_str(), F_OK) == 0) return;
+  const std::string next = path + ".new";  // a crash in between leaves no half of a pair
+  fs::remove(next);
+  fs::remove(next + ".pub");
+  ChildSpec child;
+  child.argv = {program, "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", next};
+  const Fd null = opened_or_refuse(open("/dev/null", O_RDWR | O_CLOEXEC), "open /dev/null");
+  const ProcessId process = host::spawn(child, {{0, null.get()}, {1, null.get()}}, [](const ProcessId&) {});
+  if (const int code = reap(process.pid); code != 0)
+    throw std::runtime_error("ssh-keygen made no key " + path + ": exit code " + std::to_string(code));
+  fs::rename(next + ".pub", path + ".pub");
   fs::rename(next, path);
 }
 

@@ -84,6 +84,10 @@ void LinuxHost::set_vf_mac(const std::string& interface, unsigned vf, const std:
   launcher::set_vf_mac(interface, vf, mac);
 }
 
+void LinuxHost::set_vf_port(const std::string& interface, unsigned vf, const VfPort& port) {
+  launcher::set_vf_port(interface, vf, port);
+}
+
 std::string LinuxHost::vfio_node(const std::string& address, bool of_group) {
   const topology::Sysfs sysfs;
   if (of_group) {

@@ -101,46 +101,96 @@ std::string text_of(const ifla_vf_mac& mac) {
 
 }  // namespace
 
-std::optional<std::vector<std::string>> vf_macs(const std::string& interface) {
+namespace {
+
+// f(IFLA_VF_..., data, size) for each value of each function, with start() before those of one; false: the driver has no such list.
+template <class Start, class F>
+bool each_of_vfs(const std::string& interface, const Start& start, const F& f) {
   const unsigned index = if_nametoindex(interface.c_str());
-  if (index == 0) return std::nullopt;
+  if (index == 0) return false;
   Request request(RTM_GETLINK, 0, static_cast<int>(index));
   const std::uint32_t with_vfs = RTEXT_FILTER_VF;
   request.add(IFLA_EXT_MASK, &with_vfs, sizeof with_vfs);
   const std::vector<char> answer = request.ask();
   constexpr std::size_t head = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(ifinfomsg));
-  if (at<nlmsghdr>(answer.data()).nlmsg_type != RTM_NEWLINK || answer.size() < head) return std::nullopt;
-  std::optional<std::vector<std::string>> macs;
+  if (at<nlmsghdr>(answer.data()).nlmsg_type != RTM_NEWLINK || answer.size() < head) return false;
+  bool known = false;
   each(answer.data() + head, answer.size() - head, [&](int type, const char* list, std::size_t size) {
     if (type != IFLA_VFINFO_LIST) return;  // there, even if empty, where the driver knows its functions
-    macs.emplace();
+    known = true;
     each(list, size, [&](int, const char* info, std::size_t info_size) {
-      each(info, info_size, [&](int what, const char* data, std::size_t data_size) {
-        if (what == IFLA_VF_MAC && data_size >= sizeof(ifla_vf_mac)) macs->push_back(text_of(at<ifla_vf_mac>(data)));
-      });
+      start();
+      each(info, info_size, f);
     });
   });
-  return macs;
+  return known;
 }
 
-void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
+std::optional<bool> as_flag(std::uint32_t setting) {
+  if (setting > 1) return std::nullopt;  // ~0: the driver has not said
+  return setting == 1;
+}
+
+// One value of one function.
+template <class T>
+void set_of_vf(const std::string& interface, unsigned short attribute, const T& value, const std::string& what) {
   const unsigned index = if_nametoindex(interface.c_str());
   if (index == 0) refuse("find " + interface);
-  ifla_vf_mac value{};
-  value.vf = vf;
-  if (std::sscanf(mac.c_str(), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &value.mac[0], &value.mac[1], &value.mac[2],
-                  &value.mac[3], &value.mac[4], &value.mac[5]) != 6)
-    throw std::invalid_argument("'" + mac + "' is no MAC address");
   Request request(RTM_SETLINK, NLM_F_ACK, static_cast<int>(index));
   const std::size_t list = request.begin(IFLA_VFINFO_LIST);
   const std::size_t info = request.begin(IFLA_VF_INFO);
-  request.add(IFLA_VF_MAC, &value, sizeof value);
+  request.add(attribute, &value, sizeof value);
   request.end(info);
   request.end(list);
   const std::vector<char> answer = request.ask();
   if (at<nlmsghdr>(answer.data()).nlmsg_type != NLMSG_ERROR || answer.size() < NLMSG_HDRLEN + sizeof(int)) return;
   const int error = -at<int>(answer.data() + NLMSG_HDRLEN);
-  if (error != 0) refuse(fmt::format("MAC address {} of virtual function {} of {}", mac, vf, interface), error);
+  if (error != 0) refuse(what, error);
+}
+
+}  // namespace
+
+std::optional<std::vector<std::string>> vf_macs(const std::string& interface) {
+  std::vector<std::string> macs;
+  const bool known = each_of_vfs(
+      interface, [] {},
+      [&macs](int what, const char* data, std::size_t size) {
+        if (what == IFLA_VF_MAC && size >= sizeof(ifla_vf_mac)) macs.push_back(text_of(at<ifla_vf_mac>(data)));
+      });
+  return known ? std::optional(std::move(macs)) : std::nullopt;
+}
+
+std::vector<VfPort> vf_ports(const std::string& interface) {
+  std::vector<VfPort> ports;
+  each_of_vfs(
+      interface, [&ports] { ports.emplace_back(); },
+      [&ports](int what, const char* data, std::size_t size) {
+        VfPort& port = ports.back();
+        if (what == IFLA_VF_VLAN && size >= sizeof(ifla_vf_vlan)) port.vlan = at<ifla_vf_vlan>(data).vlan;
+        if (what == IFLA_VF_TRUST && size >= sizeof(ifla_vf_trust))
+          port.trust = as_flag(at<ifla_vf_trust>(data).setting);
+        if (what == IFLA_VF_SPOOFCHK && size >= sizeof(ifla_vf_spoofchk))
+          port.spoof_check = as_flag(at<ifla_vf_spoofchk>(data).setting);
+      });
+  return ports;
+}
+
+void set_vf_port(const std::string& interface, unsigned vf, const VfPort& port) {
+  const std::string of = fmt::format("virtual function {} of {}", vf, interface);
+  if (port.vlan) set_of_vf(interface, IFLA_VF_VLAN, ifla_vf_vlan{vf, *port.vlan, 0}, "VLAN of " + of);
+  if (port.trust) set_of_vf(interface, IFLA_VF_TRUST, ifla_vf_trust{vf, *port.trust ? 1u : 0u}, "trust of " + of);
+  if (port.spoof_check)
+    set_of_vf(interface, IFLA_VF_SPOOFCHK, ifla_vf_spoofchk{vf, *port.spoof_check ? 1u : 0u}, "spoof check of " + of);
+}
+
+void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
+  ifla_vf_mac value{};
+  value.vf = vf;
+  if (std::sscanf(mac.c_str(), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &value.mac[0], &value.mac[1], &value.mac[2],
+                  &value.mac[3], &value.mac[4], &value.mac[5]) != 6)
+    throw std::invalid_argument("'" + mac + "' is no MAC address");
+  set_of_vf(interface, IFLA_VF_MAC, value,
+            fmt::format("MAC address {} of virtual function {} of {}", mac, vf, interface));
 }
 
 }  // namespace launcher::host

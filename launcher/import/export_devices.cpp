@@ -221,6 +221,9 @@ struct Writer {
     to.row("credential: " + credential.name, Verb::dropped,
            "add it as an OEM string (io.systemd.credential:...) or by fw_cfg");
   }
+  void operator()(const CloudInit&) {
+    to.row("cloud_init", Verb::dropped, "vmrun makes the seed at each start: give the domain a seed image of its own");
+  }
   void operator()(const Pci& pci) {
     const std::string name = key("pci");
     const unsigned index = counts["pci"] - 1;

@@ -15,6 +15,7 @@
 namespace launcher::inline life {
 
 void LastWords::add(const std::string& text) {
+  if (heard_) heard_(text);
   text_ += text;
   if (text_.size() > 2 * last_words_kept) text_.erase(0, text_.size() - last_words_kept);
 }

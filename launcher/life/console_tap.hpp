@@ -2,17 +2,21 @@
 // `vmrun console`), and queues behind them, for QEMU serves one at a time.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <utility>
 
 namespace launcher::inline life {
 
 // The end of what was said, and no more.
 class LastWords {
  public:
+  explicit LastWords(std::function<void(const std::string&)> heard = {}) : heard_(std::move(heard)) {}
   void add(const std::string& text);
   const std::string& text() const { return text_; }
 
  private:
+  std::function<void(const std::string&)> heard_;  // of each piece, as it comes
   std::string text_;
 };
 

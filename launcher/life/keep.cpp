@@ -272,7 +272,7 @@ class Keeper {
   Signals signals_;
   Relay out_, in_;
   ConsoleTap tap_;
-  LastWords console_words_;
+  LastWords console_words_{options_.heard};
   std::optional<std::chrono::microseconds> watchdog_;
   std::optional<Clock::time_point> next_watchdog_;
   std::optional<StopLadder> ladder_;

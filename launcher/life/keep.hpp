@@ -14,6 +14,7 @@ struct KeepOptions {
   int console = -1;  // a connected socket to relay; -1: none
   std::chrono::milliseconds stop_timeout{60'000};
   std::string listen_to;                           // a console's socket that nobody is connected to; "": none
+  std::function<void(const std::string&)> heard;   // what the console says, as it comes
   std::function<void(const std::string&)> say;     // must not wait for a reader
   std::function<void(const struct Ended&)> ended;  // everything is undone, and not a word is told yet
 };

@@ -110,13 +110,13 @@ class Launch {
     topology::HostTopology host = world_.read_host();
     subtract_pending(host, world_.base);
     facts_.makers_of_vfs = makers_of_vfs(world_.base);
-    if (const auto taken = VmDir::find(world_.base, spec_.name)) {
+    if (VmDir::find(world_.base, spec_.name))
       throw ProblemsFound({{"name", fmt::format("a VM '{}' runs already on this host", spec_.name),
                             "stop it with `vmrun stop " + spec_.name + "`, or give this one another name"}});
-    }
     auto plan = make_plan(spec_, host, world_.config, read_reservations(world_.base), features_, facts_);
     if (!plan) throw ProblemsFound(std::move(plan.error()));
     plan_.emplace(std::move(*plan));
+    if (world_.approve) world_.approve(*plan_);
     timings_.mark("plan");
     auto dir = VmDir::claim(world_.base, spec_.name);
     if (!dir) throw ProblemsFound({{"name", dir.error(), ""}});

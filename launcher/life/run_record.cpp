@@ -20,9 +20,10 @@ namespace launcher::inline life {
 
 namespace fs = std::filesystem;
 
+BOOST_DESCRIBE_STRUCT(StageTime, (), (stage, us))
 BOOST_DESCRIBE_STRUCT(RunRecord, (),
-                      (name, keeper, started, ended, how, reason, asked, qemu_exit, exit_code, left, console, qemu,
-                       cut))
+                      (name, keeper, started, ended, how, reason, asked, qemu_exit, exit_code, left, console, qemu, cut,
+                       timings))
 
 namespace {
 

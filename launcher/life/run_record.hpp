@@ -12,19 +12,27 @@
 
 namespace launcher::inline life {
 
+// How long a stage of the start took.
+struct StageTime {
+  std::string stage;  // "plan", "QEMU up", ...
+  std::int64_t us = 0;
+  friend bool operator==(const StageTime&, const StageTime&) = default;
+};
+
 struct RunRecord {
   std::string name;
   ProcessId keeper;          // the vmrun that ran it: tells this run from others of the name
   std::int64_t started = 0;  // unix seconds
   std::int64_t ended = 0;    // 0: nobody saw its end (yet)
   std::string how;  // "powered-off", "quit", "killed", "failed", "panicked", "ended", "not-started"; "" without an end
-  std::string reason;                                // the same for a person
-  bool asked = false;                                // somebody told vmrun to end it
-  int qemu_exit = 0;                                 // 128 + signal when it was killed
-  int exit_code = 0;                                 // vmrun's own
-  std::vector<std::string> left;                     // what could not be undone
-  std::string console, qemu;                         // what the guest's console and QEMU said last
-  std::optional<std::vector<std::string>> cut = {};  // "qemu.log: 4096 bytes were cut"; older records have none
+  std::string reason;                                  // the same for a person
+  bool asked = false;                                  // somebody told vmrun to end it
+  int qemu_exit = 0;                                   // 128 + signal when it was killed
+  int exit_code = 0;                                   // vmrun's own
+  std::vector<std::string> left;                       // what could not be undone
+  std::string console, qemu;                           // what the guest's console and QEMU said last
+  std::optional<std::vector<std::string>> cut = {};    // "qemu.log: 4096 bytes were cut"; older records have none
+  std::optional<std::vector<StageTime>> timings = {};  // in their order, of a start that came to its end
   friend bool operator==(const RunRecord&, const RunRecord&) = default;
 };
 

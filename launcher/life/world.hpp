@@ -21,8 +21,9 @@ struct World {
   std::function<Facts(const Spec&)> facts;            // images are looked at before the lock
   std::function<std::expected<QemuFeatures, std::string>()> features;
   HostConfig config;
-  MemoryOf memory_of = topology::read_numa_maps;  // where a process's pages lie
-  std::chrono::milliseconds patience{30'000};     // for one QMP command
+  std::function<void(const LaunchPlan&)> approve = {};  // asked before anything is done; throws to refuse this plan
+  MemoryOf memory_of = topology::read_numa_maps;        // where a process's pages lie
+  std::chrono::milliseconds patience{30'000};           // for one QMP command
   std::chrono::milliseconds start_patience{
       std::chrono::hours(1)};  // preallocating a terabyte takes minutes; the user sees progress and can leave
 };

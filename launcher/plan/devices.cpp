@@ -60,9 +60,31 @@ void sum_needs(Draft& draft) {
   draft.plan.vhost_workers = draft.needs.vhost_workers;
 }
 
+namespace {
+
+// Where a kind's boot indices begin, by which both firmwares try; nullopt: it is not booted from.
+std::optional<unsigned> boot_base(const Draft& draft, std::string_view table) {
+  constexpr unsigned apart = 100;
+  const auto& order = draft.spec.boot.order;
+  const auto found = std::ranges::find(order, table);
+  if (found == order.end()) return std::nullopt;
+  return static_cast<unsigned>(found - order.begin()) * apart;
+}
+
+bool boots_from_net(const Draft& draft) {
+  return (draft.spec.boot.kernel.empty() && !draft.needs.boots) || boot_base(draft, "net");
+}
+
+bool is_notified(const Draft& draft) {
+  return draft.spec.ready.by == ReadySpec::By::guest || draft.spec.ready.by == ReadySpec::By::notify;
+}
+
+}  // namespace
+
 void add_devices(Draft& draft) {
   std::map<std::size_t, unsigned> count, all;
-  for (const Device& device : draft.spec.devices) ++all[device.index()];
+  for (const Device& device : draft.spec.devices)  // cloud-init's volume stands after the disks
+    ++all[std::holds_alternative<CloudInit>(device) ? Device(Disk{}).index() : device.index()];
   DeviceResults results;
   for (const PlannedDevice& planned : draft.devices) {
     const Device& device = planned.device;
@@ -70,6 +92,7 @@ void add_devices(Draft& draft) {
     const unsigned index = count[device.index()]++;
     const std::string table(kind.table);
     DeviceContext context{.vm = draft.spec.name,
+                          .uuid = draft.plan.uuid,
                           .qemu = draft.qemu,
                           .host = draft.host,
                           .placement = draft.plan.placement,
@@ -81,10 +104,12 @@ void add_devices(Draft& draft) {
                           .vcpus = draft.spec.cpu.count,
                           .kvm = draft.kvm(),
                           .root = draft.facts.root,
+                          .notified = is_notified(draft),
                           .uid = draft.plan.uid.value_or(draft.facts.uid),
                           .run_dir = draft.plan.run_dir,
                           .state_dir = draft.facts.state_base + "/" + draft.spec.name,
-                          .boots_from_net = draft.spec.boot.kernel.empty() && !draft.needs.boots,
+                          .boots_from_net = boots_from_net(draft),
+                          .boot_base = boot_base(draft, kind.table),
                           .iothreads = {},
                           .args = draft.args,
                           .fds = draft.fds,

@@ -32,6 +32,8 @@ topology::PlacementRequest placement_request(const Draft& draft) {
   request.siblings = spec.cpu.siblings;
   request.emulator = spec.cpu.emulator;
   request.kind = spec.cpu.kind;
+  request.l3 = spec.cpu.host_l3;
+  request.largest_l3 = spec.cpu.largest_l3;
   request.own_cpus = spec.cpu.pm || spec.cpu.dedicated.value_or(false) || spec.host.isolate == Wish::yes ||
                      spec.schedule.vcpu_fifo > 0;
   request.memory = spec.memory.max.value_or(spec.memory.size);  // all it may become: pages are never given twice

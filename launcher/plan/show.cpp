@@ -85,7 +85,8 @@ std::string end_of(const Step& step, const LaunchPlan& plan) {
   };
   if (std::holds_alternative<StartQemu>(step)) return "end QEMU";
   if (std::holds_alternative<StartHelper>(step)) return "end it";
-  if (std::holds_alternative<LimitRate>(step)) return "goes with the interface";
+  if (std::holds_alternative<LimitRate>(step) || std::holds_alternative<TagPort>(step))
+    return "goes with the interface";
   if (std::holds_alternative<Listen>(step) || std::holds_alternative<MakeDirectory>(step))
     return "goes with the VM's directory";
   if (const auto* image = std::get_if<MakeImage>(&step))
@@ -95,9 +96,10 @@ std::string end_of(const Step& step, const LaunchPlan& plan) {
   if (const auto* kept = std::get_if<KeepDirectory>(&step))
     return kept->path.starts_with(plan.run_dir) ? "goes with the VM's directory" : "nothing: it is kept";
   if (std::holds_alternative<LoadModule>(step)) return "nothing: a module that is loaded stays";
-  if (std::holds_alternative<SetVfMac>(step)) return "goes with the function";
+  if (std::holds_alternative<SetVfMac>(step) || std::holds_alternative<SetVfPort>(step))
+    return "goes with the function";
   if (std::holds_alternative<KeepText>(step) || std::holds_alternative<CopyOnce>(step) ||
-      std::holds_alternative<OpenLog>(step))
+      std::holds_alternative<OpenLog>(step) || std::holds_alternative<KeepSshKeys>(step))
     return "nothing: it is kept";
   return "nothing: what was opened closes with QEMU";
 }

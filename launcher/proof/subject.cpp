@@ -50,7 +50,7 @@ std::string text_of(const boost::json::value& value) {
 
 }  // namespace
 
-Subject look_at(const VmDir& dir, ::qmp::Client* monitor) {
+Subject look_at(const VmDir& dir, ::qmp::Client* monitor, Looking how) {
   Subject subject;
   subject.monitor = monitor;
   const auto plan = dir.read_plan();
@@ -65,7 +65,7 @@ Subject look_at(const VmDir& dir, ::qmp::Client* monitor) {
   }
   subject.record = *plan;
   subject.qemu = subject.state.qemu->pid;
-  subject.threads = threads_of(*subject.state.qemu, subject.state.threads, true);
+  subject.threads = threads_of(*subject.state.qemu, subject.state.threads, how == Looking::thoroughly);
   std::vector<Helper> helpers = subject.state.helpers;
   for (const Helper& helper : subject.state.helpers)
     add_children(helper.process.pid, helper.role, subject.root, helpers);

@@ -51,8 +51,11 @@ struct Subject {
   ::qmp::Client* monitor = nullptr;  // nullptr: QEMU's socket is held by somebody else
 };
 
+// thoroughly: the kernel's threads that work for the VM are searched for in all of /proc; else those on record are taken, which is what
+// a look at hundreds of VMs can pay for.
+enum class Looking { thoroughly, at_what_is_known };
 // Throws std::runtime_error where the VM does not run, or its record is not to be read.
-Subject look_at(const VmDir& dir, ::qmp::Client* monitor);
+Subject look_at(const VmDir& dir, ::qmp::Client* monitor, Looking how = Looking::thoroughly);
 
 // A line "KEY:\tVALUE" of /proc/PID/status, or of another file of that form.
 std::optional<std::string> field(const Subject& subject, const std::string& path, std::string_view key);

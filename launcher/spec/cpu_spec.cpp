@@ -124,6 +124,8 @@ CpuSpec read_cpu(TableReader& table) {
   cpu.emulator = table.cpus_or_auto("emulator");
   cpu.kind = static_cast<topology::CpuKindChoice>(
       table.choice("kind", {"auto", "performance", "efficiency", "any", "low-power"}, 0));
+  cpu.largest_l3 = table.is_text("host_l3", "largest");
+  if (!cpu.largest_l3) cpu.host_l3 = table.integer_or_auto("host_l3", 0, 4095);
   cpu.dedicated = table.flag_or_auto("dedicated");
   cpu.poll_control = table.flag_or_auto("poll_control");
   cpu.pm = table.flag("pm", false);

@@ -33,6 +33,8 @@ struct CpuSpec {
   OrAuto<topology::CpuSet> emulator;                     // cpu.emulator: "auto" | "0-1" | [0, 1]
   topology::CpuKindChoice kind =
       topology::CpuKindChoice::automatic;                    // cpu.kind: "auto" | "performance" | "efficiency" | "any"
+  OrAuto<unsigned> host_l3;                                  // cpu.host_l3: the L3 whose cores the vCPUs get
+  bool largest_l3 = false;                                   // cpu.host_l3 = "largest"
   topology::Siblings siblings = topology::Siblings::prefer;  // cpu.siblings: "prefer" | "isolate" | "require"
   std::vector<std::string> add, remove, require;             // cpu.add, ...: CPU features by QEMU's names, "_" made "-"
   OrAuto<bool> nested;                                       // cpu.nested: vmx or svm; auto: as the model has it

@@ -43,6 +43,19 @@ MemorySpec read_memory(TableReader& table) {
   return memory;
 }
 
+void read_order(TableReader& table, BootSpec& boot) {
+  if (std::vector<std::string> order = table.texts("order"); table.has("order")) boot.order = std::move(order);
+  const std::vector<std::string> known = {"disk", "cdrom", "net"};
+  for (auto one = boot.order.begin(); one != boot.order.end(); ++one) {
+    const bool twice = std::find(boot.order.begin(), one, *one) != one;
+    if (!twice && std::ranges::find(known, *one) != known.end()) continue;
+    table.problem("order",
+                  fmt::format("\"{}\" {}; wanted some of \"disk\", \"cdrom\" and \"net\", each once",
+                              printable(one->substr(0, 64)), twice ? "stands there twice" : "is none of them"),
+                  "write what shall be tried first first: order = [\"cdrom\", \"disk\"]");
+  }
+}
+
 BootSpec read_boot(TableReader& table) {
   BootSpec boot;
   boot.kernel = table.path("kernel", false);
@@ -52,6 +65,7 @@ BootSpec read_boot(TableReader& table) {
   const bool bios = table.is_text("firmware", "seabios");
   if (!boot.uefi && !bios) boot.firmware = table.path("firmware", false);
   boot.secure_boot = table.flag("secure_boot", false);
+  read_order(table, boot);
   boot.code = table.path("code", false);
   boot.variables = table.path("variables", false);
   for (const auto& [key, value, other] :
@@ -87,6 +101,22 @@ std::string read_uuid(TableReader& root) {
   return {};
 }
 
+ReadySpec read_ready(TableReader& root) {
+  ReadySpec ready;
+  ready.by =
+      static_cast<ReadySpec::By>(root.choice("ready", {"launch", "guest", "notify", "agent", "console", "ssh"}, 0));
+  ready.pattern = root.text("ready_pattern", "");
+  ready.timeout = static_cast<unsigned>(root.integer("ready_timeout", 300, 1, 86'400));
+  const bool patterned = ready.by == ReadySpec::By::console || ready.by == ReadySpec::By::guest;
+  if (ready.by == ReadySpec::By::console && ready.pattern.empty())
+    root.problem("ready", "\"console\", but ready_pattern does not say what is waited for; wanted both",
+                 "add ready_pattern = \"login:\"");
+  if (!ready.pattern.empty() && !patterned)
+    root.problem("ready_pattern", "given, but ready does not wait for the console; wanted \"guest\" or \"console\"",
+                 "set ready = \"console\", or remove ready_pattern");
+  return ready;
+}
+
 Spec read_root(TableReader& root) {
   Spec spec;
   spec.name = root.text("name", "");
@@ -96,6 +126,7 @@ Spec read_root(TableReader& root) {
   spec.uuid = read_uuid(root);
   spec.sleep = root.flag("sleep", false);
   spec.windows = root.flag("windows", false);
+  spec.ready = read_ready(root);
   root.texts("include");
   std::vector<std::string> choices{"none"};
   std::ranges::move(profile_names(), std::back_inserter(choices));

@@ -130,13 +130,40 @@ void check_boot(Rules& rules) {
           fmt::format("add kernel = \"...\" to [boot], or remove {}: the guest's own boot loader decides", key));
 }
 
+template <class Kind>
+bool has(const Spec& spec) {
+  return std::ranges::any_of(spec.devices, [](const Device& one) { return std::holds_alternative<Kind>(one); });
+}
+
+// Who is to say that it is ready needs a way to.
+void check_ready(Rules& rules) {
+  using By = ReadySpec::By;
+  const Spec& spec = rules.spec;
+  struct Way {
+    By by;
+    const char* table;
+    bool there;
+  };
+  const Way ways[] = {{By::notify, "vsock", has<Vsock>(spec)},
+                      {By::agent, "agent", has<Agent>(spec)},
+                      {By::ssh, "cloud_init", has<CloudInit>(spec)}};
+  for (const auto& [by, table, there] : ways)
+    if (spec.ready.by == by && !there && rules.sound("ready") && rules.sound(table))
+      rules.add("ready", fmt::format("waits for what comes by [{0}], and there is no [{0}]; wanted both", table),
+                fmt::format("add a table [{}], or set ready = \"launch\"", table));
+  const bool any = std::ranges::any_of(ways, [](const Way& way) { return way.there; }) || !spec.ready.pattern.empty();
+  if (spec.ready.by == By::guest && !any && rules.sound("ready"))
+    rules.add("ready", "\"guest\", but this VM has no way to hear of it; wanted one",
+              "add a table [agent], [vsock] or [cloud_init], or ready_pattern = \"login:\"");
+}
+
 }  // namespace
 
 Problems broken_rules(const Spec& spec, const Problems& found) {
   Rules rules{spec, found, {}};
   for (void (*check)(Rules&) :
        {check_name, check_machine, check_accel, check_topology, check_pins, check_memory, check_memory_kinds,
-        check_nodes, check_queues_of_all, check_duplicates, check_shared, check_boot, check_extra_args})
+        check_nodes, check_queues_of_all, check_duplicates, check_shared, check_boot, check_ready, check_extra_args})
     check(rules);
   for (Problem& problem : cpu_rules(spec, [&](std::string_view key) { return rules.sound(key); }))
     rules.broken.push_back(std::move(problem));

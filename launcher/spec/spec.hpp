@@ -36,12 +36,22 @@ struct MemorySpec {
 };
 
 struct BootSpec {
-  std::string kernel, initrd, cmdline;  // boot.kernel, boot.initrd, boot.cmdline
-  std::string firmware;                 // boot.firmware: a file for -bios; "" is QEMU's own SeaBIOS
-  bool uefi = false;                    // boot.firmware = "uefi": by the host's firmware descriptors
-  bool secure_boot = false;             // boot.secure_boot
-  std::string code, variables;          // boot.code, boot.variables: UEFI's images by hand; "": as the descriptors say
+  std::string kernel, initrd, cmdline;                 // boot.kernel, boot.initrd, boot.cmdline
+  std::string firmware;                                // boot.firmware: a file for -bios; "" is QEMU's own SeaBIOS
+  bool uefi = false;                                   // boot.firmware = "uefi": by the host's firmware descriptors
+  bool secure_boot = false;                            // boot.secure_boot
+  std::vector<std::string> order = {"disk", "cdrom"};  // boot.order: tables, what is tried first first
+  std::string code, variables;  // boot.code, boot.variables: UEFI's images by hand; "": as the descriptors say
   friend bool operator==(const BootSpec&, const BootSpec&) = default;
+};
+
+// When a start is over, and what of the guest says so.
+struct ReadySpec {
+  enum class By { launch, guest, notify, agent, console, ssh };  // guest: the first of these that it has
+  By by = By::launch;                                            // ready
+  std::string pattern;                                           // ready_pattern: words on the console
+  unsigned timeout = 300;                                        // ready_timeout, in seconds
+  friend bool operator==(const ReadySpec&, const ReadySpec&) = default;
 };
 
 enum class PanicAction { exit, pause, none };  // panic.action
@@ -62,6 +72,7 @@ struct Spec {
   MemorySpec memory;
   std::vector<Device> devices;  // in the order of the kinds, then of the spec
   BootSpec boot;
+  ReadySpec ready;
   PanicAction panic = PanicAction::exit;
   std::vector<std::string> extra_args;  // given to QEMU as they are, last
   friend bool operator==(const Spec&, const Spec&) = default;

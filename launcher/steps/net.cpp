@@ -61,6 +61,11 @@ std::string LimitRate::describe() const {
   return text;
 }
 
+std::string TagPort::describe() const {
+  return fmt::format("have bridge {} put what comes from {} into VLAN {}, and nothing else pass", bridge, interface,
+                     vlan);
+}
+
 std::string OpenVhost::describe() const {
   return fmt::format("open /dev/vhost-net {}", fds.size() == 1 ? "once" : fmt::format("{} times", fds.size()));
 }
@@ -98,6 +103,8 @@ void DropMacvtap::perform(UndoContext& context) const { context.host.drop_macvta
 
 // What goes out through a tap is what the guest receives.
 void LimitRate::perform(PerformContext& context) const { context.host.limit_rate(interface, receive, send); }
+
+void TagPort::perform(PerformContext& context) const { context.host.set_port_vlan(interface, bridge, vlan); }
 
 void OpenVhost::perform(PerformContext& context) const {
   for (const int fd : fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);

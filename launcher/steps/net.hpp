@@ -89,6 +89,18 @@ struct LimitRate {
 };
 BOOST_DESCRIBE_STRUCT(LimitRate, (), (interface, receive, send))
 
+// The VLAN of a bridge's port that vmrun made, with which it goes
+struct TagPort {
+  static constexpr const char* kind = "tag_port";
+  std::string interface;
+  std::string bridge;
+  unsigned vlan = 0;
+  std::string describe() const;
+  void perform(PerformContext& context) const;
+  friend bool operator==(const TagPort&, const TagPort&) = default;
+};
+BOOST_DESCRIBE_STRUCT(TagPort, (), (interface, bridge, vlan))
+
 // /dev/vhost-net, one fd per queue
 struct OpenVhost {
   static constexpr const char* kind = "open_vhost";

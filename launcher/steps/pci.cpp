@@ -14,6 +14,16 @@ namespace {
 
 constexpr const char* vfio = "vfio-pci";
 
+// "VLAN 100, trust off, spoof check on"
+std::string in_words(const VfPort& port) {
+  std::string text;
+  const auto add = [&text](std::string one) { text += (text.empty() ? "" : ", ") + std::move(one); };
+  if (port.vlan) add(*port.vlan == 0 ? "no VLAN" : fmt::format("VLAN {}", *port.vlan));
+  if (port.trust) add(*port.trust ? "trust on" : "trust off");
+  if (port.spoof_check) add(*port.spoof_check ? "spoof check on" : "spoof check off");
+  return text;
+}
+
 std::string driver_name(const std::string& driver) { return driver.empty() ? "no driver" : "driver " + driver; }
 
 }  // namespace
@@ -34,6 +44,14 @@ std::string SetVfMac::describe() const {
 
 std::string GiveVfMacBack::describe() const {
   return fmt::format("give virtual function {} of {} MAC address {}", vf, interface, mac);
+}
+
+std::string SetVfPort::describe() const {
+  return fmt::format("give virtual function {} of {} {}", vf, interface, in_words(port));
+}
+
+std::string GiveVfPortBack::describe() const {
+  return fmt::format("give virtual function {} of {} {}", vf, interface, in_words(port));
 }
 
 std::string BindVfio::describe() const {
@@ -95,6 +113,15 @@ std::optional<GiveVfMacBack> SetVfMac::undo() const {
 }
 
 void GiveVfMacBack::perform(UndoContext& context) const { context.host.set_vf_mac(interface, vf, mac); }
+
+void SetVfPort::perform(PerformContext& context) const { context.host.set_vf_port(interface, vf, port); }
+
+std::optional<GiveVfPortBack> SetVfPort::undo() const {
+  if (found == VfPort{}) return std::nullopt;
+  return GiveVfPortBack{interface, vf, found};
+}
+
+void GiveVfPortBack::perform(UndoContext& context) const { context.host.set_vf_port(interface, vf, port); }
 
 GiveBack BindVfio::precheck(PerformContext& context) const {
   const std::string now = context.host.driver_of(address);

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "launcher/host/vf_mac.hpp"
+
 namespace launcher::inline steps {
 
 struct PerformContext;
@@ -71,6 +73,30 @@ struct SetVfMac {
   friend bool operator==(const SetVfMac&, const SetVfMac&) = default;
 };
 BOOST_DESCRIBE_STRUCT(SetVfMac, (), (interface, vf, mac, found))
+
+struct GiveVfPortBack {
+  static constexpr const char* kind = "give_vf_port_back";
+  std::string interface;
+  unsigned vf = 0;
+  VfPort port;
+  std::string describe() const;
+  void perform(UndoContext& context) const;
+  friend bool operator==(const GiveVfPortBack&, const GiveVfPortBack&) = default;
+};
+BOOST_DESCRIBE_STRUCT(GiveVfPortBack, (), (interface, vf, port))
+
+struct SetVfPort {
+  static constexpr const char* kind = "set_vf_port";
+  std::string interface;  // the physical function's
+  unsigned vf = 0;
+  VfPort port;
+  VfPort found;  // of the same what it had; nothing: it was not there yet
+  std::string describe() const;
+  std::optional<GiveVfPortBack> undo() const;  // none: it goes with the function
+  void perform(PerformContext& context) const;
+  friend bool operator==(const SetVfPort&, const SetVfPort&) = default;
+};
+BOOST_DESCRIBE_STRUCT(SetVfPort, (), (interface, vf, port, found))
 
 struct GiveBack {
   static constexpr const char* kind = "give_back";

@@ -9,14 +9,16 @@
 #include <variant>
 #include <vector>
 
+#include "launcher/steps/memory_file.hpp"
 #include "launcher/steps/undo.hpp"
 
 namespace launcher::inline steps {
 
-using Step = std::variant<RaisePool, MakeTap, OpenTap, MakeMacvtap, LimitRate, OpenVhost, OpenFile, MakeImage, OpenLog,
-                          Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, KeepText, GiveFile,
-                          StartHelper, StartQemu, MakeGroup, LoadModule, CreateVfs, SetVfMac, BindVfio, OpenVfio,
-                          TakeUsb, WriteControl, SetValue, KeepBeside, ChangeMask, MakePartition, TakeCpus>;
+using Step = std::variant<RaisePool, MakeTap, OpenTap, MakeMacvtap, LimitRate, TagPort, OpenVhost, OpenFile, MakeImage,
+                          OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, KeepText, GiveFile,
+                          StartHelper, StartQemu, MakeGroup, LoadModule, CreateVfs, SetVfMac, SetVfPort, BindVfio,
+                          OpenVfio, TakeUsb, WriteControl, SetValue, KeepBeside, ChangeMask, MakePartition, TakeCpus,
+                          MakeMemoryFile, MakeVolume, KeepSshKeys>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {

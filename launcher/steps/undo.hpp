@@ -19,8 +19,9 @@
 
 namespace launcher::inline steps {
 
-using Undo = std::variant<TrimPool, DropTap, DropMacvtap, TakeFileBack, EndProcess, RemoveGroup, RemoveVfs,
-                          GiveVfMacBack, GiveBack, GiveBackUsb, PutBack, KeepBack, MaskBack, EndPartition, ReturnCpus>;
+using Undo =
+    std::variant<TrimPool, DropTap, DropMacvtap, TakeFileBack, EndProcess, RemoveGroup, RemoveVfs, GiveVfMacBack,
+                 GiveVfPortBack, GiveBack, GiveBackUsb, PutBack, KeepBack, MaskBack, EndPartition, ReturnCpus>;
 
 std::string describe(const Undo& undo);  // for a person: "trim node 0's pool of 2M pages by 256"
 void perform(const Undo& undo, UndoContext& context);

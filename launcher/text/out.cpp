@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <optional>
@@ -85,6 +86,17 @@ void complain(std::string_view text) { write_to(stderr, printable_lines(text)); 
 // render() has made all of it printable, but for the colours that are ours.
 void complain(const Problems& problems, const TomlDocument* document, bool colour) {
   write_to(stderr, render(problems, document, colour));
+}
+
+void redraw(std::string_view page) { write_to(stdout, "\033[H\033[J" + printable_lines(page)); }
+
+void hand_on(int fd, std::string_view bytes) {
+  const std::string text = isatty(fd) != 0 ? printable_lines(bytes) : std::string(bytes);
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t count = ::write(fd, text.data() + done, text.size() - done);
+    if (count < 0 && errno != EINTR) return;
+    done += count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
 }
 
 void progress(std::string_view text) { write_to(stderr, "\r\033[K" + printable(text)); }

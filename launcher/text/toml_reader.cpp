@@ -29,10 +29,12 @@ const TomlNode* TableReader::Impl::note(std::string_view key, KeyInfo info) {
     const std::vector<std::string> more =
         more_choices.contains(key) ? more_choices.find(key)->second : std::vector<std::string>();
     const bool any_text = info.type == "string" && info.choices.empty();  // then "auto" is one text of many
-    if (any_text)
+    if (any_text) {
       info.or_auto = std::find(more.begin(), more.end(), "auto") != more.end();
-    else
+      info.words = more;
+    } else {
       info.choices.insert(info.choices.begin(), more.begin(), more.end());
+    }
     if (info.or_auto && !any_text) info.choices.insert(info.choices.begin(), "auto");
     keys->push_back(std::move(info));
   }

@@ -29,7 +29,8 @@ struct KeyInfo {
   bool or_auto = false;
   std::optional<std::int64_t> min = {}, max = {};  // of an integer, or of a size in bytes
   bool required = false;
-  bool is_path = false;  // of a file, directory, socket or device
+  bool is_path = false;                 // of a file, directory, socket or device
+  std::vector<std::string> words = {};  // of a text: what it may be instead ("uefi" in the place of a path)
   friend bool operator==(const KeyInfo&, const KeyInfo&) = default;
 };
 
@@ -77,7 +78,11 @@ class TomlDocument {
   std::optional<std::string> source_line(const Position& position) const;
   // Where the key's relative paths start: the directory of the file that gave it; for a --set the current one.
   std::filesystem::path directory_of(std::string_view key) const;
-  std::string file() const;           // the main file, as it was named
+  std::string file() const;  // the main file, as it was named
+  // The document as one file that says the same: includes, overrides and profile merged, keys sorted, relative paths (of `keys`
+  // that are paths) made absolute; and each of its values by its key's path.
+  std::string merged(const std::vector<KeyInfo>& keys) const;
+  std::map<std::string, std::string> values(const std::vector<KeyInfo>& keys) const;
   std::string profile_story() const;  // which keys the profile set, and which it did not; "" without one
 
   struct Impl;

@@ -54,7 +54,9 @@ std::int64_t TableReader::integer(std::string_view key, std::int64_t fallback, s
 std::optional<std::int64_t> TableReader::integer_or_auto(std::string_view key, std::int64_t min, std::int64_t max) {
   const TomlNode* node = impl_->note(key, {.type = "integer", .or_auto = true, .min = min, .max = max});
   if (!node || is_auto(*node)) return {};
-  const auto value = bounded(key, *node, min, max, " or \"auto\"");
+  const std::string words = impl_->or_choices(key);
+  const auto value =
+      bounded(key, *node, min, max, words.empty() ? " or \"auto\"" : fmt::format(", {}or \"auto\"", words));
   if (value) return *value;
   problem(key, value.error().first, value.error().second);
   return {};

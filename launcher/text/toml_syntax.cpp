@@ -18,7 +18,9 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-bool is_bare(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.'; }
+bool is_of_dotted_key(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.';
+}
 
 // First of `wanted` that is outside of quotes; npos if there is none.
 std::size_t find_unquoted(std::string_view text, char wanted) {
@@ -109,7 +111,7 @@ TomlSyntaxError explain_header(const Line& line, std::string_view said) {
   }
   if (name.empty())
     return at(span, "a header without a name; wanted one such as [cpu]", "put the table's name between the brackets");
-  if (std::all_of(name.begin(), name.end(), is_bare))
+  if (std::all_of(name.begin(), name.end(), is_of_dotted_key))
     return at(
         span,
         fmt::format("found \"{}\"; wanted a header in matching brackets, alone on its line", printable(line.code)),
@@ -217,13 +219,13 @@ TomlSyntaxError explain_syntax_error(const std::vector<std::string>& lines, unsi
   std::optional<TomlSyntaxError> explained;
   if (line.code.starts_with('[') && !line.has_equals)
     explained = explain_header(line, said);
-  else if (line.has_equals && !line.key.empty() && std::all_of(line.key.begin(), line.key.end(), is_bare))
+  else if (line.has_equals && !line.key.empty() && std::all_of(line.key.begin(), line.key.end(), is_of_dotted_key))
     explained = explain_value(line, said);
   if (explained) return *explained;
   if (!line.code.empty() && !line.has_equals) {
     const std::size_t colon = line.code.find(':');
     const std::string_view key = trimmed(line.code.substr(0, colon));
-    if (colon != std::string_view::npos && !key.empty() && std::all_of(key.begin(), key.end(), is_bare)) {
+    if (colon != std::string_view::npos && !key.empty() && std::all_of(key.begin(), key.end(), is_of_dotted_key)) {
       const std::string_view value = trimmed(line.code.substr(colon + 1));
       const bool plain =
           value.starts_with('"') || value.starts_with('\'') || is_index(value) || value == "true" || value == "false";

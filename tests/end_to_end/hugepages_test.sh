@@ -81,4 +81,34 @@ run_code "$vmrun" start "$work/modest.toml"
 is "the same VM without keep_free starts" "$code" 0
 end modest
 as_before "as before"
+
+# pages that were free when the VM was planned, and are somebody else's when QEMU maps its memory
+cat >"$work/thief" <<THIEF
+#!/bin/bash
+case " \$* " in *' -M none '*) ;; *)
+    exec {taken}< <(exec perl -e 'open(my \$pool, "<", "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages");
+        my \$pages = <\$pool>; \$| = 1;
+        print syscall(9, 0, \$pages << 21, 3, 0x48022, -1, 0), "\\n"; close STDOUT; close STDERR; sleep 6')
+    read -r -u "\$taken" && exec {taken}<&-
+    ;;
+esac
+exec "${qemus[0]}" "\$@"
+THIEF
+chmod 755 "$work/thief"
+set_pool 32
+remember
+use_qemu "$work/thief"
+run_code "$vmrun" start "$work/modest.toml"
+is "pages that others take before QEMU has them: exit code" "$code" 1
+has "it is told that others took them" "$err" 'somebody else took huge pages that were free when this VM was planned: start it again'
+has "with what QEMU says" "$err" 'unable to map backing store'
+# shellcheck disable=SC2317
+all_free() { [ "$(pool_free)" = 32 ]; }
+check "the other's pages are free again" within 15 all_free
+as_before "as before"
+use_qemu "${qemus[0]}"
+run_code "$vmrun" start "$work/modest.toml"
+is "started again it has them" "$code" 0
+end modest
+as_before "as before"
 finish

@@ -65,6 +65,17 @@ sndbuf_of() {
 # hears PORT: what the guest says to a caller of the host's port
 # shellcheck disable=SC2317
 hears() { socat -T 5 - "TCP:127.0.0.1:$1" </dev/null 2>/dev/null | grep -q 'hello from the guest'; }
+# passt as the other process of a vhost-user card, which listens or connects; $peer
+passt_listens() {
+    (cd / && exec "$passt" --vhost-user --foreground --socket "$work/peer/sock" --tcp-ports "127.0.0.1/$port:22" >"$work/peer.log" 2>&1) &
+    peer=$!
+}
+passt_connects() {
+    perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un(shift)) or die "$!"; $^F = 100;
+        require Fcntl; fcntl($s, Fcntl::F_SETFD(), 0); exec @ARGV[0..$#ARGV], "--fd", fileno($s)' "$VMRUN_RUN_DIR/peer/net0/vhost-user.sock" \
+        "$passt" --vhost-user --foreground --tcp-ports "127.0.0.1/$port:22" >"$work/peer.log" 2>&1 &
+    peer=$!
+}
 # speak ADDRESS PORT WORDS: to every caller, until $speaker is ended
 speak() { socat "TCP-LISTEN:$2,bind=$1,fork,reuseaddr" "SYSTEM:echo $3" & speaker=$!; }
 hush() { kill "$speaker" 2>/dev/null || true; wait "$speaker" 2>/dev/null || true; }
@@ -197,8 +208,7 @@ rx_queue_size = 512
 tx_queue_size = 1024" "$own" "$gateway"
             remember
             if [[ $kind == socket* ]]; then
-                (cd / && exec "$passt" --vhost-user --foreground --socket "$work/peer/sock" --tcp-ports "127.0.0.1/$port:22" >"$work/peer.log" 2>&1) &
-                peer=$!
+                passt_listens
                 within 5 test -S "$work/peer/sock" || failed "$version: passt listens" "$(cat "$work/peer.log")"
                 run_code "$vmrun" run "$work/peer.toml"
                 has "$version: a socket that QEMU's user may not use is refused" "$err" '^error: net\[0\].socket: .* alone, and QEMU connects'
@@ -207,14 +217,20 @@ tx_queue_size = 1024" "$own" "$gateway"
             else
                 run_in_background pid peer
                 within 10 test -S "$VMRUN_RUN_DIR/peer/net0/vhost-user.sock" || failed "$version: vmrun listens" "$(cat "$work/peer.err")"
-                perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un(shift)) or die "$!"; $^F = 100;
-                    require Fcntl; fcntl($s, Fcntl::F_SETFD(), 0); exec @ARGV[0..$#ARGV], "--fd", fileno($s)' "$VMRUN_RUN_DIR/peer/net0/vhost-user.sock" \
-                    "$passt" --vhost-user --foreground --tcp-ports "127.0.0.1/$port:22" >"$work/peer.log" 2>&1 &
-                peer=$!
+                passt_connects
             fi
             says peer '^guest: ready' "$pid" 90 || failed "$version: $kind: the guest gets ready" "$(cat "$work"/peer.{out,err,log})"
             check "$version: $kind: data passes" within 15 hears "$port"
             is "$version: $kind: the rings" "$(rings peer)" "512 1024"
+            kill -9 "$peer" && { wait "$peer" 2>/dev/null || true; }
+            if [[ $kind == socket* ]]; then
+                rm -f "$work/peer/sock" # what it left behind
+                passt_listens
+                within 5 chmod 777 "$work/peer/sock" 2>/dev/null || failed "$version: passt listens again" "$(cat "$work/peer.log")"
+            else
+                passt_connects
+            fi
+            check "$version: $kind: a peer that is killed and started again has the guest back" within 20 hears "$port"
             has "$version: the guest's memory is shared" "$(cat "/proc/$(qemu_of peer)/maps")" 'rw-s .*memfd:memory-backend-memfd'
             down peer
             kill "$peer" 2>/dev/null || true

@@ -12,7 +12,7 @@ build=$(dirname "$(realpath "$1")")
 deb=$(echo "$work"/vmrun_*.deb)
 check "a package was made" test -s "$deb"
 files=$(dpkg-deb -c "$deb" | awk '{print $6}')
-for file in usr/bin/vmrun usr/lib/systemd/system/vmrun@.service usr/share/man/man1/vmrun.1 \
+for file in usr/bin/vmrun usr/lib/systemd/system/vmrun@.service usr/share/man/man1/vmrun.1 usr/share/man/man5/vmrun.toml.5 \
     usr/share/bash-completion/completions/vmrun usr/share/vmrun/vmrun.schema.json usr/share/doc/vmrun/examples/reference.toml etc/vmrun/; do
     has "holds $file" "$files" "^\./$file\$"
 done

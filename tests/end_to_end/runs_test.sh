@@ -213,6 +213,39 @@ is "QEMU's directory" "$(readlink "/proc/$(qemu_of deaf)/cwd")" /
 "$vmrun" kill deaf 2>/dev/null
 as_before "as before"
 
+run_code "$vmrun" log deaf --timings
+has "the stages of its starts" "$out" '^QEMU up +[0-9.]+'
+has "and all of them together" "$out" '^in all +[0-9.]+'
+is "in microseconds, for a program" "$("$vmrun" log deaf --json | jq -r '.[-1].timings | (length > 5) and all(.us >= 0 and .stage != "")')" true
+
+echo "--- words of the environment that QEMU, its helpers and their libraries would heed"
+mkdir "$work/shared" "$work/state"
+virtiofsd=$(command -v virtiofsd || find /usr/libexec /usr/lib/qemu -maxdepth 1 -name virtiofsd 2>/dev/null | head -n 1) || true
+{
+    cat "$work/deaf.toml"
+    if command -v passt >/dev/null; then printf '[[net]]\nmode = "passt"\n'; fi
+    if command -v swtpm >/dev/null; then printf '[tpm]\n'; fi
+    if [ -n "$virtiofsd" ]; then printf '[[share]]\npath = "%s"\ntag = "shared"\n' "$work/shared"; fi
+} >"$work/poisoned.toml"
+env TZ=XXX-5 TMPDIR=/nowhere XDG_RUNTIME_DIR=/nowhere XDG_CONFIG_HOME=/nowhere HOME=/nowhere LC_ALL=xx_XX LANGUAGE=xx QEMU_AUDIO_DRV=sdl \
+    QEMU_MODULE_DIR=/nowhere G_MESSAGES_DEBUG=all G_SLICE=debug-blocks GLIBC_TUNABLES=glibc.malloc.perturb=165 MALLOC_PERTURB_=165 \
+    SSLKEYLOGFILE="$work/keys" OPENSSL_CONF=/nowhere HWLOC_SYNTHETIC=pu:1 RUST_LOG=trace RUST_BACKTRACE=full SWTPM_PKCS11_PIN=1 \
+    http_proxy=http://nowhere NOTIFY_SOCKET=/nowhere LISTEN_FDS=3 VMRUN_TEST_TOKEN=secret "$vmrun" start --set name=poisoned "$work/poisoned.toml" 2>"$work/poisoned.err" ||
+    failed "a VM in a poisoned environment starts" "$(cat "$work/poisoned.err")"
+served=0
+for file in $(grep -lzsF -e "VMRUN_VM=$VMRUN_RUN_DIR/poisoned" /proc/[0-9]*/environ); do
+    program=$(readlink "${file%/environ}/exe")
+    is "the environment of ${program##*/}" "$(environment "${file%/environ}" | sort | xargs)" \
+        "LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TZ=XXX-5 VMRUN_VM=$VMRUN_RUN_DIR/poisoned"
+    served=$((served + 1))
+done
+wanted=$((1 + $(grep -cE '^(\[tpm\]|\[\[share\]\]|mode = "passt")' "$work/poisoned.toml")))
+check "QEMU and each helper were looked at ($served of $wanted)" test "$served" -ge "$wanted"
+check "no keys were written down for a reader" test ! -e "$work/keys"
+"$vmrun" kill poisoned 2>/dev/null
+"$vmrun" forget poisoned 2>/dev/null || true
+as_before "as before"
+
 echo "--- ordinary memory is promised once"
 room=$((($("$vmrun" host --json | jq '.host.nodes[0].memory_free') >> 20) - 512))
 size=$((room * 7 / 10))M

@@ -14,6 +14,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "launcher/host/vf_mac.hpp"
+
 namespace fakes {
 
 namespace fs = std::filesystem;
@@ -29,6 +31,14 @@ launcher::Fd empty_file() {
   const int fd = memfd_create("fake", MFD_CLOEXEC);
   if (fd < 0) throw refusal(errno, "memfd");
   return launcher::Fd(fd);
+}
+
+// The process that a thread is of; ESRCH: it has ended.
+pid_t process_of(pid_t thread, const std::string& what) {
+  std::ifstream status("/proc/" + std::to_string(thread) + "/status");
+  for (std::string word; status >> word;)
+    if (pid_t process = 0; word == "Tgid:" && status >> process) return process;
+  throw refusal(ESRCH, what + " of thread " + std::to_string(thread));
 }
 
 }  // namespace
@@ -50,11 +60,11 @@ struct FakeHost::Function {
   bool there = true;
 };
 struct FakeHost::Shared {
-  std::array<Function, 16> functions;
+  std::array<Function, 256> functions;
   std::size_t function_count = 0;
-  std::array<Pool, 32> pools;
+  std::array<Pool, 64> pools;
   std::size_t pool_count = 0;
-  std::array<ProcessId, 256> processes;
+  std::array<ProcessId, 4096> processes;
   std::size_t process_count = 0;
 };
 
@@ -72,7 +82,8 @@ class FakeHost::Verb {
   }
 
  private:
-  [[noreturn]] void fail() const { throw refusal(EIO, "told to fail: " + host_.log_.back()); }
+  // with an error that the kernel has for nothing that vmrun passes over
+  [[noreturn]] void fail() const { throw refusal(EREMOTEIO, "told to fail: " + host_.log_.back()); }
 
   FakeHost& host_;
   std::size_t number_;
@@ -100,6 +111,12 @@ void FakeHost::add_function(const std::string& address, const std::string& drive
   one.driver = driver;
   one.physical = physical;
   one.there = physical.empty();
+}
+
+bool FakeHost::knows(const std::string& address) const {
+  for (std::size_t i = 0; i < shared_->function_count; ++i)
+    if (shared_->functions[i].address.get() == address) return true;
+  return false;
 }
 
 FakeHost::Function& FakeHost::function(const std::string& address) const {
@@ -168,6 +185,12 @@ std::string FakeHost::snapshot(const fs::path& base) const {
     const Function& one = shared_->functions[i];
     if (one.there)
       text += fmt::format("function {}: '{}' '{}'\n", one.address.get(), one.driver.get(), one.driver_override.get());
+  }
+  std::error_code no_macs;
+  for (const auto& entry : fs::directory_iterator(dir_ / "vf_macs", no_macs)) {
+    std::string mac;
+    std::ifstream(entry.path()) >> mac;
+    text += fmt::format("address of {}: {}\n", entry.path().filename().string(), mac);
   }
   std::set<std::string> values;
   std::error_code no_values;
@@ -255,6 +278,12 @@ void FakeHost::join_bridge(const std::string& interface, const std::string& brid
   verb.done();
 }
 
+void FakeHost::set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) {
+  Verb verb(*this, fmt::format("set_port_vlan {} {} {}", port, bridge, vlan));
+  need_interface(port);
+  verb.done();
+}
+
 void FakeHost::set_up(const std::string& interface) {
   Verb verb(*this, fmt::format("set_up {}", interface));
   need_interface(interface);
@@ -263,7 +292,8 @@ void FakeHost::set_up(const std::string& interface) {
 
 void FakeHost::drop_tap(const std::string& name) {
   Verb verb(*this, fmt::format("drop_tap {}", name));
-  if (tap_exists(name)) throw std::runtime_error("tap " + name + " is still there: some process holds it open");
+  if (tap_exists(name) || persistent_taps_.contains(name))
+    throw std::runtime_error("tap " + name + " is still there: some process holds it open");
   verb.done();
 }
 
@@ -359,6 +389,19 @@ void FakeHost::set_vfs(const std::string& physical, unsigned count) {
 
 void FakeHost::set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
   Verb verb(*this, fmt::format("set_vf_mac {} {} {}", interface, vf, mac));
+  if (fs::exists(dir_ / "vf_macs" / fmt::format("{}.{}", interface, vf))) add_vf_mac(interface, vf, mac);
+  verb.done();
+}
+
+void FakeHost::add_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
+  fs::create_directories(dir_ / "vf_macs");
+  std::ofstream(dir_ / "vf_macs" / fmt::format("{}.{}", interface, vf)) << mac;
+}
+
+void FakeHost::set_vf_port(const std::string& interface, unsigned vf, const launcher::VfPort& port) {
+  const auto shown = [](const auto& value) { return value ? fmt::to_string(unsigned{*value}) : "-"; };
+  Verb verb(*this, fmt::format("set_vf_port {} {} {} {} {}", interface, vf, shown(port.vlan), shown(port.trust),
+                               shown(port.spoof_check)));
   verb.done();
 }
 
@@ -384,7 +427,7 @@ launcher::Fd FakeHost::open_file(const std::string& path, bool writable, bool di
 
 launcher::Fd FakeHost::make_unnamed(const std::string& directory) {
   Verb verb(*this, "make_unnamed " + directory);
-  launcher::Fd fd = real_.make_unnamed(directory);
+  launcher::Fd fd = files_.contains(directory) ? empty_file() : real_.make_unnamed(directory);
   verb.done();
   return fd;
 }
@@ -410,6 +453,18 @@ launcher::Fd FakeHost::append_to(const std::string& path) {
 
 void FakeHost::keep_directory(const std::string& path, std::optional<unsigned>) {
   Verb verb(*this, "keep_directory " + path);
+  verb.done();
+}
+
+launcher::Fd FakeHost::memory_file(const std::string& name, const std::string& bytes) {
+  Verb verb(*this, "memory_file " + name);
+  launcher::Fd fd = real_.memory_file(name, bytes);
+  verb.done();
+  return fd;
+}
+
+void FakeHost::keep_ssh_key(const std::string&, const std::string& path, const std::string& comment) {
+  Verb verb(*this, fmt::format("keep_ssh_key {} {}", path, comment));
   verb.done();
 }
 
@@ -454,7 +509,7 @@ launcher::Fd FakeHost::make_directory(const std::string& path, std::optional<uns
   return fd;
 }
 
-// What only root may do, or what this machine may not have (CPU 71), is not done to the child.
+// What only root may do, or what this machine may not have (CPU 71), is not done to the child but remembered, as the kernel would.
 ProcessId FakeHost::spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
                           const std::function<void(const ProcessId&)>& written_down) {
   Verb verb(*this, "spawn " + child.argv.at(0));
@@ -465,9 +520,27 @@ ProcessId FakeHost::spawn(const launcher::ChildSpec& child, const launcher::FdLa
   const ProcessId process = launcher::spawn(tame, fds, [&](const ProcessId& id) {
     shared_->processes.at(shared_->process_count++) = id;
     written_down(id);
+    enter_groups(child, id);
   });
+  children_[process.pid] = child;
   verb.done();
   return process;
+}
+
+void FakeHost::enter_groups(const launcher::ChildSpec& child, const ProcessId& id) const {
+  for (const std::string& group : {child.cgroup, child.cache_group}) {
+    if (group.empty()) continue;
+    const fs::path dir = dir_ / "groups" / fs::path(group).relative_path();
+    if (!fs::is_directory(dir)) throw refusal(ENOENT, "cannot start " + child.argv.at(0) + " (" + group + ")");
+    if (group == child.cgroup) std::ofstream(dir / "cgroup.procs", std::ios::app) << id.pid << ' ' << id.start << '\n';
+  }
+}
+
+bool FakeHost::has_processes(const fs::path& group) const {
+  std::ifstream inside(group / "cgroup.procs");
+  for (ProcessId id; inside >> id.pid >> id.start;)
+    if (launcher::is_alive(id)) return true;
+  return false;
 }
 
 void FakeHost::end_process(const ProcessId& process) {
@@ -495,7 +568,7 @@ void FakeHost::make_group(const std::string& path, bool may_exist) {
 void FakeHost::remove_group(const std::string& path, bool shared) {
   Verb verb(*this, "remove_group " + path);
   const fs::path dir = dir_ / "groups" / fs::path(path).relative_path();
-  bool in_use = false;
+  bool in_use = has_processes(dir);
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(dir, none)) in_use |= entry.is_directory();
   if (in_use && !shared) throw refusal(EBUSY, "remove " + path);
@@ -578,21 +651,25 @@ void FakeHost::write_value(const std::string& path, const std::string& text) {
 
 void FakeHost::set_fifo(pid_t thread, unsigned priority) {
   Verb verb(*this, fmt::format("set_fifo {}", priority));
+  process_of(thread, "priority");
   fifos_[thread] = priority;
   verb.done();
 }
 
 unsigned FakeHost::fifo(pid_t thread) {
   Verb verb(*this, "fifo");
+  process_of(thread, "priority");
   const auto found = fifos_.find(thread);
   verb.done();
   return found != fifos_.end() ? found->second : 0;
 }
 
-std::uint64_t FakeHost::core_cookie(pid_t) {
+std::uint64_t FakeHost::core_cookie(pid_t thread) {
   Verb verb(*this, "core_cookie");
+  const auto child = children_.find(process_of(thread, "core scheduling"));
   verb.done();
-  return cookieless_ ? 0 : 1;
+  const bool own = child != children_.end() && child->second.own_core_cookie && !cookieless_;
+  return own ? static_cast<std::uint64_t>(child->first) : 0;
 }
 
 int FakeHost::wait_for(const ProcessId& child, const std::function<void()>& meanwhile) {
@@ -604,19 +681,36 @@ int FakeHost::wait_for(const ProcessId& child, const std::function<void()>& mean
 
 void FakeHost::pin(pid_t thread, const CpuSet& cpus) {
   Verb verb(*this, "pin " + cpus.to_string());
-  if (!fs::exists("/proc/" + std::to_string(thread))) throw refusal(ESRCH, "pin thread " + std::to_string(thread));
+  process_of(thread, "affinity");
   const CpuSet possible = cpus - unpinnable_;
   if (possible.empty()) throw refusal(EINVAL, fmt::format("pin thread {} to CPUs {}", thread, cpus.to_string()));
   pins_[thread] = possible;
   verb.done();
 }
 
+// A thread has its process's CPUs until it is given others.
+CpuSet FakeHost::allowed(pid_t thread) const {
+  const auto child = children_.find(process_of(thread, "affinity"));
+  if (const auto own = pins_.find(thread); own != pins_.end()) return own->second;
+  if (child == children_.end() || child->second.affinity.empty()) return CpuSet::range(0, 4095);
+  return child->second.affinity - unpinnable_;
+}
+
 CpuSet FakeHost::pinned(pid_t thread) {
   Verb verb(*this, "pinned");
-  const auto found = pins_.find(thread);
-  const CpuSet cpus = found != pins_.end() ? found->second : CpuSet::range(0, 4095);
+  CpuSet cpus = allowed(thread);
   verb.done();
   return cpus;
+}
+
+std::map<pid_t, CpuSet> FakeHost::pins() const {
+  std::map<pid_t, CpuSet> found;
+  for (const ProcessId& process : live_processes())
+    for (const auto& task : fs::directory_iterator(fmt::format("/proc/{}/task", process.pid))) {
+      const pid_t thread = std::stoi(task.path().filename().string());
+      found[thread] = allowed(thread);
+    }
+  return found;
 }
 
 }  // namespace fakes

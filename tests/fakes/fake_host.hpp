@@ -40,9 +40,11 @@ class FakeHost : public launcher::Host {
   void add_persistent_tap(const std::string& name) { persistent_taps_.insert(name); }
   // A PCI function that this driver takes when it is probed; physical: whose virtual function it is.
   void add_function(const std::string& address, const std::string& driver, const std::string& physical = "");
-  void add_file(const std::string& path) {
-    files_.insert(path);
-  }  // opened as an empty file; a real path is really opened
+  bool knows(const std::string& address) const;  // of such a function, there already or not
+  // Opened as an empty file; as a directory, full of files without a name. Another path, but for those of /dev, is really opened.
+  void add_file(const std::string& path) { files_.insert(path); }
+  void add_owner(const std::string& path, unsigned uid) { owners_[path] = uid; }
+  void add_vf_mac(const std::string& interface, unsigned vf, const std::string& mac);  // of a function that stays
   // A file of /sys or /proc/sys; of "a [b] c" the kernel shows the choices, and marks the one that was written last.
   void add_value(const std::string& path, const std::string& text);
   void drop_value(const std::string& path);
@@ -65,7 +67,9 @@ class FakeHost : public launcher::Host {
   std::size_t verbs() const { return verbs_; }
   const std::vector<std::string>& log() const { return log_; }
   std::uint64_t total(unsigned node, topology::Bytes page) const;
-  const std::map<pid_t, topology::CpuSet>& pins() const { return pins_; }
+  std::map<pid_t, topology::CpuSet> pins() const;                                  // of all threads of live children
+  const std::map<pid_t, topology::CpuSet>& pinned_ever() const { return pins_; }   // what ended, too
+  const launcher::ChildSpec& child(pid_t pid) const { return children_.at(pid); }  // as it was asked for
   const std::map<pid_t, unsigned>& fifos() const { return fifos_; }
   std::string control(const std::string& path) const;  // as it was written last; "" when it is not there
   const std::map<std::string, unsigned>& owners() const { return owners_; }  // of files that were given away
@@ -84,6 +88,7 @@ class FakeHost : public launcher::Host {
   std::vector<launcher::Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
   void set_mtu(const std::string& interface, unsigned mtu) override;
   void join_bridge(const std::string& interface, const std::string& bridge) override;
+  void set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) override;
   void set_up(const std::string& interface) override;
   void drop_tap(const std::string& name) override;
   std::vector<launcher::Fd> make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
@@ -99,6 +104,7 @@ class FakeHost : public launcher::Host {
   std::vector<std::string> vfs_of(const std::string& physical) override;
   void set_vfs(const std::string& physical, unsigned count) override;
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
+  void set_vf_port(const std::string& interface, unsigned vf, const launcher::VfPort& port) override;
   std::string vfio_node(const std::string& address, bool of_group) override;
   void probe_usb(const std::string& port) override;
   launcher::Fd open_file(const std::string& path, bool writable, bool direct) override;
@@ -109,6 +115,8 @@ class FakeHost : public launcher::Host {
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
   void copy_once(const std::string& from, const std::string& to) override;
   void keep_text(const std::string& path, const std::string& text) override;
+  launcher::Fd memory_file(const std::string& name, const std::string& bytes) override;
+  void keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) override;
   std::optional<launcher::FileIdentity> identity_of(const std::string& path) override;
   void give_file(const std::string& path, const launcher::FileIdentity& file, unsigned uid, unsigned gid) override;
   launcher::Fd listen(const std::string& path, std::optional<unsigned> owner) override;
@@ -137,12 +145,16 @@ class FakeHost : public launcher::Host {
   Function& function(const std::string& address) const;
   Pool& pool(unsigned node, topology::Bytes page) const;
   void need_interface(const std::string& name) const;
+  topology::CpuSet allowed(pid_t thread) const;
+  void enter_groups(const launcher::ChildSpec& child, const launcher::ProcessId& id) const;
+  bool has_processes(const std::filesystem::path& group) const;
   void stop();
 
   launcher::LinuxHost real_;
   std::filesystem::path dir_;
   Shared* shared_ = nullptr;
   std::set<std::string> persistent_taps_, files_;
+  std::map<pid_t, launcher::ChildSpec> children_;
   std::map<pid_t, topology::CpuSet> pins_;
   std::map<pid_t, unsigned> fifos_;
   std::map<std::string, unsigned> owners_;

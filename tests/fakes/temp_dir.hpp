@@ -12,11 +12,14 @@
 
 namespace fakes {
 
+// Where thousands of files come and go soonest: in memory, where this machine has that.
+inline std::string in_memory() { return std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : "/tmp"; }
+
 class TempDir {
  public:
-  TempDir() {
-    char name[] = "/tmp/vmrun-test-XXXXXX";
-    if (mkdtemp(name) == nullptr) throw std::runtime_error("mkdtemp failed");
+  explicit TempDir(const std::string& in = "/tmp") {
+    std::string name = in + "/vmrun-test-XXXXXX";
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     path_ = name;
   }
   ~TempDir() {

@@ -178,6 +178,26 @@ def machines():
                              "/sys/fs/cgroup/memory/memory.limit_in_bytes": 9223372036854771712, "/proc/self/status": status("2-3,18-19", "0")})
     yield "numactl", tree("numactl -N 1 -m 1", m, two, far(2), {"/proc/self/cgroup": ["0::/user.slice"], "/sys/fs/cgroup/cpuset.cpus.effective": "0-31",
                                                                 "/proc/self/status": status("8-15,24-31", "0-1"), "/proc/self/numa_maps": ["55d0c0000000 bind:1 file=/usr/bin/vmrun mapped=3 N0=3"]})
+    yield "cpuset-memory-elsewhere", tree("numactl -N 0 -m 1: CPUs of one node, memory of the other", m, two, far(2), {"/proc/self/cgroup": ["0::/user.slice"], "/sys/fs/cgroup/cpuset.cpus.effective": "0-31",
+                                                                "/proc/self/status": status("0-7,16-23", "0-1"), "/proc/self/numa_maps": ["55d0c0000000 bind:1 file=/usr/bin/vmrun mapped=3 N0=3"]})
+    m = [{"cpus": [2 * n, 2 * n + 1], "l3": 0, "l3_mib": 24, "package": 0, "die": 0, "mhz": 5100} for n in range(6)]
+    m += [{"cpus": [12 + n], "l3": 0, "l3_mib": 24, "package": 0, "die": 0, "mhz": 3800} for n in range(8)]
+    hybrid = {"/sys/devices/cpu_core/cpus": "0-8,10-11", "/sys/devices/cpu_atom/cpus": "12-14,16"}
+    yield "hybrid-offline", tree("P- and E-cores; half of the E-cores and a P-core's sibling are offline", m, {0: (everything(m), 64, 56)}, {0: [10]}, hybrid, offline=(9, 15, 17, 18, 19))
+    yield "hybrid-container", tree("a container of two P-cores and four E-cores", m, {0: (everything(m), 64, 56)}, {0: [10]},
+                                   {"/sys/devices/cpu_core/cpus": "0-11", "/sys/devices/cpu_atom/cpus": "12-19", "/proc/self/cgroup": ["0::/docker/2"],
+                                    "/sys/fs/cgroup/docker/2/cpuset.cpus.effective": "8-11,16-19", "/sys/fs/cgroup/docker/2/cpuset.mems.effective": "0", "/proc/self/status": status("8-11,16-19", "0")})
+    m = cores(8, threads=1, l3=4, package=4)
+    for n, core in enumerate(m):
+        core["cpus"] = [8 * n]
+    yield "holes", tree("2 sockets whose CPUs are numbered 0,8,16,..., as with SMT off on POWER", m, {0: (of(m, range(4)), 64, 58), 1: (of(m, range(4, 8)), 64, 58)}, far(2))
+    m = cores(32, l3=4, package=4)
+    ring = {a: [10 if a == b else 16 if min((a - b) % 8, (b - a) % 8) == 1 else 22 for b in range(8)] for a in range(8)}
+    yield "8-packages", tree("8 packages in a ring, a node each", m, {n: (of(m, range(4 * n, 4 * n + 4)), 64, 60) for n in range(8)}, ring)
+    m = cores(40, l3=20, package=20, l3_mib=30)
+    yield "snc2-half-empty", tree("2 sockets in SNC2, one node of the first without DIMMs", m, {n: (of(m, range(10 * n, 10 * n + 10)), 96 * (n != 1), 90 * (n != 1)) for n in range(4)}, far(4, 2, 11))
+    m = cores(8, threads=4, step=8, l3=8, package=8)
+    yield "smt3", tree("4 threads a core, one of each offline", m, {0: (everything(m), 64, 58)}, {0: [10]}, offline=range(24, 32))
 
 
 if __name__ == "__main__":

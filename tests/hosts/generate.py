@@ -73,6 +73,8 @@ HOSTS = {
     "cloud-2c": host("AuthenticAMD", "AMD EPYC", [core(n, str(n), 0, 0, 0) for n in range(2)], [node(0, 24 * GIB, 20 * GIB, [10])],
                      [device("0000:00:03.0", "", "0200", -1, "eth0")]),
     "single-core": host("GenuineIntel", "", [core(0, "0", 0, 0, 0)], [node(0, 2 * GIB, 1536 * MIB, [10])]),
+    "x3d": {**host("AuthenticAMD", "AMD Ryzen 9 7950X3D 16-Core Processor", smt(16, 8, 16, 16), [node(0, 64 * GIB, 56 * GIB, [10])], []),
+            "caches": [{"l3": 0, "size": 96 * MIB}, {"l3": 1, "size": 32 * MIB}]},
     # as read_synthetic("pack:8 [numa] l3:16 core:16 pu:2")
     "synthetic-8n-4096": host("", "", [core(n, f"{2 * n}-{2 * n + 1}", n // 16, n // 256, n // 256) for n in range(2048)],
                               [node(n, 64 * GIB, 64 * GIB, []) for n in range(8)]),

@@ -110,6 +110,15 @@ TEST_CASE("kinds of cores are not mixed") {
   request.kind = CpuKindChoice::any;
   request.vcpus = 12;
   CHECK(placed(hybrid, request).starts_with("2,3,4,5,6,7,8,9,10,11,12,13 | own 2-13 "));
+  request.vcpus = 20;  // more than the 15 whole cores: every thread of them
+  const auto filled = place(request, hybrid, {}, {});
+  CHECK(line(filled).starts_with("2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21 | own 2-21 | emulator 0-1 "));
+  CHECK(line(filled).ends_with("| 1x1x20x1"));
+  CHECK(noted(filled, "the vCPUs fill every thread of cores that have different numbers of them"));
+  request.vcpus = 23;
+  CHECK(placed(hybrid, request) == "cpu.count: 23 vCPUs need 23 free threads of whole cores; 22 are free");
+  request.threads = 1;
+  CHECK(placed(hybrid, request) == "cpu.count: 23 vCPUs need 23 whole free cores (1 thread each); 15 are free");
 }
 
 TEST_CASE("several nodes when one is not enough, and it is said why") {

@@ -145,6 +145,17 @@ TEST_CASE("kinds of cores by name") {
   request.vcpus = 2;
   CHECK(seats(request) == "20,21");
   CHECK(placed(machine("hybrid-8p8e"), request) == "cpu.kind: \"low-power\", but this host has P-cores and E-cores");
+  HostTopology part = host;  // a container of P-cores and low-power ones
+  part.allowed.cpus = CpuSet::range(0, 5) | CpuSet::range(20, 21);
+  request.kind = CpuKindChoice::efficient;
+  CHECK(placed(part, request) ==
+        "cpu.kind: no E-cores are among the CPUs that vmrun may use, only P-cores and low-power cores");
+  part.allowed.cpus = CpuSet::range(12, 19);
+  request.kind = CpuKindChoice::fastest;
+  CHECK(placed(part, request) == "cpu.kind: no P-cores are among the CPUs that vmrun may use, only E-cores");
+  request.kind = CpuKindChoice::efficient;
+  CHECK(seats(request) == "12,13");
+  request.kind = CpuKindChoice::low_power;
   request.vcpus = 4;
   CHECK(placed(host, request) == "cpu.count: 4 vCPUs need 4 whole free low-power cores (1 thread each); 2 are free");
   const auto wide = place(vm(48, gib(128)), tree("17-ranks"), {}, {});
@@ -152,6 +163,63 @@ TEST_CASE("kinds of cores by name") {
   CHECK(wide->guest.threads == 2);
   const auto slower = place(vm(8, gib(4)), host, {}, {{{"db", CpuSet::range(2, 11), {}}}});
   CHECK(noted(slower, "the vCPUs get E-cores, not P-cores"));
+}
+
+TEST_CASE("cores of the L3 that was asked for") {
+  const HostTopology host = tree("x3d");  // L3 0 of 96 MiB, L3 1 of 32 MiB, 8 cores each
+  auto request = vm(4, gib(4));
+  request.largest_l3 = true;
+  CHECK(placed(host, request).starts_with("1,17,2,18 | own 1-2,17-18 "));
+  request.vcpus = 16;
+  CHECK(placed(host, request) ==
+        "cpu.count: 16 vCPUs need 8 whole free cores of L3 0 (the largest) (2 threads each); 7 are free");
+  request.largest_l3 = false;
+  request.l3 = 1;
+  CHECK(placed(host, request)
+            .starts_with("8,24,9,25,10,26,11,27,12,28,13,29,14,30,15,31 | own 8-15,24-31 | emulator 0,16"));
+  request.vcpus = 6;
+  CHECK(placed(host, request, {{{"db", CpuSet::range(8, 13), {}}}}) ==
+        "cpu.count: 6 vCPUs need 3 whole free cores of L3 1 (2 threads each); 2 are free");
+  request.l3 = 2;
+  CHECK(placed(host, request) == "cpu.host_l3: this host has no L3 2; it has 0-1");
+  request.l3 = 0;
+  request.pinning = Pinning::off;
+  CHECK(placed(host, request) == "cpu.host_l3: 0, but pin = \"off\" gives no CPU to any vCPU");
+  request = pinned_to({1, 2}, gib(1));
+  request.largest_l3 = true;
+  CHECK(placed(host, request) == "cpu.host_l3: \"largest\", but cpu.pin names the CPUs already");
+  HostTopology silent = host;
+  silent.caches.clear();
+  request = vm(2, gib(1));
+  request.largest_l3 = true;
+  CHECK(placed(silent, request) == "cpu.host_l3: \"largest\", but this host does not say how large its L3s are");
+  HostTopology part = host;  // vmrun may only use the smaller one's: of those, it is the largest
+  part.allowed.cpus = CpuSet::range(8, 15) | CpuSet::range(24, 31);
+  CHECK(placed(part, request).starts_with("9,25 |"));
+}
+
+TEST_CASE("every thread is used where cores differ in threads and whole ones are too few") {
+  const HostTopology host = tree("offline-siblings");
+  const auto cores = host.all_cpus().size() - default_housekeeping(host).size();
+  const auto request = vm(static_cast<unsigned>(cores), gib(4));
+  const auto all = place(request, host, {}, {});
+  REQUIRE_MESSAGE(all, line(all));
+  CHECK(all->exclusive.size() == cores);
+  CHECK(all->guest.threads == 1);
+}
+
+TEST_CASE("notes and helps say what is so on odd hosts too") {
+  const HostTopology three = tree("smt3");
+  CHECK(noted(place(vm(2, gib(1)), three, {}, {}), "cpu.threads = \"auto\" became 2 of the host's 3: every 2 vCPUs"));
+  CHECK(noted(place(vm(3, gib(1)), three, {}, {}), "cpu.threads = \"auto\" became 3, as on the host: every 3 vCPUs"));
+  auto request = vm(2, gib(1));
+  request.emulator = three.all_cpus();
+  const auto none = place(request, three, {}, {});
+  REQUIRE_FALSE(none);
+  CHECK(none.error()[0].nodes[0].holder == "housekeeping 0,8,16, cpu.emulator 0-23");
+  CHECK(none.error()[0].help.ends_with("; cores of cpu.emulator's CPUs are not for vCPUs"));
+  CHECK(noted(place(vm(12, gib(8)), tree("snc2-half-empty"), {}, {{{"db", CpuSet::range(1, 9), {}}}}),
+              "node 1 has no memory: its CPUs"));
 }
 
 TEST_CASE("a plan stays within what was allowed, and says what bounds it") {
@@ -182,7 +250,9 @@ TEST_CASE("a plan stays within what was allowed, and says what bounds it") {
   CHECK(noted(cut, "CPUs 6-7 share cores with the VM's but are not allowed"));
   HostTopology elsewhere = machine("xeon-2s-144");  // CPUs of node 0, memory of node 1
   elsewhere.allowed = {.cpus = elsewhere.cpus_of_node(0), .nodes = CpuSet{1}, .memory = {}, .by = {"..."}};
-  CHECK_FALSE(place(vm(2, gib(1)), elsewhere, {}, {}));  // a node without CPUs is never chosen by itself
+  const auto there = place(vm(2, gib(1)), elsewhere, {}, {});
+  CHECK(line(there).find("| 1:1G of 2M |") != std::string::npos);
+  CHECK(noted(there, "node 0 has no memory that is allowed: its CPUs"));
   auto asked = vm(2, gib(1));
   asked.nodes = {1};
   CHECK(placed(elsewhere, asked).find("| 1:1G of 2M |") != std::string::npos);

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <stdio.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -30,7 +31,65 @@ std::string complete(const fs::path& where, const std::string& words) {
   return out;
 }
 
+// What a shell says to a command line, with these files at hand.
+std::string said_by(const std::string& command) {
+  FILE* shell = popen((command + " 2>&1").c_str(), "r");
+  std::string out;
+  char bytes[4096];
+  for (std::size_t got; (got = fread(bytes, 1, sizeof bytes, shell)) > 0;) out.append(bytes, got);
+  pclose(shell);
+  return out;
+}
+
+bool is_there(const char* program) {
+  return std::system((std::string("command -v ") + program + " >/dev/null").c_str()) == 0;
+}
+
 }  // namespace
+
+TEST_CASE("fish completes them, too" * doctest::skip(!is_there("fish"))) {
+  const fakes::TempDir dir;
+  const fs::path where = dir / "here";
+  for (const char* name : {"run/db", "run/web", "kept/old"}) fs::create_directories(where / name);
+  std::ofstream(where / "db.toml") << "";
+  std::ofstream(where / "script") << launcher::commands::fish_completion();
+  const auto complete = [&](const std::string& words) {
+    return said_by("cd '" + where.string() + "' && HOME='" + where.string() +
+                   "' VMRUN_RUN_DIR=run VMRUN_STATE_DIR=kept fish -N -c 'source script; complete -C \"" + words +
+                   "\"' | cut -f1");
+  };
+  CHECK(complete("vmrun sta") == "start\n");
+  CHECK(complete("vmrun stop d") == "db\n");
+  CHECK(complete("vmrun forget o") == "old\n");
+  CHECK(complete("vmrun start --ti") == "--timings\n");
+  CHECK(complete("vmrun start d") == "db.toml\n");
+}
+
+TEST_CASE("zsh completes them, too" * doctest::skip(!is_there("zsh"))) {
+  const fakes::TempDir dir;
+  const fs::path where = dir / "here";
+  for (const char* name : {"run/db", "kept/old"}) fs::create_directories(where / name);
+  std::ofstream(where / "db.toml") << "";
+  std::ofstream(where / "script") << launcher::commands::zsh_completion();
+  // a terminal of its own, in which Tab is pressed
+  std::ofstream(where / "drive") << R"(zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z 'PS1=; autoload -U compinit; compinit -u -D; source script; zstyle ":completion:*" list-prompt ""; echo rea""dy'
+zpty -r z line '*ready*'
+zpty -w -n z "$1"$'\t'
+sleep 1
+zpty -w -n z $'\C-a'"echo '<"$'\C-e'">'"$'\n'
+zpty -r z line '*<*>*<*>*'
+print -r -- ${${line##*<}%%>*}
+)";
+  const auto complete = [&](const std::string& words) {
+    return said_by("cd '" + where.string() +
+                   "' && VMRUN_RUN_DIR=run VMRUN_STATE_DIR=kept TERM=dumb timeout 20 zsh -f drive '" + words + "'");
+  };
+  CHECK(complete("vmrun sta") == "vmrun start \n");
+  CHECK(complete("vmrun stop d") == "vmrun stop db \n");
+  CHECK(complete("vmrun start --ti") == "vmrun start --timings \n");
+}
 
 TEST_CASE("bash completes verbs, options, VMs and specs") {
   const fakes::TempDir dir;
@@ -38,7 +97,7 @@ TEST_CASE("bash completes verbs, options, VMs and specs") {
   for (const char* name : {"run/db", "run/web", "specs", "kept/old"}) fs::create_directories(where / name);
   for (const char* name : {"db.toml", "my db.toml", "notes.txt", "run/.lock"}) std::ofstream(where / name) << "";
   CHECK(complete(where, "vmrun st") == "start\nstop\n");
-  CHECK(complete(where, "vmrun d") == "db.toml\n");
+  CHECK(complete(where, "vmrun d") == "db.toml\ndiff\n");
   CHECK(complete(where, "vmrun my") == "my db.toml\n");
   CHECK(complete(where, "vmrun start ''").find("db.toml\nkept\nmy db.toml\nrun\nspecs\n") != std::string::npos);
   CHECK(complete(where, "vmrun start --ti") == "--timings\n");
@@ -51,5 +110,8 @@ TEST_CASE("bash completes verbs, options, VMs and specs") {
   CHECK(complete(where, "vmrun import --a") == "--adopt-state\n");
   CHECK(complete(where, "vmrun host tu") == "tune\n");
   CHECK(complete(where, "vmrun host check d") == "db.toml\n");
+  CHECK(complete(where, "vmrun diff w") == "web\n");
+  CHECK(complete(where, "vmrun diff no") == "notes.txt\n");
+  CHECK(complete(where, "vmrun replay no") == "notes.txt\n");
   CHECK(complete(where, "vmrun help sta") == "start\n");
 }

@@ -80,3 +80,18 @@ TEST_CASE("numbers of seconds") {
 TEST_CASE("a word that is missing is asked for") {
   CHECK_THROWS_WITH_AS((void)parse({}).word(0, "a VM's name"), "wanted a VM's name", launcher::commands::UsageError);
 }
+
+TEST_CASE("what stands behind the first word is another program's, where a command says so") {
+  const auto words = [](const std::vector<std::string>& args) {
+    return Options::parse(known, 100, args, true).words();
+  };
+  CHECK(words({"db", "ls", "-l", "--json"}) == std::vector<std::string>{"db", "ls", "-l", "--json"});
+  CHECK(words({"db", "--", "ls", "-l"}) == std::vector<std::string>{"db", "ls", "-l"});
+  CHECK(words({"db", "a", "--", "b"}) == std::vector<std::string>{"db", "a", "--", "b"});
+  CHECK(words({"--timeout", "5", "db", "--timeout", "6"}) == std::vector<std::string>{"db", "--timeout", "6"});
+  CHECK(words({"--timeout=5", "--json", "db"}) == std::vector<std::string>{"db"});
+  CHECK(words({}).empty());
+  const Options options = Options::parse(known, 100, {"--timeout", "5", "db", "--json"}, true);
+  CHECK(options.number("timeout") == 5.0);
+  CHECK(!options.flag("json"));
+}

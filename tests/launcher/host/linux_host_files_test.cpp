@@ -1,5 +1,7 @@
 // The verbs that make and copy files, on real ones: nothing that is there is lost, and no link is followed.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,4 +117,36 @@ TEST_CASE("a small record is replaced as a whole, and only its owner reads it") 
   CHECK(fakes::read_file(dir / "victim") == "as it was");
   CHECK((stat_of(record).st_mode & 0777) == 0600);
   CHECK(!std::filesystem::exists(record.string() + ".new"));
+}
+
+TEST_CASE("a file in memory is read-only and sealed, and any user may open it again") {
+  launcher::LinuxHost host;
+  const launcher::Fd fd = host.memory_file("volume TEST", std::string("a\0b", 3));
+  char bytes[8];
+  CHECK(read(fd.get(), bytes, sizeof bytes) == 3);
+  CHECK(std::string(bytes, 3) == std::string("a\0b", 3));
+  CHECK((fcntl(fd.get(), F_GETFL) & O_ACCMODE) == O_RDONLY);
+  const int all = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+  CHECK((fcntl(fd.get(), F_GET_SEALS) & all) == all);
+  struct stat info {};
+  REQUIRE(fstat(fd.get(), &info) == 0);
+  CHECK((info.st_mode & 07777) == 0444);
+}
+
+TEST_CASE("a pair of ssh keys is made once, for its owner alone") {
+  const fakes::TempDir dir;
+  launcher::LinuxHost host;
+  const std::string path = dir / "id";
+  host.keep_ssh_key("/usr/bin/ssh-keygen", path, "db");
+  const std::string first = fakes::read_file(path), pub = fakes::read_file(path + ".pub");
+  CHECK(first.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+  CHECK(pub.starts_with("ssh-ed25519 AAAA"));
+  CHECK(pub.ends_with(" db\n"));
+  struct stat info {};
+  REQUIRE(stat(path.c_str(), &info) == 0);
+  CHECK((info.st_mode & 07777) == 0600);
+  host.keep_ssh_key("/usr/bin/ssh-keygen", path, "db");
+  CHECK(fakes::read_file(path) == first);
+  CHECK_THROWS(host.keep_ssh_key("/usr/bin/false", dir / "other", "db"));
+  CHECK(!std::filesystem::exists(dir / "other"));
 }

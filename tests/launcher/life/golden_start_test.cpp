@@ -158,6 +158,8 @@ class Stage {
         const std::string file = (dir.path() / fmt::format("{}.log", log->fd)).string();
         fds[log->fd] = logs_.add({file, host_.append_to(file), log->most.count}).take_writer(true);
       }
+      if (const auto* file = std::get_if<MakeMemoryFile>(&planned.step)) fds[file->fd] = in_memory();
+      if (const auto* volume = std::get_if<MakeVolume>(&planned.step)) fds[volume->fd] = in_memory();
       if (const auto* pair = std::get_if<Pair>(&planned.step)) open_pair(*pair);
       if (const auto* tap = std::get_if<MakeTap>(&planned.step)) open_tap(tap->fds);
       if (const auto* tap = std::get_if<OpenTap>(&planned.step)) open_tap(tap->fds);
@@ -178,6 +180,7 @@ class Stage {
     close(fd);
     fds[file.fd] = host_.open_file(path, file.writable, file.direct);
   }
+  Fd in_memory() { return host_.memory_file("test", std::string(4096, 'x')); }
   void open_pair(const Pair& pair) {
     int ends[2];
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);

@@ -35,11 +35,17 @@ namespace fs = std::filesystem;
 struct VanishingHost : fakes::FakeHost {
   using FakeHost::FakeHost;
   std::string vanishes;
-  void pin(pid_t thread, const topology::CpuSet& cpus) override {
+  void vanish(pid_t thread) const {
     const std::string name = fakes::read_file("/proc/" + std::to_string(thread) + "/comm");
-    if (!vanishes.empty() && name.starts_with(vanishes))
-      throw std::system_error(ESRCH, std::generic_category(), "pin " + name);
+    if (!vanishes.empty() && name.starts_with(vanishes)) throw std::system_error(ESRCH, std::generic_category(), name);
+  }
+  void pin(pid_t thread, const topology::CpuSet& cpus) override {
+    vanish(thread);
     FakeHost::pin(thread, cpus);
+  }
+  topology::CpuSet pinned(pid_t thread) override {
+    vanish(thread);
+    return FakeHost::pinned(thread);
   }
 };
 
@@ -204,7 +210,7 @@ TEST_CASE("KVM's own thread for huge pages goes to the emulator's CPUs, however 
   const std::vector<ThreadRecord>& records = run.vm->state.threads;
   CHECK(std::ranges::count(records, recovery, &ThreadRecord::tid) == 1);
   CHECK(records.back() == ThreadRecord{recovery, "emulator", run.vm->plan.placement.emulator, 0});
-  CHECK(run.host.pinned(recovery) == run.vm->plan.placement.emulator);
+  CHECK(run.host.pinned_ever().at(recovery) == run.vm->plan.placement.emulator);
   CHECK(run.host.snapshot(run.base) == run.before);
 }
 

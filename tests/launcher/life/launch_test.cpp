@@ -710,6 +710,8 @@ TEST_CASE("scheduling: set before the guest runs, read back, and gone with the V
     std::map<unsigned, unsigned> threads;
     for (const auto& [tid, priority] : lab.host.fifos()) ++threads[priority];
     CHECK(threads == std::map<unsigned, unsigned>{{10, 1}, {20, 4}});
+    CHECK(lab.host.child(vm.qemu.pid).uid == vm.plan.uid);
+    CHECK(lab.host.control(group + "/cgroup.procs").starts_with(std::to_string(vm.qemu.pid) + " "));
     CHECK(vm.plan.start().child.cgroup == group);
     CHECK(vm.plan.start().child.cache_group == caches);
     CHECK(vm.plan.start().child.own_core_cookie);

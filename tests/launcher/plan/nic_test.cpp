@@ -3,6 +3,7 @@
 #include "launcher/devices/nic.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <string>
@@ -156,4 +157,38 @@ TEST_CASE("CIDs, ports, passthru interfaces, sockets and vDPA devices belong to 
     other.taken.vms.push_back({"other", {}, {}, {thing}});
     CHECK(has(other.problems(), std::string(thing) + " belongs to VM other"));
   }
+}
+
+TEST_CASE("a port of a bridge in a VLAN of its own, where the bridge tells VLANs apart") {
+  Case one("[[net]]\nbridge = \"br0\"\nvlan = 100\n");
+  const LaunchPlan plan = one.plan();
+  const TagPort* tag = step_of<TagPort>(plan);
+  REQUIRE(tag != nullptr);
+  CHECK(*tag == TagPort{step_of<MakeTap>(plan)->name, "br0", 100});
+  CHECK(
+      has(to_text(plan, one.host, false), "into VLAN 100, and nothing else pass\n      undo: goes with the interface"));
+  one.nic().bridge_filters = false;
+  CHECK(has(one.problems(), "net[0].vlan: 100, but bridge br0 does not tell VLANs apart (vlan_filtering is off)"));
+  CHECK(has(one.problems(), "help: run `ip link set br0 type bridge vlan_filtering 1`"));
+}
+
+TEST_CASE("a vhost-user process that starts again is found again, by what this QEMU knows") {
+  const auto chardev = [](const std::string& version, bool found_by_all) {
+    Case one("[[net]]\nsocket = \"/run/sw/a.sock\"\n");
+    one.qemu = features_from_json(fakes::read_file(fs::path(VMRUN_TESTS) / "qemu" / (version + ".json"))).value();
+    one.nic().socket_found_by_all = found_by_all;
+    const LaunchPlan plan = one.plan();
+    const HoldPath& held = *step_of<HoldPath>(plan);
+    std::string option = value_of(plan, "-chardev", "net0-peer");
+    const std::string fd = fmt::format("/fd/{}", held.fd);
+    REQUIRE(has(option, fd));
+    option.replace(option.find(fd), fd.size(), "/fd/N");
+    return option + " of " + held.path +
+           (has(to_text(plan, one.host, false), "the guest stays cut off") ? ", told" : "");
+  };
+  const std::string again = "socket,id=net0-peer,path=/proc/self/fd/N/a.sock,";
+  CHECK(chardev("7.2", true) == again + "reconnect=1 of /run/sw");
+  CHECK(chardev("10.0", true) == again + "reconnect-ms=1000 of /run/sw");
+  CHECK(chardev("11.1", true) == again + "reconnect-ms=1000 of /run/sw");
+  CHECK(chardev("10.0", false) == "socket,id=net0-peer,path=/proc/self/fd/N of /run/sw/a.sock, told");
 }

@@ -51,6 +51,9 @@ const std::map<std::string, Row> rows = {
     {"console.log", {"[console]\nlog = \"@\"\n", "console.log", {Thing::missing}}},
     {"rng.source", {"[rng]\nsource = \"@\"\n", "rng.source"}},
     {"credential[].file", {"[[credential]]\nname = \"a\"\nfile = \"@\"\n", "credential[0].file"}},
+    {"cdrom[].path", {"[[cdrom]]\npath = \"@\"\n", "cdrom[0].path"}},
+    {"cloud_init.user_data", {"[cloud_init]\nuser_data = \"@\"\n", "cloud_init.user_data"}},
+    {"cloud_init.network_config", {"[cloud_init]\nnetwork_config = \"@\"\n", "cloud_init.network_config"}},
     {"display.password_file", {"[display]\nport = 5999\npassword_file = \"@\"\n", "display.password_file"}},
     {"net[].socket", {"[[net]]\nsocket = \"@\"\n", "net[0].socket", {Thing::socket}, Thing::socket}},
     {"net[].device", {"[[net]]\ndevice = \"@\"\n", "net[0].device"}},
@@ -85,8 +88,16 @@ struct Place {
     }
   }
 
+  ~Place() {
+    if (socket_ >= 0) close(socket_);
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
  private:
-  void make(Thing thing) const {
+  int socket_ = -1;  // whose process lives
+
+  void make(Thing thing) {
     if (thing == Thing::fifo) REQUIRE(mkfifo(path.c_str(), 0666) == 0);
     if (thing == Thing::directory) REQUIRE((mkdir(path.c_str(), 0777) == 0 && chmod(path.c_str(), 0777) == 0));
     if (thing == Thing::missing) fakes::write_file(path, "x");
@@ -94,9 +105,8 @@ struct Place {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::strcpy(address.sun_path, path.c_str());
-    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-    close(fd);
+    socket_ = socket(AF_UNIX, SOCK_STREAM, 0);
+    REQUIRE(bind(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
     REQUIRE(chmod(path.c_str(), 0777) == 0);
   }
 };

@@ -17,6 +17,8 @@
 #include "tests/fakes/temp_dir.hpp"
 #include "tests/launcher/plan/spec_of.hpp"
 #include "tests/topology/scratch.hpp"
+#include "tests/topology/sysfs_truth.hpp"
+#include "tests/topology/trees.hpp"
 #include "topology/read_host.hpp"
 
 namespace {
@@ -392,9 +394,29 @@ TEST_CASE("plan: virtual functions and their addresses") {
   CHECK(has(one.problems(), "has no driver, and only a driver can make virtual functions"));
 }
 
+TEST_CASE("plan: a virtual function's port in the card") {
+  Case one(small + "[[pci]]\nvf_of = \"ens1f0\"\nvlan = 100\ntrust = false\nspoof_check = true\n");
+  CHECK(
+      has(text_of(one.plan(), one),
+          "give virtual function 0 of ens1f0 VLAN 100, trust off, spoof check on\n      undo: goes with the function"));
+  one.pci().physical->vfs = {"0000:31:01.0"};  // made by somebody else: given back as it was
+  one.pci().removes_vfs = false;
+  one.pci().candidates[0].address = "0000:31:01.0";
+  one.pci().vf_ports = {{7, true, {}}};
+  CHECK(has(text_of(one.plan(), one),
+            "VLAN 100, trust off, spoof check on\n      undo: give virtual function 0 of ens1f0 VLAN "
+            "7, trust on\n"));
+  one.pci().sets_macs = false;
+  CHECK(has(one.problems(), "pci[0].vlan: the driver of ens1f0 knows nothing of its virtual functions' ports"));
+  CHECK(has(one.problems(), "pci[0].spoof_check: "));
+}
+
 TEST_CASE("an interface whose driver has no virtual functions is told from one that can set their addresses") {
   CHECK(!vf_macs("lo"));
   CHECK(!vf_macs("no-such-interface"));
+  CHECK(vf_ports("lo").empty());
+  CHECK_THROWS_AS(set_vf_port("lo", 0, {100, {}, {}}), std::system_error);
+  CHECK_NOTHROW(set_vf_port("no-such-interface", 0, {}));  // nothing to set
   CHECK_THROWS_AS(set_vf_mac("no-such-interface", 0, "52:54:00:00:00:01"), std::system_error);
   CHECK_THROWS_AS(set_vf_mac("lo", 0, "52:54:00:00:00:01"), std::system_error);
 }
@@ -471,4 +493,87 @@ TEST_CASE("plan: functions behind an IOMMU of the guest's, which many vCPUs need
   one.spec.cpu.sockets.reset();
   CHECK(one.problems() == "none");
   CHECK(!has(text_of(one.plan(), one), "intel-iommu"));
+}
+
+static const std::string tiny = "[cpu]\ncount = 1\n[memory]\nsize = \"64M\"\npage = \"4K\"\n";
+
+// A host of kernel files, with a network card on this node (-1: not told), and a VM of one vCPU that gets it.
+static Case card_on_node(const topology::HostTopology& machine, int node, const std::string& tables = tiny) {
+  Case one(tables + "[[pci]]\naddress = \"0000:ca:00.0\"\n");
+  one.host = machine;
+  one.host.devices = {{"0000:ca:00.0", "a card", "0200", node, {}}};
+  one.facts = assumed_facts(one.spec, one.host);
+  return one;
+}
+
+TEST_CASE("a function's node leads to the place on every machine, and where it cannot, that is told") {
+  unsigned own = 0, near = 0, unknown = 0;
+  std::vector<std::string> names = tree_names();
+  for (const std::string& older : older_captures()) names.push_back(older);
+  for (const std::string& name : names) {
+    const auto files = tree_files(name);
+    const SysfsTruth truth(files);
+    if (truth.nodes.size() < 2 || name.ends_with("contradictory")) continue;  // that one is refused on a live machine
+    const topology::HostTopology machine = read_files(files).value();
+    if (machine.allowed.cpus || machine.allowed.nodes) continue;
+    const auto complete = [&](unsigned node) {
+      return !truth.nodes.at(node).empty() && truth.memory_kib.at(node) != 0;
+    };
+    for (const auto& [node, cpus] : truth.nodes) {
+      CAPTURE(name);
+      CAPTURE(node);
+      const Case one = card_on_node(machine, static_cast<int>(node));
+      const LaunchPlan plan = one.plan();
+      REQUIRE(plan.placement.cells.size() == 1);
+      const unsigned got = plan.placement.cells[0].host_nodes[0];
+      if (complete(node)) {
+        CHECK(got == node);
+        CHECK_FALSE(has(text_of(plan, one), "hangs on node"));
+        ++own;
+        continue;
+      }
+      unsigned least = ~0u;
+      for (const auto& [other, ignored] : truth.nodes)
+        if (complete(other)) least = std::min(least, machine.distance(node, other));
+      CHECK(machine.distance(node, got) == least);
+      CHECK(has(text_of(plan, one),
+                fmt::format("0000:ca:00.0 hangs on node {}, which has no {}: the VM is on node {}, the "
+                            "nearest to it",
+                            node, cpus.empty() ? "CPUs" : "memory that may be had", got)));
+      if (!cpus.empty()) {  // whom these CPUs' memory comes from, serves the card
+        Case there(tiny);
+        there.host = machine;
+        there.spec.cpu.pin = topology::Pinning::listed;
+        there.spec.cpu.pin_list = {*cpus.begin()};
+        CHECK(there.plan().placement.cells[0].host_nodes == std::vector<unsigned>{got});
+      }
+      ++near;
+    }
+    const Case silent = card_on_node(machine, -1);
+    CHECK(has(text_of(silent.plan(), silent), "it is not known which node 0000:ca:00.0 hangs on"));
+    ++unknown;
+  }
+  CHECK(own > 20);
+  CHECK(near >= 5);  // 2990WX's dies 1 and 3, CXL, HBM
+  CHECK(unknown > 5);
+}
+
+TEST_CASE("where there is one node, nothing is to be told of it") {
+  const Case one = card_on_node(topology::read_synthetic("pack:1 [numa] l3:1 core:4 pu:2").value(), -1);
+  CHECK_FALSE(has(text_of(one.plan(), one), "hangs on"));
+}
+
+TEST_CASE("a card of a node without memory is shown on the guest node that serves it") {
+  const Case one = card_on_node(tree("2990wx"), 3, small + "nodes = [0, 2]\n");
+  const LaunchPlan plan = one.plan();
+  REQUIRE(plan.placement.cells.size() == 2);
+  const std::string text = text_of(plan, one);
+  CHECK(has(text,
+            "0000:ca:00.0 hangs on node 3, which has no memory that may be had: the VM is on node 0, 2, of which 2 is "
+            "nearest to it"));
+  CHECK(has(text, "numa_node=1"));
+  const Case away = card_on_node(tree("2990wx"), 3, small + "nodes = [0]\n");
+  CHECK(has(text_of(away.plan(), away), "0000:ca:00.0 hangs on node 3, the VM is on node 0: DMA and interrupts cross"));
+  const Case lost = card_on_node(tree("2990wx"), 9);
+  CHECK(has(text_of(lost.plan(), lost), "(node 9 is none of this host's)"));
 }

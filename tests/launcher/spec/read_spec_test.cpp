@@ -259,7 +259,13 @@ firmware = "../fw.fd"
                                               .mtu = 9000});
   CHECK(std::get<Nic>(spec.devices[3]) == Nic{});
   CHECK(std::get<Console>(spec.devices[4]) == Console{Console::Mode::socket, ""});
-  CHECK(spec.boot == launcher::BootSpec{"/vm/vmlinuz", "/boot/initrd", "a b", "/fw.fd", false, false, "", ""});
+  CHECK(spec.boot == launcher::BootSpec{.kernel = "/vm/vmlinuz",
+                                        .initrd = "/boot/initrd",
+                                        .cmdline = "a b",
+                                        .firmware = "/fw.fd",
+                                        .order = {"disk", "cdrom"},
+                                        .code = "",
+                                        .variables = ""});
 }
 
 TEST_CASE("auto is absence") {
@@ -433,7 +439,7 @@ TEST_CASE("reference.toml is a spec, as it stands and with every key in use") {
     CHECK(problem.what.starts_with("mode \"user\" has no "));
   }
   CHECK(problems.size() == 10);
-  CHECK(spec.devices.size() == 16);
+  CHECK(spec.devices.size() == 18);
 }
 
 TEST_CASE("configs/vmrun.schema.json is what the readers say") {

@@ -16,89 +16,17 @@
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 #include "tests/launcher/steps/doing.hpp"
+#include "tests/launcher/steps/kinds.hpp"
 
 namespace {
 
 using namespace launcher;
+using kinds::one_of_each;
+using kinds::one_undo_of_each;
+using kinds::some_child;
 using topology::CpuSet;
 using topology::gib;
 using topology::mib;
-
-ChildSpec some_child() {
-  ChildSpec child;
-  child.argv = {"/usr/bin/qemu-system-x86_64", "-name", "guest=a,,b", "line\nbreak", "\"quote\" 'n \\"};
-  child.uid = 1'912'345'678;
-  child.affinity = CpuSet{0, 1, 72};
-  child.policy = topology::MemoryPolicy::preferred;
-  child.memory_nodes = {0, 1};
-  child.cgroup = "/sys/fs/cgroup/vmrun/vm-db";
-  child.cache_group = "/sys/fs/resctrl/vmrun-db";
-  child.own_core_cookie = true;
-  child.memlock = 18'446'744'073'709'551'615ull;
-  child.private_dev = "/run/vmrun/db/dev";
-  child.private_nodes = {"/dev/kvm", "/dev/vfio/vfio"};
-  child.dies_with_parent = false;
-  return child;
-}
-
-const std::vector<Step>& one_of_each() {
-  static const std::vector<Step> steps = {
-      RaisePool{1, mib(2), 256},
-      MakeTap{"vdb12.0", "br0", 9000, {10, 11}},
-      OpenTap{"tap0", true, {10}},
-      MakeMacvtap{"vdb12.1", "eth0", "vepa", "52:54:00:01:02:03", 9000, {20, 21}},
-      LimitRate{"vdb12.0", 1'000'000'000, 64'000},
-      OpenVhost{{12, 13}},
-      OpenFile{"/images/a, b\n\"c\".qcow2", true, false, 14, true},
-      MakeImage{"/images, \"a\"", "b\n.raw", "raw", topology::gib(20), "falloc", "/usr/bin/qemu-img", "/log", 19, true},
-      OpenLog{"/var/log/a, b\n.log", 19, mib(16)},
-      Listen{"/run/vmrun/db/qmp.sock", 15, true},
-      HoldPath{"/run/a, b\n\"c\".sock", 22},
-      MakeDirectory{"/run/vmrun/db/net0", 23},
-      Pair{17, 18},
-      KeepDirectory{"/var/lib/vmrun/db", true},
-      CopyOnce{"/usr/share/OVMF/OVMF_VARS.fd", "/var/lib/vmrun/db/vars.fd"},
-      KeepText{"/var/lib/vmrun/db/made-by.json", "{\"x\": \"\\n\"}\n"},
-      GiveFile{"/images/pmem, \"0\"", 1'912'345'678, 1'912'345'678, 0, 6},
-      StartHelper{"virtiofsd share0", some_child(), {{3, 15}}, "/run/vmrun/db/share0.log"},
-      StartQemu{some_child(), 16, "/run/vmrun/db/qemu.log"},
-      MakeGroup{"/sys/fs/cgroup/vmrun", true},
-      LoadModule{"vfio-pci"},
-      CreateVfs{"0000:81:00.0", 8, 3, "0000:81:01.3"},
-      SetVfMac{"enp129s0", 3, "52:54:00:00:00:01", "00:00:00:00:00:00"},
-      BindVfio{"0000:81:01.3", "iavf", "old-override"},
-      OpenVfio{"0000:81:01.3", 20},
-      TakeUsb{"1-2.3", "/dev/bus/usb/001/004", 21},
-      WriteControl{"/sys/fs/resctrl/vmrun-db/schemata", "L3:0=f0\n", "0=0f0"},
-      SetValue{"/sys/kernel/mm/ksm/run", "1", "2"},
-      KeepBeside{"/sys/block/sda/queue/nr_requests", "512", "/sys/block/sda/queue/scheduler", "mq-deadline"},
-      ChangeMask{"/proc/irq/24/smp_affinity_list", CpuSet{2, 3}, CpuSet{0}, 3},
-      MakePartition{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition"},
-      TakeCpus{"/sys/fs/cgroup/system.slice/cpuset.cpus", CpuSet{2, 3}},
-  };
-  return steps;
-}
-
-const std::vector<Undo>& one_undo_of_each() {
-  static const std::vector<Undo> undos = {
-      TrimPool{1, gib(1), 3, 8},
-      DropTap{"vdb12.0"},
-      DropMacvtap{"vdb12.1", "52:54:00:01:02:03"},
-      TakeFileBack{"/images/pmem, \"0\"", 0, 6, 2049, 18'446'744'073'709'551'615ull},
-      EndProcess{{4321, 987654321}},
-      RemoveGroup{"/sys/fs/cgroup/vmrun/vm-db", false},
-      RemoveVfs{"0000:81:00.0", 8},
-      GiveVfMacBack{"enp129s0", 3, "00:00:00:00:00:00"},
-      GiveBack{"0000:81:01.3", {}, ""},
-      GiveBackUsb{"1-2.3"},
-      PutBack{"/proc/sys/net/ipv4/tcp_rmem", "4096 1048576 16777216", "4096 131072 6291456"},
-      KeepBack{"/sys/block/sda/queue/nr_requests", "512", "/sys/block/sda/queue/scheduler", "mq-deadline"},
-      MaskBack{"/proc/irq/24/smp_affinity_list", CpuSet{0}, CpuSet{2, 3}, 3},
-      EndPartition{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition"},
-      ReturnCpus{"/sys/fs/cgroup/system.slice/cpuset.cpus", CpuSet{2, 3}},
-  };
-  return undos;
-}
 
 struct Bench : Doing {
   template <class Kind>
@@ -256,6 +184,26 @@ TEST_CASE("a tap is made, set up, and gone with its last fd") {
   bench.run(Undo{DropTap{"v.0"}});
   CHECK(!bench.host.tap_exists("v.0"));
   bench.run(Undo{DropTap{"v.0"}});  // gone already: fine
+}
+
+TEST_CASE("a bridge's port gets its VLAN, which goes with it") {
+  Bench bench;
+  bench.perform(MakeTap{"v.0", "br0", {}, {10}});
+  const TagPort tag{"v.0", "br0", 100};
+  CHECK(undo_of(tag).empty());
+  bench.perform(tag);
+  CHECK(bench.host.log().back() == "set_port_vlan v.0 br0 100");
+}
+
+TEST_CASE("a virtual function's port gets back what was changed of it, and nothing else") {
+  Bench bench;
+  const SetVfPort port{"ens1f0", 2, {100, {}, false}, {7, {}, true}};
+  CHECK(undo_of(port) == std::vector<Undo>{GiveVfPortBack{"ens1f0", 2, {7, {}, true}}});
+  bench.perform(port);
+  CHECK(bench.host.log().back() == "set_vf_port ens1f0 2 100 - 0");
+  bench.run(undo_of(port).front());
+  CHECK(bench.host.log().back() == "set_vf_port ens1f0 2 7 - 1");
+  CHECK(undo_of(SetVfPort{"ens1f0", 2, {100, {}, {}}, {}}).empty());  // made by us: it goes with the function
 }
 
 TEST_CASE("a tap of somebody else's is opened and never changed") {

@@ -343,19 +343,3 @@ TEST_CASE("with its directory gone, or its disk full, what a VM owes is still un
   CHECK(unwind(place.host, dir, place.base).empty());
   CHECK(place.host.total(0, mib(2)) == 100);
 }
-
-TEST_CASE("records of every released format are read, or kept and told") {
-  for (const auto& version : std::filesystem::directory_iterator(std::filesystem::path(VMRUN_TESTS) / "records")) {
-    for (const auto& record : std::filesystem::directory_iterator(version.path())) {
-      INFO(record.path().string());
-      Place place;
-      std::filesystem::copy(record.path(), place.base / "db");
-      const VmDir dir = VmDir::find(place.base, "db").value();
-      CHECK(dir.owner());
-      CHECK(dir.unreadable().empty());
-      CHECK(!dir.reservation().cpus.empty());
-      CHECK(dir.read_state().qemu);
-      CHECK(dir.journal().read().owed.size() >= 3);
-    }
-  }
-}

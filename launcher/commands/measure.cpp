@@ -1,0 +1,86 @@
+// `vmrun measure`: a command in boot after boot of one VM, and what its numbers say.
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "launcher/commands/bench.hpp"
+#include "launcher/commands/commands.hpp"
+#include "launcher/commands/output.hpp"
+#include "launcher/life/signals.hpp"
+
+namespace launcher::commands {
+
+namespace {
+
+unsigned count_of(const Options& options, const std::string& name, unsigned otherwise, unsigned least) {
+  const auto given = options.value(name);
+  if (!given) return otherwise;
+  constexpr unsigned most = 10'000;
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(given->data(), given->data() + given->size(), number);
+  if (error != std::errc{} || end != given->data() + given->size() || number < least || number > most)
+    throw UsageError(fmt::format("--{} {}: wanted a number from {} to {}", name, *given, least, most));
+  return number;
+}
+
+}  // namespace
+
+int measure(const Options& options) {
+  const unsigned runs = count_of(options, "runs", 5, 1), warmups = count_of(options, "warmup", 0, 0);
+  Bench bench(options);
+  const Signals signals;
+  std::vector<Boot> boots;
+  unsigned good = 0;
+  // one that failed is kept, marked and done again; half of all may fail
+  for (unsigned run = 1; good < runs && run <= warmups + 2 * runs; ++run) {
+    Boot boot;
+    boot.run = run;
+    boot.warmup = run <= warmups;
+    boots.push_back(bench.boot(boot, {}));
+    good += boots.back().counts() ? 1 : 0;
+  }
+  if (options.flag("bencher"))
+    print_json(bencher_json(bench.name(), boots));
+  else if (options.flag("json"))
+    print_json(summaries_json(boots));
+  else
+    print(summaries_text(boots));
+  if (good == runs) return done;
+  say(fmt::format("{} of {} runs succeeded", good, runs));
+  return failed;
+}
+
+int ablate(const Options& options) {
+  const std::vector<std::string> knobs = options.all("knob");
+  if (knobs.empty()) throw UsageError("wanted at least one --knob KEY=VALUE to compare with the spec as it is");
+  const unsigned blocks = count_of(options, "blocks", 5, fewest_blocks);
+  const auto svg = options.value("svg");
+  const auto gnuplot = svg ? find_program("gnuplot") : std::nullopt;
+  if (svg && !gnuplot) throw UsageError("--svg draws by gnuplot, which is not here: install gnuplot-nox");
+  Bench bench(options);
+  const Signals signals;
+  std::vector<Boot> boots;
+  std::vector<std::string> all{""};  // A/A: the spec beside itself
+  all.insert(all.end(), knobs.begin(), knobs.end());
+  for (const std::string& knob : all)
+    for (unsigned block = 1; block <= blocks; ++block)
+      for (const char* arm : {"a", "b", "b", "a"}) {
+        Boot boot;
+        boot.run = static_cast<unsigned>(boots.size()) + 1;
+        boot.knob = knob;
+        boot.arm = arm;
+        boot.block = block;
+        boots.push_back(bench.boot(
+            boot, *arm == 'b' && !knob.empty() && knob != bare_knob ? std::vector{knob} : std::vector<std::string>{}));
+      }
+  const std::vector<KnobEffect> effects = effects_of(boots);
+  if (options.flag("json"))
+    print_json(effects_json(effects));
+  else
+    print(effects_text(effects));
+  if (svg && run_child({.argv = {*gnuplot, "-e", forest_plot(effects, *svg)}}, std::chrono::seconds(60)).code != 0)
+    throw std::runtime_error("gnuplot failed");
+  return is_sound(effects) && !effects.empty() ? done : failed;
+}
+
+}  // namespace launcher::commands

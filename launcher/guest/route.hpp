@@ -1,0 +1,36 @@
+// The way to a guest's sshd that works now: vsock, a forwarded port, or the guest's own address. The rule: a way counts when an sshd has
+// said its first words there, since who forwards a port takes a connection before the guest does.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/guest/access.hpp"
+#include "launcher/host/fd.hpp"
+
+namespace launcher::inline guest {
+
+struct Route {
+  std::optional<std::uint32_t> cid;  // by vsock
+  Endpoint endpoint;                 // or by TCP
+  std::string words() const;         // "vsock CID 5", "127.0.0.1 port 2222"
+};
+
+// In the order in which they are tried; the guest's addresses by its agent and by this host's neighbours.
+std::vector<Route> routes(const Access& access, const std::filesystem::path& run_dir);
+
+// Connected, and an sshd's first words wait to be read; empty: not (within that time).
+Fd dial(const Route& route, std::chrono::milliseconds patience);
+
+// Tries all of them again and again. between: called before each round, and may throw to end it.
+std::optional<Route> find_route(const Access& access, const std::filesystem::path& run_dir,
+                                std::chrono::milliseconds limit, const std::function<void()>& between);
+
+// "IP HW FLAGS MAC ...": /proc/net/arp, a line for each neighbour. Complete ones with one of these MACs.
+std::vector<std::string> neighbours(std::string_view arp, const std::vector<std::string>& macs);
+
+}  // namespace launcher::guest

@@ -1,0 +1,174 @@
+#include "launcher/record/identity.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <linux/fsverity.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "launcher/facts/qemu_cache.hpp"
+#include "launcher/host/fd.hpp"
+#include "launcher/record/fact.hpp"
+
+namespace launcher::inline record {
+
+namespace {
+
+using Bytes = std::span<const unsigned char>;
+
+std::string hex_of(Bytes bytes) {
+  std::string out;
+  for (const unsigned char byte : bytes) out += fmt::format("{:02x}", byte);
+  return out;
+}
+
+std::string hex_of(const XXH128_hash_t& hash) {
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, hash);
+  return hex_of(Bytes(canonical.digest));
+}
+
+// The digest that the kernel checks each page against as it is read; nullopt: the file has none.
+std::optional<Identity> verity_of(int fd) {
+  constexpr std::size_t most = 64;
+  alignas(fsverity_digest) std::array<unsigned char, sizeof(fsverity_digest) + most> room{};
+  auto* digest = reinterpret_cast<fsverity_digest*>(room.data());
+  digest->digest_size = most;
+  if (ioctl(fd, FS_IOC_MEASURE_VERITY, digest) < 0) return std::nullopt;
+  const char* name = digest->digest_algorithm == FS_VERITY_HASH_ALG_SHA256   ? "fsverity-sha256"
+                     : digest->digest_algorithm == FS_VERITY_HASH_ALG_SHA512 ? "fsverity-sha512"
+                                                                             : "fsverity";
+  return Identity{name, hex_of(Bytes(room).subspan(sizeof(fsverity_digest), digest->digest_size)), false, 0};
+}
+
+struct stat stat_of(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) < 0) throw std::system_error(errno, std::generic_category(), "fstat");
+  return info;
+}
+
+std::string key_of(const struct stat& info) {
+  return fmt::format("content xxh3_128 {}:{} {} {}.{:09} {}.{:09}", info.st_dev, info.st_ino, info.st_size,
+                     info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
+}
+
+// A file that was changed a moment ago may change again within the same tick of the clock: its times tell nothing yet.
+bool has_settled(const struct stat& info) {
+  constexpr time_t moment = 2;
+  const time_t now = std::time(nullptr);
+  return now - info.st_mtim.tv_sec >= moment && now - info.st_ctim.tv_sec >= moment;
+}
+
+std::string content_of(int fd, const std::string& path, std::uint64_t whole, const IdentityProgress& progress) {
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
+  XXH3_128bits_reset(state.get());
+  posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+  constexpr std::size_t piece = 1 << 20;
+  std::vector<unsigned char> bytes(piece);
+  for (std::uint64_t done = 0;;) {
+    const ssize_t got = pread(fd, bytes.data(), piece, static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw std::system_error(errno, std::generic_category(), "read");
+    if (got == 0) break;
+    XXH3_128bits_update(state.get(), bytes.data(), static_cast<std::size_t>(got));
+    done += static_cast<std::uint64_t>(got);
+    if (progress) progress(path, done, whole);
+  }
+  return hex_of(XXH3_128bits_digest(state.get()));
+}
+
+Identity identity_of_open(int fd, const std::string& path, const IdentityProgress& progress) {
+  struct stat info = stat_of(fd);
+  if (S_ISBLK(info.st_mode)) {
+    std::uint64_t size = 0;
+    if (ioctl(fd, BLKGETSIZE64, &size) < 0) throw std::system_error(errno, std::generic_category(), "BLKGETSIZE64");
+    return {"size", std::to_string(size), false, 0};
+  }
+  if (!S_ISREG(info.st_mode)) throw std::runtime_error("it is no file");
+  if (auto verity = verity_of(fd)) return *verity;
+  const std::vector<std::string> known = read_cache(key_of(info));
+  if (!known.empty() && has_settled(info)) return {"xxh3_128", known.front(), true, 0};
+  constexpr int attempts = 3;
+  for (int attempt = 0; attempt < attempts; ++attempt) {
+    const std::string before = key_of(info);
+    const std::string digest = content_of(fd, path, static_cast<std::uint64_t>(info.st_size), progress);
+    info = stat_of(fd);
+    if (key_of(info) != before) continue;  // it was written meanwhile
+    if (has_settled(info)) write_cache(before, digest);
+    return {"xxh3_128", digest, false, static_cast<std::uint64_t>(info.st_size)};
+  }
+  throw std::runtime_error("it changes while it is read");
+}
+
+// NT_GNU_BUILD_ID among the notes of a 64-bit ELF file.
+std::optional<std::string> build_id_in(int fd) {
+  Elf64_Ehdr head{};
+  if (pread(fd, &head, sizeof head, 0) != sizeof head || std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
+      head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_phentsize != sizeof(Elf64_Phdr))
+    return std::nullopt;
+  for (unsigned i = 0; i < head.e_phnum; ++i) {
+    Elf64_Phdr part{};
+    constexpr std::uint64_t most = 64 * 1024;
+    if (pread(fd, &part, sizeof part, static_cast<off_t>(head.e_phoff + i * sizeof part)) != sizeof part) break;
+    if (part.p_type != PT_NOTE || part.p_filesz > most) continue;
+    std::vector<unsigned char> notes(part.p_filesz);
+    if (pread(fd, notes.data(), notes.size(), static_cast<off_t>(part.p_offset)) != static_cast<ssize_t>(notes.size()))
+      continue;
+    const auto padded = [](std::uint64_t size) { return (size + 3) & ~std::uint64_t{3}; };
+    for (std::uint64_t at = 0; at + sizeof(Elf64_Nhdr) <= notes.size();) {
+      Elf64_Nhdr note{};
+      std::memcpy(&note, notes.data() + at, sizeof note);
+      const std::uint64_t name = at + sizeof note, text = name + padded(note.n_namesz);
+      if (text + note.n_descsz > notes.size()) break;
+      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(notes.data() + name, "GNU", 4) == 0)
+        return hex_of(Bytes(notes).subspan(text, note.n_descsz));
+      at = text + padded(note.n_descsz);
+    }
+  }
+  return std::nullopt;
+}
+
+// Never waits (a FIFO), never becomes a terminal's.
+std::expected<Fd, std::string> open_to_read(const std::string& path) {
+  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (fd.get() < 0) return std::unexpected(std::string(std::strerror(errno)));
+  return fd;
+}
+
+}  // namespace
+
+std::string digest_of_text(std::string_view text) {
+  return fmt::format("#{:016x}", XXH3_64bits(text.data(), text.size()));
+}
+
+std::expected<Identity, std::string> identity_of_file(const std::string& path, const IdentityProgress& progress) {
+  const auto fd = open_to_read(path);
+  if (!fd) return std::unexpected(fd.error());
+  try {
+    return identity_of_open(fd->get(), path, progress);
+  } catch (const std::exception& error) {
+    return std::unexpected(std::string(error.what()));
+  }
+}
+
+std::expected<Identity, std::string> identity_of_program(const std::string& path) {
+  const auto fd = open_to_read(path);
+  if (!fd) return std::unexpected(fd.error());
+  if (const auto id = build_id_in(fd->get())) return Identity{"gnu-build-id", *id, false, 0};
+  return identity_of_file(path);
+}
+
+}  // namespace launcher::record

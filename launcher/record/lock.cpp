@@ -1,0 +1,154 @@
+// Gathering a lock: the plan's deciding parts, the files that its steps open, and the host's facts.
+#include "launcher/record/lock.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "topology/struct_json.hpp"
+
+namespace launcher::inline record {
+
+namespace json = boost::json;
+
+namespace {
+
+// What of a plan decides; the rest tells why, or is derived from these.
+constexpr std::array deciding{"accel",    "uid",           "placement",     "iothreads",   "pinned",
+                              "features", "vcpu_fifo",     "iothread_fifo", "core_cookie", "partition",
+                              "groups",   "vhost_workers", "spare",         "functions"};
+
+std::string text_at(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
+}
+
+// "1:7.2+dfsg-7+deb12u18": of Debian's package that has this file; "" without one.
+std::string package_of(const topology::Sysfs& root, const std::string& program) {
+  constexpr std::string_view info = "/var/lib/dpkg/info", ending = ".list";
+  std::string owner;
+  for (const std::string& name : root.list(info)) {
+    if (!name.starts_with("qemu") || !name.ends_with(ending)) continue;
+    std::ifstream list(root.at(fmt::format("{}/{}", info, name)));
+    for (std::string line; owner.empty() && std::getline(list, line);)
+      if (line == program) owner = name.substr(0, name.size() - ending.size());
+  }
+  if (owner.empty()) return "";
+  std::ifstream status(root.at("/var/lib/dpkg/status"));
+  bool its = false;
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("Package: ")) its = line.substr(9) == owner.substr(0, owner.find(':'));
+    if (its && line.starts_with("Version: ")) return fmt::format("{} {}", owner, line.substr(9));
+  }
+  return "";
+}
+
+struct Wanted {
+  std::string path, role, use;
+};
+
+std::string origin_of(const json::object& planned) {
+  const std::string origin = text_at(planned, "origin");
+  constexpr std::string_view spec = "spec ";
+  return origin.starts_with(spec) ? origin.substr(spec.size()) : origin;
+}
+
+// The files that one step gives to QEMU or runs.
+void add_files_of(const std::string& kind, const json::object& step, const std::string& role,
+                  std::vector<Wanted>& found) {
+  if (kind == "open_file") {
+    const json::value* writable = step.if_contains("writable");
+    const bool written = writable != nullptr && writable->is_bool() && writable->get_bool();
+    found.push_back({text_at(step, "path"), role, written ? "written" : "read-only"});
+  } else if (kind == "give_file") {
+    found.push_back({text_at(step, "path"), role, "written"});
+  } else if (kind == "copy_once") {
+    found.push_back({text_at(step, "from"), role, "read-only"});
+  } else if (kind == "make_image") {
+    found.push_back({text_at(step, "qemu_img"), "qemu-img", "program"});
+    // the overlay comes right after what it stands on
+    if (text_at(step, "name").empty())
+      for (Wanted& below : found)
+        if (below.role == role || role.starts_with(below.role.substr(0, below.role.find('.'))))
+          if (below.use == "read-only" && below.role.starts_with("disk")) below.use = "below an overlay";
+  } else if (kind == "start_helper") {
+    const json::value* child = step.if_contains("child");
+    const json::value* argv =
+        child != nullptr && child->is_object() ? child->get_object().if_contains("argv") : nullptr;
+    if (argv != nullptr && argv->is_array() && !argv->get_array().empty() && argv->get_array()[0].is_string())
+      found.push_back({std::string(argv->get_array()[0].get_string()), "helper " + text_at(step, "role"), "program"});
+  }
+}
+
+std::vector<Wanted> files_of(const json::object& plan) {
+  std::vector<Wanted> found{{text_at(plan, "qemu"), "qemu", "program"}};
+  const json::value* steps = plan.if_contains("steps");
+  if (steps == nullptr || !steps->is_array()) return found;
+  for (const json::value& planned : steps->get_array()) {
+    if (!planned.is_object()) continue;
+    const json::value* step = planned.get_object().if_contains("step");
+    if (step == nullptr || !step->is_object()) continue;
+    for (const auto& [kind, members] : step->get_object())
+      if (members.is_object())
+        add_files_of(std::string(kind), members.get_object(), origin_of(planned.get_object()), found);
+  }
+  return found;
+}
+
+// A device (/dev/kvm), a directory or what is not there (yet) has no bytes to tell apart.
+bool has_bytes(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode));
+}
+
+LockedFile locked(const Wanted& wanted, const LockTelling& telling) {
+  LockedFile file{wanted.path, wanted.role, wanted.use, "", ""};
+  const auto identity = identity_of_file(wanted.path, telling.progress);
+  file.algorithm = identity ? identity->algorithm : "";
+  file.digest = identity ? identity->digest : "cannot be told: " + identity.error();
+  if (identity && telling.identified) telling.identified(file, *identity);
+  return file;
+}
+
+void add_program_facts(Groups& facts, const std::string& group, const std::string& program) {
+  if (const auto identity = identity_of_program(program)) facts[group]["build id"] = identity->digest;
+}
+
+}  // namespace
+
+LaunchLock make_lock(const std::string& spec, const json::object& plan, const HostSource& source,
+                     const LockTelling& telling) {
+  LaunchLock lock;
+  lock.name = text_at(plan, "name");
+  lock.spec = spec;
+  for (const char* key : deciding)
+    if (const json::value* value = plan.if_contains(key)) lock.plan[key] = *value;
+  if (json::value* placement = lock.plan.if_contains("placement"); placement != nullptr && placement->is_object())
+    placement->get_object().erase("notes");
+  if (const json::value* argv = plan.if_contains("argv"); argv != nullptr && argv->is_array())
+    lock.argv = argv->get_array();
+  if (const json::value* steps = plan.if_contains("steps"); steps != nullptr && steps->is_array())
+    for (const json::value& planned : steps->get_array())
+      if (planned.is_object())
+        if (const json::value* step = planned.get_object().if_contains("step")) lock.steps.push_back(*step);
+  std::map<std::string, LockedFile> files;
+  for (const Wanted& wanted : files_of(plan))
+    if (!files.contains(wanted.path) && has_bytes(wanted.path)) files[wanted.path] = locked(wanted, telling);
+  for (auto& [path, file] : files) lock.files.push_back(std::move(file));
+  lock.facts = host_facts(source);
+  lock.effective = effective_values(source);
+  const std::string qemu = text_at(plan, "qemu");
+  add_program_facts(lock.facts, "qemu", qemu);
+  if (const std::string package = package_of(source.root, qemu); !package.empty())
+    lock.facts["qemu"]["package"] = package;
+  lock.facts["qemu"]["version"] = text_at(plan, "qemu_version");
+  add_program_facts(lock.facts, "vmrun", "/proc/self/exe");
+  return lock;
+}
+
+}  // namespace launcher::record

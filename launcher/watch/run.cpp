@@ -1,0 +1,132 @@
+#include "launcher/watch/run.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
+#include <set>
+#include <thread>
+
+#include "launcher/proof/subject.hpp"
+#include "launcher/watch/kernel_log.hpp"
+#include "launcher/watch/parse.hpp"
+#include "launcher/watch/trace.hpp"
+#include "topology/page_location.hpp"
+
+namespace launcher::inline watch {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void leave(const topology::CpuSet& own) {
+  const auto mine = topology::get_affinity(0);
+  if (mine && !(*mine - own).empty())
+    (void)topology::set_affinity(0, *mine - own);  // else it is told as a foreign task
+}
+
+// Those of others: the VM's threads are not foreign to it.
+std::vector<TaskUse> foreign(std::vector<TaskUse> uses, const Sample& sample, const Subject& subject) {
+  std::set<pid_t> own;
+  for (const ThreadCounts& thread : sample.threads) own.insert(thread.tid);
+  std::erase_if(uses, [&](const TaskUse& use) { return own.contains(use.tid); });
+  for (TaskUse& use : uses) {
+    const auto task = parse_stat(subject.root.read(fmt::format("/proc/{}/stat", use.tid)).value_or(""));
+    if (!task) continue;
+    use.bound = task->bound;
+    if (task->kernel) use.name = "[" + task->name + "]";
+  }
+  return uses;
+}
+
+bool is_paused(const Subject& subject) {
+  const Answer answer = ask(subject, "query-status");
+  const boost::json::object* status = answer.value ? answer.value->if_object() : nullptr;
+  const boost::json::value* running = status != nullptr ? status->if_contains("running") : nullptr;
+  return running != nullptr && running->is_bool() && !running->get_bool();
+}
+
+// One that is stopped answers nobody, and is not asked.
+std::unique_ptr<::qmp::Client> monitor_of(const Subject& subject, const WatchFor& wanted) {
+  const auto task = parse_stat(subject.root.read(fmt::format("/proc/{}/stat", subject.qemu)).value_or(""));
+  return wanted.monitor && task && task->state != 'T' ? wanted.monitor() : nullptr;
+}
+
+Sample whole_or_not(Subject& subject, const Scope& scope, const WatchFor& wanted, bool whole) {
+  const auto monitor = whole ? monitor_of(subject, wanted) : nullptr;
+  subject.monitor = monitor.get();
+  Sample sample = take_sample(subject, scope, whole);
+  subject.monitor = nullptr;
+  return sample;
+}
+
+struct Run {
+  Subject& subject;
+  const WatchFor& wanted;
+  Scope scope;
+  SwitchTrace trace;
+  KernelLog log;
+  Watcher watcher;
+
+  Run(Subject& vm, const WatchFor& asked, const Scope& first_scope, const Sample& first)
+      : subject(vm), wanted(asked), scope(first_scope), trace(scope.own, vm.root), watcher(first, scope) {
+    trace.began_with(first.tasks);
+    scope.every_task = !trace.error().empty() && !scope.own.empty();
+    if (first.paused) watcher.stopped("the VM was paused");
+  }
+
+  void look(bool whole) {
+    if (!is_alive(*subject.state.qemu)) throw std::runtime_error("the VM ended meanwhile");
+    const Sample sample = whole_or_not(subject, scope, wanted, whole);
+    if (trace.error().empty()) watcher.add_tasks(foreign(trace.take(), sample, subject));
+    watcher.add(sample);
+  }
+  // Until then, or until somebody wants it to end; switches are read meanwhile.
+  bool wait(Clock::time_point until) {
+    constexpr std::chrono::milliseconds step(100);
+    while (Clock::now() < until) {
+      std::this_thread::sleep_for(std::min<Clock::duration>(step, until - Clock::now()));
+      trace.read();
+      if (wanted.phase && wanted.phase() == Phase::paused) watcher.stopped("the VM was paused");
+      if (wanted.ended && wanted.ended()) return true;
+    }
+    return false;
+  }
+  Watched so_far(const Thresholds& thresholds) const {
+    Watched watched{watcher.window(), {}, watcher.points()};
+    if (trace.lost() > 0)
+      watched.window.not_checked.push_back(
+          fmt::format("{} switches on the VM's CPUs, which the kernel had to drop", trace.lost()));
+    watched.offenders = judge(watched.window, thresholds);
+    return watched;
+  }
+};
+
+}  // namespace
+
+Watched watch_window(Subject& subject, const WatchFor& wanted, const Thresholds& thresholds) {
+  auto monitor = monitor_of(subject, wanted);
+  subject.monitor = monitor.get();
+  const Scope scope = scope_of(subject);
+  leave(scope.own | scope.siblings);
+  Sample first = take_sample(subject, scope, true);
+  first.paused = is_paused(subject);
+  subject.monitor = nullptr;
+  monitor.reset();
+  Run run(subject, wanted, scope, first);
+  if (wanted.began) wanted.began();
+  const auto start = Clock::now();
+  const auto end = start + std::chrono::duration_cast<Clock::duration>(wanted.most);
+  for (auto next = start + std::chrono::seconds(1);; next += std::chrono::seconds(1)) {
+    const bool last = run.wait(std::min(next, end)) || Clock::now() >= end;
+    run.look(last);
+    if (last) break;
+    if (wanted.told) wanted.told(run.so_far(thresholds));
+  }
+  Watched watched = run.so_far(thresholds);
+  watched.window.log = run.log.warnings();
+  return watched;
+}
+
+}  // namespace launcher::watch

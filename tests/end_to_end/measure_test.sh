@@ -1,0 +1,56 @@
+#!/bin/bash
+# Boots measured with a real QEMU: a command in the guest and on the host, its numbers in a harness, an ablation of a planted stream.
+# shellcheck source=tests/end_to_end/lib.sh
+. "$(dirname "$0")/lib.sh"
+root_only
+need python3
+fits() { python3 "$root/tests/fits_schema.py" "$root/configs/measure.schema.json"; }
+use_qemu "${qemus[0]}"
+{ rom_accel; printf '[cpu]\ncount = 1\npin = "off"\n[memory]\nsize = "64M"\npage = "4K"\n'; rom_boot; } | sed 's/pin = "off"/&\nmodel = "qemu64"/' | spec quick
+remember
+
+# --- on the host, whose numbers are known: run N says N ---
+run_code python3 "$root/tests/harness.py" "$vmrun" "$work/quick.toml" --in host --runs 3 --warmup 1 --cooldown 0 --stop-timeout 0 --metric 'n=value ([0-9]+)' \
+    -- sh -c 'echo value $VMRUN_RUN; test -S "$VMRUN_QMP" && test "$VMRUN_NAME" = quick'
+is "host: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 4 counted 3"
+has "host: the warm-up is not counted" "$out" '^n 3 3\.0 2\.0 4\.0$'
+run_code "$vmrun" measure "$work/quick.toml" --json --in host --runs 2 --cooldown 0 --stop-timeout 0 --metric 'n=value ([0-9]+)' -- \
+    sh -c 'echo value $VMRUN_RUN; test "$VMRUN_RUN" != 1'
+is "a failed run is kept and done again" "$code $(jq -c 'select(.event == "run") | [.run, .exit_code]' <<<"$out" | tr '\n' ' ')" '0 [1,1] [2,0] [3,0] '
+check "as the schema says" fits <<<"$out"
+run_code "$vmrun" measure "$work/quick.toml" --in host --runs 1 --cooldown 0 --stop-timeout 0 --bencher --metric 'n=value ([0-9]+)' -- echo value 7
+is "Bencher's format" "$(jq -c '.quick.n' <<<"$out")" '{"value":7,"lower_value":7,"upper_value":7}'
+run_code "$vmrun" measure "$work/quick.toml" --in host --runs 1 --cooldown 0 --stop-timeout 0 -- false
+is "a command that always fails" "$code" 1
+as_before "every VM is gone"
+
+# --- without the VM, on its CPUs ---
+run_code "$vmrun" measure "$work/quick.toml" --set 'cpu.pin="0"' --in bare --runs 1 --cooldown 0 --stop-timeout 0 --json --metric 'cpu=list:[[:space:]]*([0-9]+)$' -- grep Cpus_allowed_list /proc/self/status
+is "bare: on the vCPU's CPU" "$code $(jq -c 'select(.event == "run") | .metrics.cpu' <<<"$out")" '0 0'
+
+# --- what is wrong is said before anything starts ---
+for wrong in "--in moon -- true" "--runs 0 -- true" "--metric x -- true" "--in host" "-- true"; do
+    # shellcheck disable=SC2086 # words
+    run_code "$vmrun" measure "$work/quick.toml" $wrong
+    is "refused: $wrong" "$code" 2
+done
+
+# --- an ablation of a stream that is known: 20 % with the knob, a step of the machine in the middle, and no luck ---
+# shellcheck disable=SC2016 # for the command's shell
+stream='n=$VMRUN_RUN; v=$((1000 + n * 7919 % 13)); if [ "$VMRUN_KNOB$VMRUN_ARM" = cpu.pin=autob ]; then v=$((v * 120 / 100)); fi; if [ $n -gt 26 ]; then v=$((v * 130 / 100)); fi; echo value $v'
+run_code "$vmrun" ablate "$work/quick.toml" --json --in host --blocks 4 --cooldown 0 --stop-timeout 0 --knob cpu.pin=auto --metric 'v=value ([0-9]+)' -- sh -c "$stream"
+is "the knob's effect is claimed, the same VM's is not" "$code $(jq -c 'select(.event == "ablation") | .effects[] | select(.metric == "v") | [.knob, .claimed, (.ratio * 100 | round)]' <<<"$out" | tr '\n' ' ')" \
+    '0 ["",false,100] ["cpu.pin=auto",true,120] '
+check "as the schema says" fits <<<"$out"
+as_before "every VM is gone"
+
+# --- in the guest, by its agent ---
+{
+    printf 'accel = "tcg"\n[cpu]\ncount = 1\npin = "off"\n[memory]\nsize = "256M"\npage = "4K"\n[agent]\n'
+    boot "vmrun.more vmrun.then=agent"
+} | spec inside
+run_code python3 "$root/tests/harness.py" "$vmrun" "$work/inside.toml" --runs 2 --cooldown 0 --stop-timeout 0 --ready 180 --metric 'n=value ([0-9]+)' -- echo value 42
+is "guest: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 2 counted 2"
+has "guest: its words" "$out" '^n 2 42\.0 42\.0 42\.0$'
+as_before "every VM is gone"
+finish
