@@ -221,6 +221,16 @@ struct Writer {
     to.row("credential: " + credential.name, Verb::dropped,
            "add it as an OEM string (io.systemd.credential:...) or by fw_cfg");
   }
+  void operator()(const Cdrom& cdrom) {
+    XmlElement& element = devices.add("disk").set("type", "file").set("device", "cdrom");
+    element.add("driver").set("name", "qemu").set("type", "raw");
+    if (!cdrom.path.empty()) element.add("source").set("file", cdrom.path);
+    element.add("target").set("dev", fmt::format("sd{}", scsi++)).set("bus", "sata");
+    element.add("readonly");
+  }
+  void operator()(const CloudInit&) {
+    to.row("cloud_init", Verb::dropped, "vmrun makes the seed at each start: give the domain a seed image of its own");
+  }
   void operator()(const Pci& pci) {
     const std::string name = key("pci");
     const unsigned index = counts["pci"] - 1;

@@ -118,23 +118,23 @@ void SpecText::add_to_list(const std::string& table, const std::string& key, con
 }
 
 void SpecText::move_first(const std::string& handle) {
-  std::stable_partition(tables_.begin() + 1, tables_.end(),
-                        [&](const Table& table) { return table.name.starts_with(handle); });
+  std::vector<Table> sorted{tables_.front()};
+  for (const bool chosen : {true, false})
+    for (std::size_t i = 1; i < tables_.size(); ++i)
+      if (tables_[i].name.starts_with(handle) == chosen) sorted.push_back(tables_[i]);
+  tables_ = std::move(sorted);
 }
 
 std::string SpecText::to_toml() const {
   std::string out;
   for (const std::string& line : comments_) out += "# " + printable(line) + "\n";
-  const auto place = [](const Table& table) {
-    return std::ranges::find(table_order, kind_of(table.name)) - table_order.begin();
-  };
-  std::vector<Table> sorted = tables_;
-  std::ranges::stable_sort(sorted, {}, place);
-  for (const Table& table : sorted) {
-    if (!table.name.empty()) out += (out.empty() ? "" : "\n") + header_of(table) + "\n";
-    for (const Line& line : table.lines) out += line_of(line);
-    if (table.name.empty() && !extra_.empty()) out += "extra_args = " + toml_texts(extra_) + "\n";
-  }
+  for (const char* kind : table_order)
+    for (const Table& table : tables_) {
+      if (kind_of(table.name) != kind) continue;
+      if (!table.name.empty()) out += (out.empty() ? "" : "\n") + header_of(table) + "\n";
+      for (const Line& line : table.lines) out += line_of(line);
+      if (table.name.empty() && !extra_.empty()) out += "extra_args = " + toml_texts(extra_) + "\n";
+    }
   return out;
 }
 
