@@ -19,12 +19,6 @@ namespace {
 
 using topology::CpuSet;
 
-std::uint64_t now_ns() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
-}
-
 // QEMU's threads come and go; those of helpers and of the kernel are as they were when the window opened.
 std::vector<Thread> threads_now(const Subject& subject) {
   std::vector<Thread> threads = threads_of(*subject.state.qemu, subject.state.threads, false);
@@ -66,6 +60,12 @@ std::vector<std::string> groups_above(const Subject& subject, pid_t task) {
 }
 
 }  // namespace
+
+std::uint64_t now_ns() {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+}
 
 Scope scope_of(const Subject& subject) {
   Scope scope;

@@ -85,6 +85,8 @@ Scope scope_of(const Subject& subject);
 // whole: numa_maps too, for which the kernel walks the page tables of a guest (and holds its mmap lock meanwhile): at both ends only.
 Sample take_sample(const Subject& subject, const Scope& scope, bool whole);
 
+std::uint64_t now_ns();  // CLOCK_MONOTONIC, by which a sample tells when it was taken
+
 // Their parts.
 std::vector<ThreadCounts> count_threads(const Subject& subject, Sample& sample);
 std::map<unsigned, CpuCounts> count_cpus(const Subject& subject, const topology::CpuSet& cpus, Sample& sample);

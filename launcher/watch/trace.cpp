@@ -4,7 +4,6 @@
 #include <linux/perf_event.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,12 +18,6 @@ namespace launcher::inline watch {
 namespace {
 
 constexpr std::size_t ring_pages = 64;  // of data, a power of two
-
-std::uint64_t now_ns() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
-}
 
 // "field:pid_t next_pid;	offset:56;	size:4;	signed:1;" -> 56
 std::optional<std::size_t> offset_of(const std::string& format, const std::string& field) {
