@@ -13,10 +13,10 @@
 
 namespace launcher::inline steps {
 
-using Step = std::variant<RaisePool, MakeTap, OpenTap, MakeMacvtap, LimitRate, OpenVhost, OpenFile, MakeImage, OpenLog,
-                          Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, KeepText, GiveFile,
-                          StartHelper, StartQemu, MakeGroup, LoadModule, CreateVfs, SetVfMac, BindVfio, OpenVfio,
-                          TakeUsb, WriteControl, SetValue, KeepBeside, ChangeMask, MakePartition, TakeCpus>;
+using Step =
+    std::variant<RaisePool, MakeTap, OpenTap, MakeMacvtap, LimitRate, OpenVhost, OpenFile, MakeImage, OpenLog, Listen,
+                 HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, KeepText, GiveFile, StartHelper, StartQemu,
+                 MakeGroup, LoadModule, CreateVfs, SetVfMac, BindVfio, OpenVfio, TakeUsb, ChangeFile>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {
