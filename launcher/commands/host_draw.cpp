@@ -11,6 +11,7 @@
 
 #include "launcher/commands/host_map.hpp"
 #include "launcher/facts/qemu_features.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
 #include "topology/read_host.hpp"
 
@@ -40,29 +41,15 @@ std::string find_lstopo() {
   throw std::runtime_error("no lstopo in PATH to draw with; install it (Debian: apt install hwloc-nox)");
 }
 
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {
-    if (fd_ < 0) throw std::runtime_error(std::strerror(errno));
-  }
-  ~Fd() { close(fd_); }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 // In memory: lstopo seeks in its input, and nothing is left in the file system.
-int text_in_memory(const std::string& text) {
-  const int fd = memfd_create("vmrun-xml", MFD_CLOEXEC);
-  for (std::size_t at = 0; fd >= 0 && at < text.size();) {
-    const ssize_t put = write(fd, text.data() + at, text.size() - at);
-    if (put < 0 && errno != EINTR) throw std::runtime_error(std::strerror(errno));
+Fd text_in_memory(const std::string& text) {
+  Fd fd = opened_or_refuse(memfd_create("vmrun-xml", MFD_CLOEXEC), "memfd");
+  for (std::size_t at = 0; at < text.size();) {
+    const ssize_t put = write(fd.get(), text.data() + at, text.size() - at);
+    if (put < 0 && errno != EINTR) refuse("write to memory");
     if (put > 0) at += static_cast<std::size_t>(put);
   }
-  if (fd >= 0) lseek(fd, 0, SEEK_SET);
+  lseek(fd.get(), 0, SEEK_SET);
   return fd;
 }
 
@@ -72,7 +59,8 @@ void draw_host(const topology::HostTopology& host, const topology::HostPolicy& p
                const topology::Reservations& taken, const std::string& file) {
   const auto xml = topology::marked_xml(marks_of(host, policy, taken));
   if (!xml) throw std::runtime_error(xml.error());
-  const Fd in(text_in_memory(*xml)), out(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  const Fd in = text_in_memory(*xml);
+  const Fd out = opened_or_refuse(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), "write " + file);
   ChildSpec child{};
   child.argv = {find_lstopo(), "--if", "xml", "-i", "/proc/self/fd/0", "--of", "svg", "-"};
   const ProcessId drawer = spawn(child, {{0, in.get()}, {1, out.get()}, {2, STDERR_FILENO}}, [](const ProcessId&) {});

@@ -13,6 +13,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/life/keep.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/notify.hpp"
@@ -75,13 +76,12 @@ void tell_running(const RunningVm& vm, const Options& options) {
 }
 
 // The pipe on which a detached keeper tells `vmrun start` that the VM runs.
-void tell_starter(int fd) {
-  if (fd < 0) return;
-  [[maybe_unused]] const ssize_t sent = write(fd, "r", 1);
-  close(fd);
-  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);  // from here on nobody listens
-  for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, old);
-  close(null);
+void tell_starter(Fd pipe) {
+  if (!pipe) return;
+  [[maybe_unused]] const ssize_t sent = write(pipe.get(), "r", 1);
+  pipe.reset();
+  const Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));  // from here on nobody listens
+  for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null.get(), old);
   [[maybe_unused]] const int moved = chdir("/");
 }
 
@@ -107,7 +107,7 @@ void try_to(const Telling& telling) {
 class Supervisor {
  public:
   Supervisor(const Options& options, bool detached, int ready_fd)
-      : options_(options), ready_fd_(ready_fd), config_(host_config_or_throw(options)) {
+      : options_(options), ready_(ready_fd), config_(host_config_or_throw(options)) {
     attach_ = !detached && !options.flag("no-console") && !options.flag("json");
     keeping_.say = say;
     keeping_.stop_timeout =
@@ -139,21 +139,22 @@ class Supervisor {
     World world = this_world(machine_, config_);
     RunningVm vm = launch(spec, world, make_teller(options_), [&](const LaunchPlan& plan) {
       for (const std::string& note : plan.notes) say("note: " + note);
-      if (attach_ && plan.console_on_stdio) keeping_.console = ::qmp::connect_unix(plan.console_socket);
+      if (attach_ && plan.console_on_stdio) console_ = Fd(::qmp::connect_unix(plan.console_socket));
+      keeping_.console = console_.get();
       if (keeping_.console < 0) keeping_.listen_to = plan.console_socket;
     });
     record_.started = vm.state.since;
     write_down();
     try_to([&] { tell_running(vm, options_); });
     notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
-    tell_starter(ready_fd_);
+    tell_starter(std::move(ready_));
     slim_down();
     std::optional<RawTerminal> terminal;
     if (keeping_.console >= 0) terminal.emplace(true);
     keeping_.ended = [this](const Ended& ended) { record_end(ended); };
     const Ended ended = keep(vm, machine_, world.base, keeping_);
     terminal.reset();
-    if (keeping_.console >= 0) close(keeping_.console);
+    console_.reset();
     tell_ended(ended);
     return record_.exit_code;
   }
@@ -203,9 +204,10 @@ class Supervisor {
   }
 
   const Options& options_;
-  int ready_fd_;
+  Fd ready_;
   HostConfig config_;
   LinuxHost machine_;
+  Fd console_;
   KeepOptions keeping_;
   RunRecord record_;
   bool attach_ = false;
