@@ -63,6 +63,16 @@ const boost::json::object& object_of(const boost::json::value& json, const std::
   return json.get_object();
 }
 
+std::string kind_of(const boost::json::value& json, const std::string& path) {
+  if (!json.is_object() || json.get_object().size() != 1)
+    throw std::invalid_argument((path.empty() ? "" : path + ": ") + "wanted an object of one member, its kind");
+  return json.get_object().begin()->key();
+}
+
+void unknown_kind(const std::string& path, const std::string& kind) {
+  throw std::invalid_argument((path.empty() ? "" : path + ": ") + "unknown kind '" + kind + "'");
+}
+
 const boost::json::value& member_of(const boost::json::object& object, const char* name, const std::string& where) {
   const boost::json::value* found = object.if_contains(name);
   if (found == nullptr) wrong(where, "to be there");

@@ -1,5 +1,6 @@
 // Plain structs <-> JSON, member by member, from Boost.Describe's lists. The rule: a struct is described once, beside its
 // declaration's users, and nobody writes its JSON by hand. (Boost.JSON of Debian 12 does the same but knows no optional.)
+// A variant of structs is an object of one member, whose name is the struct's `kind`.
 // read() throws std::invalid_argument with the path of what is wrong: "steps[2].pages: wanted a number".
 // What is the same for every struct stands in struct_json.cpp: a member costs the compiler a call, not Boost.JSON's insides.
 #pragma once
@@ -16,6 +17,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "topology/bytes.hpp"
 #include "topology/cpu_set.hpp"
@@ -28,6 +30,11 @@ template <class T>
 struct is_optional : std::false_type {};
 template <class T>
 struct is_optional<std::optional<T>> : std::true_type {};
+
+template <class T>
+struct is_variant : std::false_type {};
+template <class... Ts>
+struct is_variant<std::variant<Ts...>> : std::true_type {};
 
 template <class T>
 concept Sequence = requires(T t) {
@@ -53,6 +60,8 @@ CpuSet read_cpus(const boost::json::value& json, const std::string& path);
 Bytes read_bytes(const boost::json::value& json, const std::string& path);
 const boost::json::array& array_of(const boost::json::value& json, const std::string& path);
 const boost::json::object& object_of(const boost::json::value& json, const std::string& path);
+std::string kind_of(const boost::json::value& json, const std::string& path);
+[[noreturn]] void unknown_kind(const std::string& path, const std::string& kind);
 const boost::json::value& member_of(const boost::json::object& object, const char* name, const std::string& where);
 std::string path_of_item(const std::string& path, std::size_t index);
 std::string path_of_member(const std::string& path, const char* name);
@@ -78,6 +87,10 @@ boost::json::value write(const T& value) {
     return detail::write_text(boost::describe::enum_to_string(value, "?"));
   } else if constexpr (detail::is_optional<T>::value) {
     return value ? write(*value) : boost::json::value(nullptr);
+  } else if constexpr (detail::is_variant<T>::value) {
+    boost::json::object out;
+    std::visit([&](const auto& one) { detail::put(out, one.kind, write(one)); }, value);
+    return out;
   } else if constexpr (detail::Sequence<T>) {
     boost::json::array out;
     for (const auto& element : value) detail::append(out, write(element));
@@ -115,6 +128,16 @@ T read(const boost::json::value& json, const std::string& path = {}) {
   } else if constexpr (detail::is_optional<T>::value) {
     if (json.is_null()) return std::nullopt;
     return read<typename T::value_type>(json, path);
+  } else if constexpr (detail::is_variant<T>::value) {
+    const std::string kind = detail::kind_of(json, path);
+    std::optional<T> out;
+    boost::mp11::mp_for_each<boost::mp11::mp_transform<std::type_identity, T>>([&](auto type) {
+      using Kind = typename decltype(type)::type;
+      if (kind == Kind::kind)
+        out = read<Kind>(json.get_object().begin()->value(), detail::path_of_member(path, Kind::kind));
+    });
+    if (!out) detail::unknown_kind(path, kind);
+    return std::move(*out);
   } else if constexpr (detail::Sequence<T>) {
     T out;
     std::size_t index = 0;

@@ -22,7 +22,8 @@ std::string case_of(const std::string& pattern, const Command& command) {
   std::string words = options_of(command);
   for (const Command& sub : command.subcommands) words += " " + sub.name;
   const bool spec = command.usage.find("SPEC") != std::string::npos;
-  const bool file = command.usage.find(" FILE") != std::string::npos || command.usage.find(" LOCK") != std::string::npos;
+  const bool file =
+      command.usage.find(" FILE") != std::string::npos || command.usage.find(" LOCK") != std::string::npos;
   const bool vm = command.usage.find("NAME") != std::string::npos;
   const bool kept = command.name == "forget" || command.name == "log";  // those that do not run as well
   const bool diff = command.name == "diff";

@@ -9,6 +9,7 @@
 #include "launcher/commands/ending.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/life/terminal.hpp"
 
 namespace launcher::commands {
@@ -40,13 +41,12 @@ void relay(int console, bool interactive) {
 int console(const Options& options) {
   const VmDir dir = named_vm(options);
   signal(SIGPIPE, SIG_IGN);
-  const int fd = ::qmp::connect_unix(dir.path() / "console.sock");
+  const Fd fd(::qmp::connect_unix(dir.path() / "console.sock"));
   if (const auto keeper = dir.owner()) signal_keeper(*keeper, SIGUSR2);  // it listens where nobody else does
   const RawTerminal terminal(false);
   if (terminal.active())
     say("connected to " + dir.name() + "'s console (Ctrl-] leaves; nothing is shown while another holds it)\r");
-  relay(fd, terminal.active());
-  close(fd);
+  relay(fd.get(), terminal.active());
   return done;
 }
 

@@ -13,6 +13,7 @@
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/host/host.hpp"
 #include "launcher/life/await_lock.hpp"
 #include "launcher/steps/transaction.hpp"
@@ -53,34 +54,26 @@ bool wait_for_end(int pidfd, Clock::time_point until) {
 }
 
 bool signal_keeper(const ProcessId& keeper, int signal) {
-  const int fd = open_pidfd(keeper);
-  if (fd < 0) return false;
+  const Fd fd(open_pidfd(keeper));
+  if (!fd) return false;
   const bool known = blocks(keeper.pid, signal);
-  const bool sent = known && syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0) == 0;
-  close(fd);
-  return sent;
+  return known && syscall(SYS_pidfd_send_signal, fd.get(), signal, nullptr, 0) == 0;
 }
 
 void end_at_once(const Seen& vm) {
   if (!vm.state.qemu) return;
   if (vm.keeper && signal_keeper(*vm.keeper, SIGUSR1)) {
-    const int fd = open_pidfd(*vm.state.qemu);
+    const Fd fd(open_pidfd(*vm.state.qemu));
     constexpr std::chrono::seconds for_the_keeper{2};
-    const bool ended = fd < 0 || wait_for_end(fd, Clock::now() + for_the_keeper);
-    if (fd >= 0) close(fd);
-    if (ended) return;
+    if (!fd || wait_for_end(fd.get(), Clock::now() + for_the_keeper)) return;
   }
   end_process(*vm.state.qemu);
 }
 
 int await_cleanup(const Seen& vm) {
   constexpr std::chrono::seconds cleanup{60};
-  const int fd = vm.keeper ? open_pidfd(*vm.keeper) : -1;
-  if (fd >= 0) {
-    const bool ended = wait_for_end(fd, Clock::now() + cleanup);
-    close(fd);
-    if (!ended) throw std::runtime_error("VM " + vm.dir.name() + "'s keeper is still busy putting things back");
-  }
+  if (const Fd fd(vm.keeper ? open_pidfd(*vm.keeper) : -1); fd && !wait_for_end(fd.get(), Clock::now() + cleanup))
+    throw std::runtime_error("VM " + vm.dir.name() + "'s keeper is still busy putting things back");
   // gone, or a new VM of this name
   const auto nothing_left = [&] {
     return !VmDir::find(run_base(), vm.dir.name()) || vm.dir.owner() != vm.keeper || vm.dir.owner_alive();

@@ -16,6 +16,7 @@
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/run_recorder.hpp"
 #include "launcher/guest/ready.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/life/keep.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/notify.hpp"
@@ -79,13 +80,12 @@ void tell_running(const RunningVm& vm, const Options& options) {
 }
 
 // The pipe on which a detached keeper tells `vmrun start` that the VM runs.
-void tell_starter(int fd, bool ready) {
-  if (fd < 0) return;
-  [[maybe_unused]] const ssize_t sent = write(fd, ready ? "r" : "t", 1);
-  close(fd);
-  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);  // from here on nobody listens
-  for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, old);
-  close(null);
+void tell_starter(Fd pipe, bool ready) {
+  if (!pipe) return;
+  [[maybe_unused]] const ssize_t sent = write(pipe.get(), ready ? "r" : "t", 1);
+  pipe.reset();
+  const Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));  // from here on nobody listens
+  for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null.get(), old);
   [[maybe_unused]] const int moved = chdir("/");
 }
 
@@ -112,7 +112,7 @@ class Supervisor {
  public:
   Supervisor(const Options& options, const Launching& launching)
       : options_(options),
-        ready_fd_(launching.ready_fd),
+        ready_(launching.ready_fd),
         config_(host_config_or_throw(options)),
         recorder_(options, launching.expected) {
     attach_ = !launching.detached && !options.flag("no-console") && !options.flag("json");
@@ -152,7 +152,8 @@ class Supervisor {
     recorder_.watch(world, file);
     RunningVm vm = launch(file.spec, world, make_teller(options_), [&](const LaunchPlan& plan) {
       for (const std::string& note : plan.notes) say("note: " + note);
-      if (attach_ && plan.console_on_stdio) keeping_.console = ::qmp::connect_unix(plan.console_socket);
+      if (attach_ && plan.console_on_stdio) console_ = Fd(::qmp::connect_unix(plan.console_socket));
+      keeping_.console = console_.get();
       if (keeping_.console < 0) keeping_.listen_to = plan.console_socket;
     });
     record_.started = vm.state.since;
@@ -165,7 +166,7 @@ class Supervisor {
     std::optional<ReadyWatch> watch;
     if (spec.ready.by == ReadySpec::By::launch) {
       notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " runs");
-      tell_starter(ready_fd_, true);
+      tell_starter(std::move(ready_), true);
     } else {
       notify_systemd("STATUS=VM " + vm.plan.name + " runs, and is not ready yet");
       watch.emplace(spec.ready, access_of(vm.plan.name, plan_json(vm.plan)), vm.dir.path(),
@@ -179,7 +180,7 @@ class Supervisor {
     const Ended ended = keep(vm, machine_, world.base, keeping_);
     terminal.reset();
     watch.reset();
-    if (keeping_.console >= 0) close(keeping_.console);
+    console_.reset();
     tell_ended(ended);
     return record_.exit_code;
   }
@@ -189,11 +190,11 @@ class Supervisor {
     if (how) {
       std::ofstream(vm.dir.path() / "ready") << *how << '\n';
       notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " is ready: " + *how);
-      if (ready_fd_ >= 0 || options_.flag("json")) tell_event(vm.plan.name, *how);
+      if (ready_ || options_.flag("json")) tell_event(vm.plan.name, *how);
     } else {
       say(fmt::format("VM {} runs, and its guest did not say that it is ready in time (ready_timeout)", vm.plan.name));
     }
-    tell_starter(ready_fd_, how.has_value());
+    tell_starter(std::move(ready_), how.has_value());
   }
 
   void tell_event(const std::string& name, const std::string& how) const {
@@ -248,10 +249,11 @@ class Supervisor {
   }
 
   const Options& options_;
-  int ready_fd_;
+  Fd ready_;
   HostConfig config_;
   RunRecorder recorder_;
   LinuxHost machine_;
+  Fd console_;
   KeepOptions keeping_;
   RunRecord record_;
   std::string spec_file_;

@@ -18,11 +18,10 @@
 
 namespace launcher::commands {
 
-namespace json = boost::json;
 
 namespace {
 
-json::value ask(::qmp::Client& client, const char* name, json::object arguments) {
+boost::json::value ask(::qmp::Client& client, const char* name, boost::json::object arguments) {
   ::qmp::Command command{name};
   command.arguments = std::move(arguments);
   return client.execute(command, patience);
@@ -30,14 +29,14 @@ json::value ask(::qmp::Client& client, const char* name, json::object arguments)
 
 // The block node of what is in the drive; "": nothing. Throws where there is no such drive.
 std::string medium_of(::qmp::Client& client, const std::string& id, const std::string& vm) {
-  const json::value drives = ask(client, "query-block", {});
-  for (const json::value& drive : drives.as_array()) {
-    const json::object& one = drive.as_object();
-    const json::value* qdev = one.if_contains("qdev");
+  const boost::json::value drives = ask(client, "query-block", {});
+  for (const boost::json::value& drive : drives.as_array()) {
+    const boost::json::object& one = drive.as_object();
+    const boost::json::value* qdev = one.if_contains("qdev");
     if (qdev == nullptr || !qdev->is_string()) continue;
     const std::string path(qdev->get_string());
     if (path != id && !path.ends_with("/" + id)) continue;
-    const json::value* inserted = one.if_contains("inserted");
+    const boost::json::value* inserted = one.if_contains("inserted");
     return inserted == nullptr ? "" : std::string(inserted->at("node-name").as_string());
   }
   throw UsageError(fmt::format("VM {} has no {}: its spec has too few [[cdrom]]", vm, id));
@@ -50,7 +49,7 @@ std::string add_node(::qmp::Client& client, const std::string& id, const std::st
   struct stat info {};
   if (fstat(fd.get(), &info) < 0) refuse("stat " + file);
   ::qmp::pass_fd(client.fd(), fd.get());
-  const json::value set = ask(client, "add-fd", {{"opaque", printable(std::filesystem::absolute(file).string())}});
+  const boost::json::value set = ask(client, "add-fd", {{"opaque", printable(std::filesystem::absolute(file).string())}});
   const std::int64_t number = set.at("fdset-id").to_number<std::int64_t>();
   const std::string node = fmt::format("{}-medium{}", id, number);
   ask(client, "blockdev-add",

@@ -16,6 +16,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/run.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/signals.hpp"
@@ -73,14 +74,13 @@ Start wait_until_it_runs(int ready, const Signals& signals, pid_t keeper) {
     if (read(ready, &byte, 1) == 1 && !called_off) return byte == 'r' ? Start::runs : Start::not_ready;
     if (!called_off) return Start::ended;
     // it had just begun to run: the signal has told its keeper to end it
-    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, keeper, 0));
-    for (pollfd ended[2] = {{pidfd, POLLIN, 0}, {signals.fd(), POLLIN, 0}}; ended[0].revents == 0;) {
+    const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, keeper, 0)));
+    for (pollfd ended[2] = {{pidfd.get(), POLLIN, 0}, {signals.fd(), POLLIN, 0}}; ended[0].revents == 0;) {
       if (poll(ended, 2, -1) < 0 && errno != EINTR) break;
       signalfd_siginfo info{};
       if (ended[1].revents != 0 && read(signals.fd(), &info, sizeof info) == sizeof info)
         ::kill(keeper, static_cast<int>(info.ssi_signo));
     }
-    close(pidfd);
     return Start::ended;
   }
 }
@@ -90,16 +90,17 @@ Start wait_until_it_runs(int ready, const Signals& signals, pid_t keeper) {
 int start(const Options& options) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) < 0) throw std::runtime_error("pipe failed");
+  Fd ready(ends[0]), running(ends[1]);
   std::fflush(nullptr);
   const Signals signals;  // before the fork: one that comes between is the keeper's as well as ours
   const pid_t keeper = fork();
   if (keeper < 0) throw std::runtime_error("fork failed");
   if (keeper == 0) {
-    close(ends[0]);
-    be_keeper(options, ends[1]);
+    ready.reset();
+    be_keeper(options, running.release());
   }
-  close(ends[1]);
-  const Start how = wait_until_it_runs(ends[0], signals, keeper);
+  running.reset();
+  const Start how = wait_until_it_runs(ready.get(), signals, keeper);
   if (how != Start::ended) return how == Start::runs ? done : failed;
   const int code = reap(keeper);  // it has said why
   return code == done ? failed : code;

@@ -7,6 +7,7 @@
 #include "launcher/commands/ending.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/life/power_down.hpp"
 #include "launcher/life/stop_ladder.hpp"
 #include "qmp/commands.hpp"
@@ -22,16 +23,11 @@ class Climb {
  public:
   Climb(const Seen& vm, std::chrono::milliseconds timeout, bool quiet)
       : vm_(vm), pidfd_(open_pidfd(*vm.state.qemu)), ladder_(timeout, Clock::now()), quiet_(quiet) {}
-  ~Climb() {
-    if (pidfd_ >= 0) close(pidfd_);
-  }
-  Climb(const Climb&) = delete;
-  Climb& operator=(const Climb&) = delete;
 
   void to_the_end() {
-    while (pidfd_ >= 0 && !ladder_.exhausted()) {
+    while (pidfd_ && !ladder_.exhausted()) {
       if (const std::optional<Rung> rung = ladder_.step(Clock::now())) step(*rung);
-      if (wait_for_end(pidfd_, std::min(ladder_.due(), Clock::now() + std::chrono::hours(24)))) return;
+      if (wait_for_end(pidfd_.get(), std::min(ladder_.due(), Clock::now() + std::chrono::hours(24)))) return;
     }
   }
 
@@ -51,7 +47,7 @@ class Climb {
       if (rung == Rung::powerdown && vm_.keeper && signal_keeper(*vm_.keeper, SIGTERM))
         say("asking its keeper instead");
     }
-    if (rung == Rung::terminate) syscall(SYS_pidfd_send_signal, pidfd_, SIGTERM, nullptr, 0);
+    if (rung == Rung::terminate) syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGTERM, nullptr, 0);
     if (rung == Rung::kill) end_at_once(vm_);
   }
 
@@ -70,7 +66,7 @@ class Climb {
   }
 
   const Seen& vm_;
-  int pidfd_;
+  Fd pidfd_;
   StopLadder ladder_;
   bool quiet_;
   std::optional<::qmp::Client> monitor_;

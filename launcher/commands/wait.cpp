@@ -15,6 +15,7 @@
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
 #include "launcher/guest/ready.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/life/run_record.hpp"
 #include "launcher/text/printable.hpp"
 
@@ -33,14 +34,13 @@ std::optional<ProcessId> owner_of(const VmDir& dir) {
 }
 
 void await(const ProcessId& keeper, const std::string& name, const std::optional<double>& timeout) {
-  const int fd = open_pidfd(keeper);
-  if (fd < 0) return;
-  pollfd waiting{fd, POLLIN, 0};
+  const Fd fd(open_pidfd(keeper));
+  if (!fd) return;
+  pollfd waiting{fd.get(), POLLIN, 0};
   int ready = 0;
   do {
     ready = poll(&waiting, 1, timeout ? static_cast<int>(*timeout * 1000) : -1);
   } while (ready < 0 && errno == EINTR);
-  close(fd);
   if (ready == 0) throw std::runtime_error("VM " + name + " still runs");
 }
 

@@ -15,6 +15,7 @@
 #include "launcher/facts/io_uring_probe.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/facts/qemu_features.hpp"
+#include "launcher/host/fd.hpp"
 #include "topology/sysfs.hpp"
 
 namespace launcher::inline devices {
@@ -48,10 +49,9 @@ void look_at_device(Disk::Facts& facts, dev_t device) {
 }
 
 std::uint64_t bytes_of(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return 0;
-  const off_t end = lseek(fd, 0, SEEK_END);  // of a block device, too
-  close(fd);
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return 0;
+  const off_t end = lseek(fd.get(), 0, SEEK_END);  // of a block device, too
   return end > 0 ? static_cast<std::uint64_t>(end) : 0;
 }
 

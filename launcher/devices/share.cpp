@@ -15,6 +15,7 @@
 #include "launcher/facts/host_config.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/facts/qemu_features.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
 #include "launcher/text/toml_reader.hpp"
 
@@ -53,25 +54,23 @@ std::string find_virtiofsd(const HostConfig& config) {
 
 // What a program says of itself.
 std::string help_of(const std::string& program) {
-  std::array<int, 2> ends{-1, -1};
+  std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) < 0) return {};
-  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const Fd ours(ends[0]), null(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  Fd its(ends[1]);
   std::string text;
   try {
     ChildSpec child;
     child.argv = {program, "--help"};
-    const ProcessId process = spawn(child, {{0, null}, {1, ends[1]}, {2, ends[1]}}, [](const ProcessId&) {});
-    close(ends[1]);
-    ends[1] = -1;
+    const ProcessId process = spawn(child, {{0, null.get()}, {1, its.get()}, {2, its.get()}}, [](const ProcessId&) {});
+    its.reset();
     std::array<char, 4096> part{};
-    for (ssize_t got = 0; (got = read(ends[0], part.data(), part.size())) > 0;)
+    for (ssize_t got = 0; (got = read(ours.get(), part.data(), part.size())) > 0;)
       text.append(part.data(), static_cast<std::size_t>(got));
     reap(process.pid);
   } catch (const std::exception&) {
     text.clear();  // not a program
   }
-  for (int fd : {ends[0], ends[1], null})
-    if (fd >= 0) close(fd);
   return text;
 }
 

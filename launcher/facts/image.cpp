@@ -13,6 +13,7 @@
 #include <optional>
 #include <utility>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/text/printable.hpp"
 
 namespace launcher::inline facts {
@@ -58,20 +59,19 @@ struct Head {
 // O_NONBLOCK: whatever lies there (a FIFO has no writer), nothing waits for it.
 Head read_head(const std::string& path) {
   Head head;
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-  if (fd < 0) {
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  if (!fd) {
     head.error = errno;
     return head;
   }
   struct stat info {};
-  head.there = fstat(fd, &info) == 0;
+  head.there = fstat(fd.get(), &info) == 0;
   head.plain = S_ISREG(info.st_mode);
   if (head.plain || S_ISBLK(info.st_mode)) {
     head.text.resize(image_head);
-    const ssize_t got = pread(fd, head.text.data(), head.text.size(), 0);
+    const ssize_t got = pread(fd.get(), head.text.data(), head.text.size(), 0);
     head.text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   }
-  close(fd);
   return head;
 }
 

@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/text/printable.hpp"
 
 namespace launcher::inline facts {
@@ -151,9 +152,8 @@ std::string use_by_host(const struct stat& info, const topology::Sysfs& sysfs) {
 bool is_taken_exclusively(const std::string& path) {
   constexpr int tries = 5;
   for (int i = 0; i < tries; ++i) {
-    const int fd = open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0) close(fd);
-    if (fd >= 0 || errno != EBUSY) return false;
+    const Fd fd(open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK));
+    if (fd || errno != EBUSY) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return true;
@@ -162,17 +162,16 @@ bool is_taken_exclusively(const std::string& path) {
 // QEMU locks a byte of the file for each thing it does to it, and one for each that others may not (block/file-posix.c).
 std::string locked_by(const std::string& path, bool writes) {
   constexpr off_t does = 100, allows_not = 200, write = 1;
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return {};
-  const auto locked = [fd](off_t byte) {
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return {};
+  const auto locked = [&fd](off_t byte) {
     struct flock lock {};
     lock.l_type = F_WRLCK, lock.l_whence = SEEK_SET, lock.l_start = byte, lock.l_len = 1;
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    return fcntl(fd.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
   };
   const bool held = locked(does + write) || (writes && locked(allows_not + write));
   struct stat info {};
-  const bool known = fstat(fd, &info) == 0;
-  close(fd);
+  const bool known = fstat(fd.get(), &info) == 0;
   return held && known ? holder_of(info) : "";
 }
 

@@ -9,25 +9,13 @@
 #include <cstring>
 #include <memory>
 
+#include "launcher/host/fd.hpp"
+
 namespace launcher::inline facts {
 
 namespace {
 
 constexpr unsigned block = 4096;
-
-class File {
- public:
-  File(const std::string& path, int flags) : fd_(open(path.c_str(), flags | O_CLOEXEC)) {}
-  ~File() {
-    if (fd_ >= 0) close(fd_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 // "" when the read went through the ring, else what did not.
 std::string read_by_ring(int fd, void* buffer) {
@@ -53,11 +41,11 @@ std::string read_by_ring(int fd, void* buffer) {
 IoProbe probe_io(const std::string& path) {
   IoProbe result;
   const std::unique_ptr<void, void (*)(void*)> buffer(std::aligned_alloc(block, block), std::free);
-  const File direct(path, O_RDONLY | O_DIRECT);
-  result.direct_io = direct.fd() >= 0 && pread(direct.fd(), buffer.get(), block, 0) >= 0;
+  const Fd direct(open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  result.direct_io = direct && pread(direct.get(), buffer.get(), block, 0) >= 0;
   if (!result.direct_io) result.why = std::string("O_DIRECT: ") + std::strerror(errno);
-  const File buffered(path, O_RDONLY);
-  const int fd = result.direct_io ? direct.fd() : buffered.fd();
+  const Fd buffered(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const int fd = result.direct_io ? direct.get() : buffered.get();
   if (fd < 0) return result;
   const std::string why = read_by_ring(fd, buffer.get());
   result.io_uring = why.empty();

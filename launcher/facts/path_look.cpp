@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/text/printable.hpp"
 #include "topology/text_file.hpp"
 
@@ -72,12 +73,9 @@ bool has_listener(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) return true;  // not to be told from here
   path.copy(address.sun_path, path.size());
-  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return true;
-  const bool left_behind =
-      connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 && errno == ECONNREFUSED;
-  close(fd);
-  return !left_behind;
+  const Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return !fd || connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+         errno != ECONNREFUSED;
 }
 
 }  // namespace launcher::facts

@@ -14,6 +14,7 @@
 #include <optional>
 #include <system_error>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
 #include "qmp/commands.hpp"
 
@@ -63,12 +64,13 @@ constexpr std::array probed_accels = {"kvm", "tcg"};
 class Probe {
  public:
   explicit Probe(const std::string& binary, const std::vector<std::string>& more = {}) {
-    std::array<int, 2> pair{};
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) < 0)
-      throw std::system_error(errno, std::generic_category(), "socketpair");
-    std::array<int, 2> words{};
-    if (pipe2(words.data(), O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe");
-    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    std::array<int, 2> ends{}, pipe{};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0) refuse("socketpair");
+    client_.emplace(ends[0]);
+    const Fd monitor(ends[1]);
+    if (pipe2(pipe.data(), O_CLOEXEC) < 0) refuse("pipe");
+    words_ = Fd(pipe[0]);
+    const Fd said(pipe[1]), null(open("/dev/null", O_RDONLY | O_CLOEXEC));
     ChildSpec child;
     child.argv = {binary,
                   "-M",
@@ -83,18 +85,8 @@ class Probe {
                   "-qmp",
                   "chardev:control"};
     child.argv.insert(child.argv.end(), more.begin(), more.end());
-    words_ = words[0];
-    client_.emplace(pair[0]);
-    const auto close_ours = [&] {
-      for (int fd : {pair[1], words[1], null}) close(fd);
-    };
-    try {
-      process_ = spawn(child, {{0, null}, {1, words[1]}, {2, words[1]}, {10, pair[1]}}, [](const ProcessId&) {});
-    } catch (...) {
-      close_ours();
-      throw;
-    }
-    close_ours();
+    process_ =
+        spawn(child, {{0, null.get()}, {1, said.get()}, {2, said.get()}, {10, monitor.get()}}, [](const ProcessId&) {});
   }
   ~Probe() {
     client_.reset();
@@ -102,7 +94,6 @@ class Probe {
       end_process(*process_);
       reap(process_->pid);
     }
-    if (words_ >= 0) close(words_);
   }
   Probe(const Probe&) = delete;
   Probe& operator=(const Probe&) = delete;
@@ -147,8 +138,8 @@ class Probe {
   // What QEMU printed before it gave up.
   std::string words() const {
     std::string text(4096, '\0');
-    fcntl(words_, F_SETFL, O_NONBLOCK);
-    const ssize_t got = read(words_, text.data(), text.size());
+    fcntl(words_.get(), F_SETFL, O_NONBLOCK);
+    const ssize_t got = read(words_.get(), text.data(), text.size());
     text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
     while (!text.empty() && text.back() == '\n') text.pop_back();
     return text;
@@ -229,7 +220,7 @@ class Probe {
 
   std::optional<qmp::Client> client_;
   std::optional<ProcessId> process_;
-  int words_ = -1;
+  Fd words_;
 };
 
 }  // namespace

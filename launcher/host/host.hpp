@@ -92,13 +92,12 @@ class Host {
   virtual int wait_for(const ProcessId& child, const std::function<void()>& meanwhile) = 0;  // exit code, as reap()
 
   // Groups of tasks (cgroup, resctrl). may_exist: it is shared. remove_group: gone already is fine; shared: so is "still in
-  // use". write_control returns what the file then reads.
+  // use".
   virtual bool has_group(const std::string& path) = 0;
   virtual void make_group(const std::string& path, bool may_exist) = 0;
   virtual void remove_group(const std::string& path, bool shared) = 0;
-  virtual std::string write_control(const std::string& path, const std::string& text) = 0;
 
-  // Files of /sys and /proc/sys. nullopt: gone, or not to be read. write_value throws with the kernel's own error.
+  // Files of /sys and /proc/sys, and of groups. nullopt: gone, or not to be read. write_value throws with the kernel's own error.
   virtual std::optional<std::string> read_value(const std::string& path) = 0;
   virtual void write_value(const std::string& path, const std::string& text) = 0;
 
@@ -162,7 +161,6 @@ class LinuxHost final : public Host {
   bool has_group(const std::string& path) override;
   void make_group(const std::string& path, bool may_exist) override;
   void remove_group(const std::string& path, bool shared) override;
-  std::string write_control(const std::string& path, const std::string& text) override;
   std::optional<std::string> read_value(const std::string& path) override;
   void write_value(const std::string& path, const std::string& text) override;
   void set_fifo(pid_t thread, unsigned priority) override;

@@ -168,12 +168,6 @@ void LinuxHost::remove_group(const std::string& path, bool shared) {
   refuse("remove " + path);
 }
 
-std::string LinuxHost::write_control(const std::string& path, const std::string& text) {
-  const topology::Sysfs sysfs;
-  if (const auto error = sysfs.write(path, text + "\n")) refuse("write " + text + " to " + path, error.value());
-  return sysfs.read(path).value_or("");
-}
-
 void LinuxHost::set_fifo(pid_t thread, unsigned priority) {
   sched_param parameter{};
   parameter.sched_priority = static_cast<int>(priority);

@@ -8,25 +8,18 @@
 #include <cerrno>
 #include <system_error>
 
+#include "launcher/host/fd.hpp"
+
 namespace launcher::inline host {
 
 namespace {
 
-class Socket {
- public:
-  explicit Socket(const std::string& what) : fd_(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)) {
-    if (fd_ < 0) throw std::system_error(errno, std::generic_category(), what);
-    const int on = 1;  // the kernel's own words beside the errno
-    setsockopt(fd_, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
-  }
-  ~Socket() { close(fd_); }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
+Fd netlink_socket(const std::string& what) {
+  Fd fd = opened_or_refuse(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), what);
+  const int on = 1;  // the kernel's own words beside the errno
+  setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+  return fd;
+}
 
 // "" where the kernel has none. The attributes follow the header of the request, which is all that comes back of it.
 std::string words_of(const std::byte* message, std::size_t size) {
@@ -67,21 +60,21 @@ void NetlinkMessage::add(std::uint16_t attribute, std::string_view text) {
   add(attribute, ended.c_str(), ended.size() + 1);
 }
 
-void NetlinkMessage::close(std::size_t start) {
+void NetlinkMessage::end_nest(std::size_t start) {
   const auto length = static_cast<std::uint16_t>(bytes_.size() - start);
   std::memcpy(bytes_.data() + start, &length, sizeof length);  // nla_len comes first
 }
 
 void send_to_kernel(NetlinkMessage message, const std::string& what) {
-  const Socket socket(what);
+  const Fd socket = netlink_socket(what);
   const auto length = static_cast<std::uint32_t>(message.bytes_.size());
   std::memcpy(message.bytes_.data(), &length, sizeof length);  // nlmsg_len comes first
-  if (send(socket.fd(), message.bytes_.data(), message.bytes_.size(), 0) < 0)
+  if (send(socket.get(), message.bytes_.data(), message.bytes_.size(), 0) < 0)
     throw std::system_error(errno, std::generic_category(), what);
   std::array<std::byte, 8192> answer{};
   ssize_t got = 0;
   do {
-    got = recv(socket.fd(), answer.data(), answer.size(), 0);
+    got = recv(socket.get(), answer.data(), answer.size(), 0);
   } while (got < 0 && errno == EINTR);
   if (got < 0) throw std::system_error(errno, std::generic_category(), what);
   nlmsghdr head{};

@@ -36,14 +36,14 @@ class NetlinkMessage {
     const std::size_t start = bytes_.size();
     add(static_cast<std::uint16_t>(attribute | NLA_F_NESTED), nullptr, 0);
     fill();
-    close(start);
+    end_nest(start);
   }
   const std::vector<std::byte>& bytes() const { return bytes_; }  // its length filled in by send()
 
  private:
   friend void send_to_kernel(NetlinkMessage message, const std::string& what);
   void append(const void* data, std::size_t size);
-  void close(std::size_t start);
+  void end_nest(std::size_t start);
   std::vector<std::byte> bytes_;
 };
 

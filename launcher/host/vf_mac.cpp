@@ -58,14 +58,11 @@ class Request {
   std::vector<char> ask() {
     const auto length = static_cast<std::uint32_t>(bytes_.size());
     std::memcpy(bytes_.data(), &length, sizeof length);
-    const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (fd < 0) refuse("netlink socket");
+    const Fd fd = opened_or_refuse(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), "netlink socket");
     std::vector<char> answer(1 << 18);  // 256 functions of 300 bytes each fit
-    const bool sent = send(fd, bytes_.data(), bytes_.size(), 0) == static_cast<ssize_t>(bytes_.size());
-    const ssize_t got = sent ? recv(fd, answer.data(), answer.size(), 0) : -1;
-    const int error = errno;
-    close(fd);
-    if (got < static_cast<ssize_t>(NLMSG_HDRLEN)) refuse("netlink", error);
+    const bool sent = send(fd.get(), bytes_.data(), bytes_.size(), 0) == static_cast<ssize_t>(bytes_.size());
+    const ssize_t got = sent ? recv(fd.get(), answer.data(), answer.size(), 0) : -1;
+    if (got < static_cast<ssize_t>(NLMSG_HDRLEN)) refuse("netlink");
     answer.resize(static_cast<std::size_t>(got));
     return answer;
   }

@@ -28,14 +28,10 @@ bool more_to_read(int fd) {
 
 ConsoleTap::ConsoleTap(std::string socket) : socket_(std::move(socket)) { connect(); }
 
-ConsoleTap::~ConsoleTap() {
-  if (fd_ >= 0) close(fd_);
-}
-
 void ConsoleTap::connect() {
   if (socket_.empty()) return;
   try {
-    fd_ = ::qmp::connect_unix(socket_);
+    fd_ = Fd(::qmp::connect_unix(socket_));
   } catch (const std::exception&) {
     // no last words, then
   }
@@ -43,15 +39,15 @@ void ConsoleTap::connect() {
 
 void ConsoleTap::read_some(LastWords& words) {
   std::array<char, 8192> chunk{};
-  const ssize_t got = recv(fd_, chunk.data(), chunk.size(), MSG_DONTWAIT);
+  const ssize_t got = recv(fd_.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
   if (got > 0)
     words.add(std::string(chunk.data(), static_cast<std::size_t>(got)));
   else if (got == 0 || (errno != EAGAIN && errno != EINTR))
-    close(std::exchange(fd_, -1));
+    fd_.reset();
 }
 
 void ConsoleTap::let_go() {
-  if (fd_ >= 0) close(std::exchange(fd_, -1));
+  fd_.reset();
   connect();
 }
 

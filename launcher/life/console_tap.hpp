@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "launcher/host/fd.hpp"
+
 namespace launcher::inline life {
 
 // The end of what was said, and no more.
@@ -26,17 +28,14 @@ bool more_to_read(int fd);
 class ConsoleTap {
  public:
   explicit ConsoleTap(std::string socket);  // "": there is no console
-  ~ConsoleTap();
-  ConsoleTap(const ConsoleTap&) = delete;
-  ConsoleTap& operator=(const ConsoleTap&) = delete;
-  int fd() const { return fd_; }  // for poll(2); -1: none
+  int fd() const { return fd_.get(); }      // for poll(2); -1: none
   void read_some(LastWords& words);
   void let_go();  // whoever waits is served next
 
  private:
   void connect();
   std::string socket_;
-  int fd_ = -1;
+  Fd fd_;
 };
 
 }  // namespace launcher::life

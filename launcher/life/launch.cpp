@@ -22,11 +22,10 @@ namespace {
 
 // QEMU is gone before it was up: its own words, exit code and command line say why.
 [[noreturn]] void explain_end(const LaunchPlan& plan, const ProcessId& qemu, const Teller& teller, Logs& logs) {
-  if (const int pidfd = open_pidfd(qemu); pidfd >= 0) {
-    pollfd ending{pidfd, POLLIN, 0};
+  if (const Fd pidfd(open_pidfd(qemu)); pidfd) {
+    pollfd ending{pidfd.get(), POLLIN, 0};
     if (poll(&ending, 1, 5000) != 1)
       kill(qemu.pid, SIGKILL);  // it closed its monitor and does not end; our child, so the pid is its own
-    close(pidfd);
   }
   const int code = reap(qemu.pid);
   logs.read_some();

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "launcher/host/fd.hpp"
+
 namespace launcher::inline life {
 
 void notify_systemd(const std::string& message) {
@@ -19,11 +21,10 @@ void notify_systemd(const std::string& message) {
   if (length >= sizeof address.sun_path) return;
   std::memcpy(address.sun_path, path, length);
   if (address.sun_path[0] == '@') address.sun_path[0] = '\0';  // abstract
-  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
-  sendto(fd, message.data(), message.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
+  const Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return;
+  sendto(fd.get(), message.data(), message.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
          static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
-  close(fd);
 }
 
 std::optional<std::chrono::microseconds> watchdog_period() {

@@ -93,7 +93,7 @@ void join_group(const LaunchPlan& plan, pid_t thread, const topology::CpuSet& cp
   const bool inside = plan.placement.exclusive.contains(cpus);
   if (!inside && !late) return;
   const std::string& group = inside ? plan.partition : plan.start().child.cgroup;
-  host.write_control(group + "/cgroup.threads", std::to_string(thread));
+  host.write_value(group + "/cgroup.threads", std::to_string(thread));
 }
 
 // Puts one thread where its record says, and reads it back.

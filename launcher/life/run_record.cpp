@@ -13,6 +13,7 @@
 #include <optional>
 #include <system_error>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/text/printable.hpp"
 #include "topology/placement_json.hpp"
 
@@ -55,30 +56,28 @@ std::vector<fs::path> files_in(const fs::path& runs) {
 
 void write_file(const fs::path& path, const std::string& text) {
   const fs::path next = path.string() + ".new";
-  const int fd = open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "open " + next.string());
-  const ssize_t written = write(fd, text.data(), text.size());
-  const int error = written < 0 ? errno : ENOSPC;
-  close(fd);
+  const Fd fd = opened_or_refuse(open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600),
+                                 "open " + next.string());
+  const ssize_t written = write(fd.get(), text.data(), text.size());
   if (written != static_cast<ssize_t>(text.size())) {
+    const int error = written < 0 ? errno : ENOSPC;
     unlink(next.c_str());
-    throw std::system_error(error, std::generic_category(), "write " + next.string());
+    refuse("write " + next.string(), error);
   }
   fs::rename(next, path);
 }
 
 std::optional<std::string> read_file(const fs::path& path) {
   constexpr std::size_t most = 256 * 1024;
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (fd < 0) return std::nullopt;
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd) return std::nullopt;
   struct stat found {};
   std::string text;
-  if (fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && found.st_size <= static_cast<off_t>(most)) {
+  if (fstat(fd.get(), &found) == 0 && S_ISREG(found.st_mode) && found.st_size <= static_cast<off_t>(most)) {
     text.resize(static_cast<std::size_t>(found.st_size));
-    const ssize_t got = read(fd, text.data(), text.size());
+    const ssize_t got = read(fd.get(), text.data(), text.size());
     text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   }
-  close(fd);
   return text;
 }
 

@@ -24,11 +24,8 @@ Signals::Signals() {
   const sigset_t set = kept_signals();
   sigprocmask(SIG_BLOCK, &set, nullptr);
   for (int ignored : {SIGPIPE, SIGTTIN, SIGTTOU, SIGTSTP, SIGXFSZ}) signal(ignored, SIG_IGN);
-  fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
+  fd_ = opened_or_refuse(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
 }
-
-Signals::~Signals() { close(fd_); }
 
 int Signals::pending() {
   sigset_t waiting;

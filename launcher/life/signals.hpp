@@ -2,6 +2,8 @@
 // ends vmrun between two lines.
 #pragma once
 
+#include "launcher/host/fd.hpp"
+
 namespace launcher::inline life {
 
 // SIGINT, SIGTERM, SIGHUP and SIGQUIT ask for a stop, SIGUSR1 (from `vmrun kill`) for an end at once. SIGUSR2 (from `vmrun
@@ -13,14 +15,11 @@ namespace launcher::inline life {
 class Signals {
  public:
   Signals();
-  ~Signals();
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
-  int fd() const { return fd_; }
+  int fd() const { return fd_.get(); }
   static int pending();  // 0: none
 
  private:
-  int fd_ = -1;
+  Fd fd_;
 };
 
 }  // namespace launcher::life

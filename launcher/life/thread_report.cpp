@@ -58,12 +58,9 @@ std::vector<ControlReport> report_controls(const VmDir& dir) {
   for (const boost::json::value& planned : steps->get_array()) {
     const auto* one = planned.if_object() != nullptr ? planned.get_object().if_contains("step") : nullptr;
     const auto step = one != nullptr ? step_from_json(*one) : std::unexpected(std::string());
-    const auto* control = step ? std::get_if<WriteControl>(&*step) : nullptr;
-    const auto* partition = step ? std::get_if<MakePartition>(&*step) : nullptr;
-    if (partition != nullptr)
-      report.push_back({partition->path, "isolated", topology::Sysfs{}.read(partition->path).value_or("")});
-    if (control != nullptr)
-      report.push_back({control->path, control->expect, topology::Sysfs{}.read(control->path).value_or("")});
+    const auto* written = step ? std::get_if<ChangeFile>(&*step) : nullptr;
+    if (const auto wanted = written != nullptr ? wanted_of(written->change) : std::nullopt)
+      report.push_back({written->path, *wanted, topology::Sysfs{}.read(written->path).value_or("")});
   }
   return report;
 }

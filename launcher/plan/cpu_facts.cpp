@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/spec/spec.hpp"
 #include "topology/sysfs.hpp"
 
@@ -17,11 +18,10 @@ namespace {
 
 // What is said of the first CPU. Only the file's first bytes are read: on a large machine the whole costs milliseconds.
 std::string first_cpu() {
-  const int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
+  const Fd fd(open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC));
+  if (!fd) return {};
   std::string text(8192, '\0');
-  const ssize_t got = read(fd, text.data(), text.size());
-  close(fd);
+  const ssize_t got = read(fd.get(), text.data(), text.size());
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   return text;
 }
@@ -43,13 +43,12 @@ std::set<std::string> flags_in(const std::string& cpuinfo) {
 }
 
 void ask_kvm(CpuFacts& facts) {
-  const int fd = open("/dev/kvm", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  const auto has = [fd](int capability) { return ioctl(fd, KVM_CHECK_EXTENSION, capability); };
+  const Fd fd(open("/dev/kvm", O_RDONLY | O_CLOEXEC));
+  if (!fd) return;
+  const auto has = [&fd](int capability) { return ioctl(fd.get(), KVM_CHECK_EXTENSION, capability); };
   facts.tsc_scaling = has(KVM_CAP_TSC_CONTROL) > 0;
   facts.kvm_max_vcpus = static_cast<unsigned>(std::max(0, has(KVM_CAP_MAX_VCPUS)));
   facts.disable_exits = static_cast<unsigned>(std::max(0, has(KVM_CAP_X86_DISABLE_EXITS)));
-  close(fd);
 }
 
 }  // namespace

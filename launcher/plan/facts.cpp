@@ -77,7 +77,9 @@ void look_at_boot_files(const Spec& spec, Facts& facts) {
                      });
   if (keeps && access(facts.state_base.c_str(), F_OK) == 0)
     facts.state_misfit = misfit(facts.state_base, {S_IFDIR}, W_OK | X_OK);
-  const std::string vars = facts.state_base + "/" + spec.name + "/vars.fd";
+  const bool image = facts.uefi && facts.uefi->vars_format != "raw";
+  const std::string vars =
+      fmt::format("{}/{}/{}", facts.state_base, spec.name, image ? variables_image : variables_file);
   if (spec.boot.uefi && access(vars.c_str(), F_OK) == 0) facts.vars_misfit = misfit(vars, {S_IFREG}, R_OK | W_OK);
 }
 

@@ -34,7 +34,7 @@ void add_uefi(Draft& draft) {
   }
   const Firmware& found = *draft.facts.uefi;
   const std::string state = draft.facts.state_base + "/" + draft.spec.name,
-                    vars = state + (found.vars_format == "raw" ? "/vars.fd" : "/vars.qcow2");
+                    vars = fmt::format("{}/{}", state, found.vars_format == "raw" ? variables_file : variables_image);
   draft.steps.push_back({KeepDirectory{state}, "the VM's variables outlive its run", "spec boot.firmware"});
   draft.steps.push_back(
       {CopyOnce{found.vars_template, vars}, "its own variables, from the package's template", "spec boot.firmware"});

@@ -47,7 +47,7 @@ void add_frequency(Draft& draft, const Frequency& asked, std::vector<PlannedStep
       shared |= now.shared - ours;
     else if (*(now.*asked.now) != "performance" &&
              cpu == (now.shared | CpuSet{cpu}).first())  // once for all that share it
-      wanted.push_back({SetValue{file_of(cpu, asked.file), *(now.*asked.now), "performance"}, asked.why,
+      wanted.push_back({ChangeFile{file_of(cpu, asked.file), Value{*(now.*asked.now), "performance"}}, asked.why,
                         std::string("spec ") + asked.key});
   }
   if (!without.empty())
@@ -73,11 +73,12 @@ void add_latency(Draft& draft, std::vector<PlannedStep>& steps) {
     const CpuSettings now = settings(draft, cpu);
     sleeps |= !now.idle.empty();
     if (now.latency && *now.latency != wanted)
-      steps.push_back({SetValue{file_of(cpu, "power/pm_qos_resume_latency_us"), *now.latency, wanted}, why, origin});
+      steps.push_back(
+          {ChangeFile{file_of(cpu, "power/pm_qos_resume_latency_us"), Value{*now.latency, wanted}}, why, origin});
     if (now.latency) continue;
     for (const IdleState& state : now.idle)
       if (state.latency > most && !state.disabled)
-        steps.push_back({SetValue{state.path + "/disable", "0", "1"}, why, origin});
+        steps.push_back({ChangeFile{state.path + "/disable", Value{"0", "1"}}, why, origin});
   }
   if (!sleeps)
     draft.note("host.max_latency_us: this host's kernel knows no C-states (no cpuidle driver), so none is too long");
@@ -91,8 +92,8 @@ void add_interrupts(Draft& draft, std::vector<PlannedStep>& steps) {
   const std::string origin = wish == Wish::yes ? "spec host.interrupts" : "spec host.isolate";
   std::vector<std::string> moved;
   const auto add = [&](const std::string& path, const CpuSet& now, const std::string& why) {
-    const ChangeMask change = mask_change(path, now, ours, others);
-    if (!change.remove.empty()) steps.push_back({change, why, origin});
+    const Cpus change = mask_change(now, ours, others);
+    if (!change.remove.empty()) steps.push_back({ChangeFile{path, change}, why, origin});
     return !change.remove.empty();
   };
   add("/proc/irq/default_smp_affinity", facts.default_interrupt, "where interrupts go that are first used later");
@@ -117,10 +118,11 @@ void add_workqueues(Draft& draft, std::vector<PlannedStep>& steps) {
   if (wish == Wish::no) return;
   if (draft.facts.tuning.workqueues.empty())
     return refuse(draft, wish, "host.workqueues", "this kernel has no mask for unbound workqueues");
-  const ChangeMask change = mask_change("/sys/devices/virtual/workqueue/cpumask", draft.facts.tuning.workqueues,
-                                        draft.plan.placement.exclusive, draft.plan.placement.emulator);
+  const Cpus change =
+      mask_change(draft.facts.tuning.workqueues, draft.plan.placement.exclusive, draft.plan.placement.emulator);
   if (change.remove.empty()) return;
-  steps.push_back({change, "the kernel's unbound work goes to other CPUs",
+  steps.push_back({ChangeFile{"/sys/devices/virtual/workqueue/cpumask", change},
+                   "the kernel's unbound work goes to other CPUs",
                    wish == Wish::yes ? "spec host.workqueues" : "spec host.isolate"});
 }
 

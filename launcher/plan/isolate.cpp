@@ -74,7 +74,7 @@ void tell(Draft& draft, const std::string& no_partition) {
 
 PlannedStep write(const std::string& file, const std::string& text, std::string why) {
   const std::string expect = text.starts_with('+') ? text.substr(1) : text;
-  return {WriteControl{file, text, expect}, std::move(why), asked_by_isolate};
+  return {ChangeFile{file, Word{text, expect}}, std::move(why), asked_by_isolate};
 }
 
 void add_slices(Draft& draft, std::vector<PlannedStep>& steps) {
@@ -82,7 +82,8 @@ void add_slices(Draft& draft, std::vector<PlannedStep>& steps) {
   for (const TopGroup& group : draft.facts.tuning.isolation.groups) {
     const CpuSet cpus = group.cpus.empty() ? ours : ours & cpus_of(group);
     if (cpus.empty()) continue;
-    steps.push_back({TakeCpus{group.path + "/cpuset.cpus", cpus}, "its tasks leave the VM's CPUs", asked_by_isolate});
+    steps.push_back(
+        {ChangeFile{group.path + "/cpuset.cpus", Cpus{cpus, {}}}, "its tasks leave the VM's CPUs", asked_by_isolate});
   }
 }
 
@@ -96,7 +97,7 @@ void add_partition(Draft& draft, std::vector<PlannedStep>& steps) {
                    asked_by_isolate});
   steps.push_back(write(group + "/cgroup.type", "threaded", "it takes threads, while QEMU's others stay outside"));
   steps.push_back(write(group + "/cpuset.cpus", cpus, "the VM's own CPUs"));
-  steps.push_back({MakePartition{group + "/cpuset.cpus.partition"},
+  steps.push_back({ChangeFile{group + "/cpuset.cpus.partition", Partition{}},
                    "no task of any other group runs on its CPUs, and no load is balanced there", asked_by_isolate});
   draft.plan.groups.push_back(group);
 }

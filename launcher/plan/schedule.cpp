@@ -81,7 +81,7 @@ void add_cgroup(Draft& draft, std::vector<PlannedStep>& steps) {
   }
   const std::string at_top = facts.parent.substr(0, facts.parent.rfind('/')) + "/cgroup.subtree_control";
   const auto enable = [&](const std::string& file) {
-    steps.push_back({WriteControl{file, "+cpu", "cpu"}, "the cpu controller, for the groups below", "host"});
+    steps.push_back({ChangeFile{file, Word{"+cpu", "cpu"}}, "the cpu controller, for the groups below", "host"});
     if (file == at_top && facts.make_parent)
       draft.note(fmt::format("schedule: the cpu controller is turned on in {}, and stays on", file));
   };
@@ -130,9 +130,10 @@ void add_cache_share(Draft& draft, std::vector<PlannedStep>& steps) {
   for (const CacheShare& share : shares) {
     if (const std::string why = why_no_share(facts, share); !why.empty())
       draft.problem("schedule.l3", why, "`cat /sys/fs/resctrl/schemata` shows what there is");
-    steps.push_back({WriteControl{draft.cache_group + "/schemata", fmt::format("L3:{}={:x}", share.cache, share.ways),
-                                  fmt::format("{}={:0{}x}", share.cache, share.ways, width)},
-                     "the ways of this L3 that the VM may fill", "spec schedule.l3"});
+    const Word line{fmt::format("L3:{}={:x}", share.cache, share.ways),
+                    fmt::format("{}={:0{}x}", share.cache, share.ways, width)};
+    steps.push_back({ChangeFile{draft.cache_group + "/schemata", line}, "the ways of this L3 that the VM may fill",
+                     "spec schedule.l3"});
   }
   draft.plan.groups.push_back(draft.cache_group);
 }
@@ -143,11 +144,11 @@ void add_shares(Draft& draft, std::vector<PlannedStep>& steps) {
   const ScheduleSpec& asked = draft.spec.schedule;
   if (asked.weight)
     steps.push_back(
-        {WriteControl{draft.cgroup + "/cpu.weight", std::to_string(*asked.weight), std::to_string(*asked.weight)},
+        {ChangeFile{draft.cgroup + "/cpu.weight", Word{std::to_string(*asked.weight), std::to_string(*asked.weight)}},
          "its share where CPUs are wanted by several", "spec schedule.weight"});
   if (!asked.quota) return;
   const std::string quota = std::to_string(std::uint64_t{*asked.quota} * 1000);  // of a period of 100000 us
-  steps.push_back({WriteControl{draft.cgroup + "/cpu.max", quota + " 100000", quota},
+  steps.push_back({ChangeFile{draft.cgroup + "/cpu.max", Word{quota + " 100000", quota}},
                    "at most that much CPU time in each tenth of a second", "spec schedule.quota"});
   if (*asked.quota < draft.spec.cpu.count * 100 && draft.plan.pinned)
     draft.note("schedule.quota: when it is used up, all vCPUs stand still for the rest of the tenth of a second");

@@ -91,7 +91,7 @@ std::string end_of(const Step& step, const LaunchPlan& plan) {
     return "goes with the VM's directory";
   if (const auto* image = std::get_if<MakeImage>(&step))
     return image->name.empty() ? "goes with QEMU" : "it has no name before the guest runs, and is kept then";
-  if (const auto* control = std::get_if<WriteControl>(&step))
+  if (const auto* control = std::get_if<ChangeFile>(&step))
     return in_a_group(control->path) ? "goes with the group" : "nothing: it stays on";
   if (const auto* kept = std::get_if<KeepDirectory>(&step))
     return kept->path.starts_with(plan.run_dir) ? "goes with the VM's directory" : "nothing: it is kept";

@@ -11,6 +11,7 @@
 #include "launcher/life/interrupts.hpp"
 #include "launcher/proof/proofs.hpp"
 #include "launcher/proof/subject.hpp"
+#include "launcher/steps/kernel_text.hpp"
 #include "launcher/steps/step.hpp"
 #include "topology/page_location.hpp"
 
@@ -33,13 +34,6 @@ std::string number_of(const std::string& path) {  // "/proc/irq/24/smp_affinity_
   return rest.substr(0, rest.find('/'));
 }
 
-bool has_word(const std::string& text, const std::string& word) {
-  std::istringstream words(text);
-  for (std::string one; words >> one;)
-    if (one == word) return true;
-  return text == word;
-}
-
 // What a step left in a file of the kernel; other steps leave none.
 struct Judge {
   const Subject& subject;
@@ -51,18 +45,19 @@ struct Judge {
       rows.add(path, wanted, "cannot be read", path, Outcome::not_checked);
     return is;
   }
-  void operator()(const WriteControl& step) const {
-    if (const auto is = read(step.path, step.expect))
-      rows.judged(step.path, step.expect, *is, step.path, has_word(*is, step.expect));
+  void judge(const std::string& path, const Word& word) const {
+    if (const auto is = read(path, word.expect)) rows.judged(path, word.expect, *is, path, has_word(*is, word.expect));
   }
-  void operator()(const MakePartition& step) const {
-    if (const auto is = read(step.path, "isolated")) rows.equal(step.path, "isolated", *is, step.path);
+  void judge(const std::string& path, const Partition& one) const {
+    if (const auto is = read(path, one.word)) rows.equal(path, one.word, *is, path);
   }
-  void operator()(const SetValue& step) const {
-    if (const auto is = read(step.path, step.value))
-      rows.judged(step.path, step.value, value_of(*is), step.path, same_value(step.path, *is, step.value));
+  void judge(const std::string& path, const Value& value) const {
+    if (const auto is = read(path, value.value))
+      rows.judged(path, value.value, value_of(*is), path, same_value(path, *is, value.value));
   }
-  void without(const std::string& path, const CpuSet& cpus) const {
+  void judge(const std::string&, const Beside&) const {}  // nothing is written there before the end
+  void judge(const std::string& path, const Cpus& change) const {
+    const CpuSet& cpus = change.remove;
     const std::string wanted = "without CPUs " + cpus.to_string();
     const auto is = read(path, wanted);
     if (!is) return;
@@ -70,8 +65,9 @@ struct Judge {
     const bool managed = !in.empty() && is_managed(subject, number_of(path));
     rows.add(path, wanted, *is, path, in.empty() ? Outcome::held : managed ? Outcome::kernel_keeps : Outcome::lost);
   }
-  void operator()(const ChangeMask& step) const { without(step.path, step.remove); }
-  void operator()(const TakeCpus& step) const { without(step.path, step.cpus); }
+  void operator()(const ChangeFile& step) const {
+    std::visit([&](const auto& change) { judge(step.path, change); }, step.change);
+  }
   void operator()(const auto&) const {}
 };
 
@@ -90,7 +86,7 @@ void prove_interrupts(const std::vector<Interrupt>& interrupts, Rows& rows) {
 void prove_foreign_interrupts(const Subject& subject, const std::vector<Interrupt>& ours, const CpuSet& own,
                               Rows& rows) {
   const bool cleared = std::any_of(subject.steps.begin(), subject.steps.end(), [](const Step& one) {
-    const auto* step = std::get_if<ChangeMask>(&one);
+    const auto* step = std::get_if<ChangeFile>(&one);
     return step != nullptr && step->path.starts_with("/proc/irq/");
   });
   if (!cleared) return;

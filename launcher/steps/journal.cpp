@@ -57,7 +57,8 @@ Read read_line(std::string_view text, Pending& owed) {
   if (error || !json.is_object()) return std::unexpected("no JSON object");
   const object& line = json.get_object();
   if (!line.contains("version")) return read_old(line, owed);
-  if (const auto version = number_in(line, "version"); version != static_cast<std::uint64_t>(record_version))
+  if (const auto version = number_in(line, "version");
+      !version || *version > static_cast<std::uint64_t>(record_version))
     return std::unexpected(version
                                ? fmt::format("of version {}, and this vmrun knows up to {}", *version, record_version)
                                : "its version is no number");

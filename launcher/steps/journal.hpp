@@ -16,10 +16,10 @@
 
 namespace launcher::inline steps {
 
-// One line, a JSON object and one write(2), of each: {"version":1,"begin":N,"undo":{...}}, {"version":1,"done":N},
-// {"version":1,"undoing":N,"from":TOTAL}, {"version":1,"undone":N}. Version 0 had {"undo":N,"step":{...}} and {"undone":N}, without a mark
-// that a step was done.
-constexpr int record_version = 1;
+// One line, a JSON object and one write(2), of each: {"version":2,"begin":N,"undo":{...}}, {"version":2,"done":N},
+// {"version":2,"undoing":N,"from":TOTAL}, {"version":2,"undone":N}. Version 1 had other kinds of undos (old_kinds); version 0
+// {"undo":N,"step":{...}} and {"undone":N}, without a mark that a step was done.
+constexpr int record_version = 2;
 
 struct Owed {
   std::size_t number = 0;

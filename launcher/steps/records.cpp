@@ -73,7 +73,8 @@ std::expected<boost::json::value, std::string> read(const std::filesystem::path&
   boost::json::value json = boost::json::parse(*text, error);
   if (error || !json.is_object()) return std::unexpected("it is no JSON object");
   const boost::json::value* version = json.get_object().if_contains("version");
-  if (version != nullptr && *version != record_version)
+  if (version != nullptr &&
+      !(version->is_int64() && version->get_int64() > 0 && version->get_int64() <= record_version))
     return std::unexpected(fmt::format("its version is {}, and this vmrun knows up to {}",
                                        boost::json::serialize(*version), record_version));
   return json;

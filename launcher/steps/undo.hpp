@@ -10,18 +10,16 @@
 
 #include "launcher/steps/files.hpp"
 #include "launcher/steps/groups.hpp"
-#include "launcher/steps/isolate.hpp"
+#include "launcher/steps/kernel_file.hpp"
 #include "launcher/steps/net.hpp"
 #include "launcher/steps/pci.hpp"
 #include "launcher/steps/pools.hpp"
 #include "launcher/steps/processes.hpp"
-#include "launcher/steps/setting.hpp"
 
 namespace launcher::inline steps {
 
-using Undo =
-    std::variant<TrimPool, DropTap, DropMacvtap, TakeFileBack, EndProcess, RemoveGroup, RemoveVfs, GiveVfMacBack,
-                 GiveVfPortBack, GiveBack, GiveBackUsb, PutBack, KeepBack, MaskBack, EndPartition, ReturnCpus>;
+using Undo = std::variant<TrimPool, DropTap, DropMacvtap, TakeFileBack, EndProcess, RemoveGroup, RemoveVfs,
+                          GiveVfMacBack, GiveVfPortBack, GiveBack, GiveBackUsb, ChangeBack>;
 
 std::string describe(const Undo& undo);  // for a person: "trim node 0's pool of 2M pages by 256"
 void perform(const Undo& undo, UndoContext& context);

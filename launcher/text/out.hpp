@@ -27,7 +27,7 @@ void print_json_text(std::string_view json);                                    
 void say(std::string_view text);                                                     // stderr: "vmrun: text\n"
 void complain(std::string_view text);                                                // stderr, as it stands
 void complain(const Problems& problems, const TomlDocument* document, bool colour);  // stderr
-void redraw(std::string_view page);    // stdout, a terminal's: in place of what stands there
+void redraw(std::string_view page);  // stdout, a terminal's: in place of what stands there
 // A program's own output, as it is; where it reaches a terminal, with what could steer that escaped.
 void hand_on(int fd, std::string_view bytes);
 void progress(std::string_view text);  // stderr, a terminal's: the line that the next one overwrites; "" wipes it

@@ -15,6 +15,7 @@
 #include <set>
 #include <system_error>
 
+#include "launcher/host/fd.hpp"
 #include "topology/struct_json.hpp"
 
 namespace launcher::inline tune {
@@ -99,12 +100,10 @@ void write_file(const fs::path& path, const std::string& text, bool link) {
   if (link) {
     fs::create_symlink(text, beside(path));
   } else {
-    const int fd = open(beside(path).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0) throw std::system_error(errno, std::generic_category(), "make " + beside(path).string());
-    const bool good = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
-    const int error = errno;
-    close(fd);
-    if (!good) throw std::system_error(error, std::generic_category(), "write " + path.string());
+    const Fd fd = opened_or_refuse(open(beside(path).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644),
+                                   "make " + beside(path).string());
+    if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(fd.get()) < 0)
+      refuse("write " + path.string());
   }
   fs::rename(beside(path), path);
 }

@@ -8,6 +8,7 @@
 #include <sstream>
 #include <utility>
 
+#include "launcher/steps/kernel_text.hpp"
 #include "launcher/steps/transaction.hpp"
 
 namespace launcher::inline tune {
@@ -94,9 +95,9 @@ std::vector<Step> steps_of(const Audit& audit, const Setting& setting, const Tun
     const std::string pattern = other.starts_with('/') ? other : file.path.substr(0, file.path.rfind('/') + 1) + other;
     for (const std::string& path : files_of(audit, pattern))
       if (const auto value = audit.text(path))
-        steps.emplace_back(KeepBeside{path, value_of(*value), file.path, file.now});
+        steps.emplace_back(ChangeFile{path, Beside{value_of(*value), file.path, file.now}});
   }
-  steps.emplace_back(SetValue{file.path, file.now, to});
+  steps.emplace_back(ChangeFile{file.path, Value{file.now, to}});
   return steps;
 }
 
@@ -142,7 +143,7 @@ void plan_mask(const Audit& audit, const MaskRow& row, const CpuSet& instead, Tu
     if (interrupt && !is_somebodys(audit, path.substr(0, path.rfind('/')))) continue;
     const auto text = audit.text(path);
     const CpuSet now = mask_of(path, text.value_or(""));
-    ChangeMask change = mask_change(path, now, tuning.only, instead);
+    Cpus change = mask_change(now, tuning.only, instead);
     if (change.remove.empty()) continue;
     if (((now - change.remove) | change.add).empty()) {
       leave(tuning, row.name, "no CPU would be left for it");
@@ -165,7 +166,7 @@ void plan_mask(const Audit& audit, const MaskRow& row, const CpuSet& instead, Tu
                               std::string(row.why),
                               std::string(row.guide),
                               std::string(row.cost),
-                              {change}});
+                              {ChangeFile{path, change}}});
   }
 }
 
@@ -216,11 +217,12 @@ Reverted revert_tuning(Host& host, const std::filesystem::path& base) {
   if (!dir) return reverted;
   const std::vector<Owed> pending = dir->journal().read().owed;
   for (const Owed& owed : pending) {
-    const auto* back = std::get_if<PutBack>(&owed.undo);
-    const auto now = back != nullptr ? host.read_value(back->path) : std::nullopt;
-    if (now && !same_value(back->path, *now, back->ours) && !same_value(back->path, *now, back->before))
+    const auto* back = std::get_if<ChangeBack>(&owed.undo);
+    const auto* ours = back != nullptr ? std::get_if<Value>(&back->change) : nullptr;
+    const auto now = ours != nullptr ? host.read_value(back->path) : std::nullopt;
+    if (now && !same_value(back->path, *now, ours->before) && !same_value(back->path, *now, ours->value))
       reverted.not_ours.push_back(
-          fmt::format("{} reads '{}', which is not what tune wrote ('{}')", back->path, value_of(*now), back->ours));
+          fmt::format("{} reads '{}', which is not what tune wrote ('{}')", back->path, value_of(*now), ours->before));
   }
   reverted.left = unwind(host, *dir, base);
   reverted.put_back = pending.size() - std::min(pending.size(), reverted.left.size());

@@ -30,6 +30,11 @@ std::string labels_text(const Labels& labels) {
 
 }  // namespace
 
+Labels with(Labels labels, const std::string& name, const std::string& value) {
+  labels.emplace_back(name, value);
+  return labels;
+}
+
 Metrics::Family& Metrics::family(const std::string& name, const char* type, const std::string& help) {
   const auto found = std::ranges::find(families_, name, &Family::name);
   return found != families_.end() ? *found : families_.emplace_back(Family{name, type, help, {}});

@@ -13,6 +13,8 @@ enum class Exposition { prometheus, openmetrics };
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
+Labels with(Labels labels, const std::string& name, const std::string& value);
+
 class Metrics {
  public:
   void gauge(const std::string& name, const std::string& help, const Labels& labels, double value);

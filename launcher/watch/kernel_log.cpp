@@ -11,11 +11,7 @@
 namespace launcher::inline watch {
 
 KernelLog::KernelLog() : fd_(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {
-  if (fd_ >= 0) lseek(fd_, 0, SEEK_END);
-}
-
-KernelLog::~KernelLog() {
-  if (fd_ >= 0) ::close(fd_);
+  if (fd_) lseek(fd_.get(), 0, SEEK_END);
 }
 
 // A read(2) gives one record: "6,1234,987654,-;text\n SUBSYSTEM=..."; the level is the lowest three bits of the first number.
@@ -23,8 +19,8 @@ std::vector<std::string> KernelLog::warnings() {
   constexpr std::size_t most = 50;
   std::vector<std::string> lines;
   std::array<char, 8192> record{};
-  while (fd_ >= 0 && lines.size() < most) {
-    const ssize_t size = ::read(fd_, record.data(), record.size());
+  while (fd_ && lines.size() < most) {
+    const ssize_t size = ::read(fd_.get(), record.data(), record.size());
     if (size < 0 && errno == EPIPE) continue;  // records were overwritten; the next is there
     if (size <= 0) break;
     const std::string_view text(record.data(), static_cast<std::size_t>(size));

@@ -4,19 +4,18 @@
 #include <string>
 #include <vector>
 
+#include "launcher/host/fd.hpp"
+
 namespace launcher::inline watch {
 
 class KernelLog {
  public:
   KernelLog();
-  ~KernelLog();
-  KernelLog(const KernelLog&) = delete;
-  KernelLog& operator=(const KernelLog&) = delete;
   std::vector<std::string>
   warnings();  // what came since: level 4 and graver, 50 at most; nothing where it may not be read
 
  private:
-  int fd_ = -1;
+  Fd fd_;
 };
 
 }  // namespace launcher::watch

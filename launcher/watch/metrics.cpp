@@ -18,11 +18,6 @@ namespace {
 
 constexpr double ns = 1e-9;
 
-Labels with(Labels labels, const std::string& name, const std::string& value) {
-  labels.emplace_back(name, value);
-  return labels;
-}
-
 void add_phase(Metrics& metrics, const Labels& vm, const std::string& phase) {
   for (const std::string one : {"starting", "running", "paused", "stopping", "crashed"})
     metrics.gauge("vmrun_vm_phase", "1 for the phase that the VM is in", with(vm, "phase", one), one == phase ? 1 : 0);

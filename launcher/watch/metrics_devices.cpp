@@ -17,17 +17,12 @@ namespace {
 
 namespace json = boost::json;
 
-Labels with(Labels labels, const std::string& name, const std::string& value) {
-  labels.emplace_back(name, value);
-  return labels;
-}
-
-struct Named {
+struct Counter {
   const char *key, *name, *help;
   double scale;
 };
 
-constexpr std::array<Named, 9> of_disks = {
+constexpr std::array<Counter, 9> of_disks = {
     {{"rd_bytes", "read_bytes", "Bytes read from a disk", 1},
      {"rd_operations", "read_requests", "Read requests to a disk", 1},
      {"rd_total_time_ns", "read_time_seconds", "Time spent on reads from a disk", 1e-9},
@@ -38,7 +33,7 @@ constexpr std::array<Named, 9> of_disks = {
      {"flush_total_time_ns", "flush_time_seconds", "Time spent on flushes of a disk", 1e-9},
      {"failed_rd_operations", "read_errors", "Reads that failed", 1}}};
 
-constexpr std::array<Named, 8> of_interfaces = {
+constexpr std::array<Counter, 8> of_interfaces = {
     {{"tx_bytes", "receive_bytes", "Bytes that the guest's interface received", 1},
      {"tx_packets", "receive_packets", "Packets that it received", 1},
      {"tx_errors", "receive_errors", "Packets to it that failed", 1},
@@ -70,7 +65,7 @@ void add_disks(Metrics& metrics, const Labels& vm, const Subject& subject) {
     const std::string device = device_of(drive);
     const json::value* stats = member(drive, "stats");
     if (device.empty() || stats == nullptr) continue;
-    for (const Named& one : of_disks)
+    for (const Counter& one : of_disks)
       if (const json::value* value = member(*stats, one.key); value != nullptr && value->is_number())
         metrics.counter(fmt::format("libvirt_domain_block_stats_{}", one.name), one.help,
                         with(vm, "target_device", device), value->to_number<double>() * one.scale);
@@ -91,7 +86,7 @@ void add_interfaces(Metrics& metrics, const Labels& vm, const Subject& subject) 
     const std::string dir = "/sys/class/net/" + tap;
     Labels of = with(vm, "target_device", tap);
     of.emplace_back("source_bridge", subject.root.link_name(dir + "/brport/bridge").value_or(""));
-    for (const Named& one : of_interfaces)
+    for (const Counter& one : of_interfaces)
       if (const auto value = subject.root.read_number(fmt::format("{}/statistics/{}", dir, one.key)))
         metrics.counter(fmt::format("libvirt_domain_interface_stats_{}", one.name), one.help, of,
                         static_cast<double>(*value));

@@ -21,7 +21,7 @@ struct Watched {
 
 struct WatchFor {
   std::chrono::nanoseconds most{};           // the window's length
-  std::function<void()> began;  // after the first look: nothing that happens from here on is missed
+  std::function<void()> began;               // after the first look: nothing that happens from here on is missed
   std::function<bool()> ended;               // asked ten times a second: true ends it earlier
   std::function<void(const Watched&)> told;  // after each second; empty: not wanted
   // A line to QEMU, which takes one reader at a time: held at both ends of the window only. nullptr: it is not to be had.

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/watch/parse.hpp"
 
 namespace launcher::inline watch {
@@ -40,7 +41,7 @@ T value_at(const char* data) {
 
 struct SwitchTrace::Ring {
   unsigned cpu = 0;
-  int fd = -1;
+  Fd fd;
   char* memory = nullptr;
   std::size_t size = 0;
   int running = 0;  // the task's number; 0: idle, or not known yet
@@ -49,7 +50,6 @@ struct SwitchTrace::Ring {
   bool switched = false;  // at least once
   ~Ring() {
     if (memory != nullptr) munmap(memory, size);
-    if (fd >= 0) ::close(fd);
   }
 };
 
@@ -91,9 +91,10 @@ void SwitchTrace::open_ring(unsigned cpu, std::uint64_t id) {
   auto ring = std::make_unique<Ring>();
   ring->cpu = cpu;
   ring->fd =
-      static_cast<int>(syscall(SYS_perf_event_open, &event, -1, static_cast<int>(cpu), -1, PERF_FLAG_FD_CLOEXEC));
+      Fd(static_cast<int>(syscall(SYS_perf_event_open, &event, -1, static_cast<int>(cpu), -1, PERF_FLAG_FD_CLOEXEC)));
   ring->size = (1 + ring_pages) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  void* memory = ring->fd < 0 ? MAP_FAILED : mmap(nullptr, ring->size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
+  void* memory =
+      !ring->fd ? MAP_FAILED : mmap(nullptr, ring->size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd.get(), 0);
   if (memory == MAP_FAILED) {
     error_ = fmt::format("switches on CPU {} cannot be traced: {}", cpu, std::strerror(errno));
     return;

@@ -33,6 +33,11 @@ launcher::Fd empty_file() {
   return launcher::Fd(fd);
 }
 
+// A file or a directory of cgroup or resctrl.
+bool is_control(const std::string& path) {
+  return path.starts_with("/sys/fs/cgroup/") || path.starts_with("/sys/fs/resctrl/") || path.starts_with("/g/");
+}
+
 // The process that a thread is of; ESRCH: it has ended.
 pid_t process_of(pid_t thread, const std::string& what) {
   std::ifstream status("/proc/" + std::to_string(thread) + "/status");
@@ -92,6 +97,7 @@ class FakeHost::Verb {
 FakeHost::FakeHost(const fs::path& dir) : dir_(dir) {
   fs::create_directories(dir_ / "taps");
   fs::create_directories(dir_ / "macvtaps");
+  for (const char* root : {"/sys/fs/cgroup", "/sys/fs/resctrl"}) fs::create_directories(at(root));
   void* page = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) throw refusal(errno, "mmap");
   shared_ = new (page) Shared;
@@ -176,9 +182,12 @@ std::string FakeHost::snapshot(const fs::path& base) const {
   }
   std::set<std::string> groups;
   std::error_code no_groups;
-  for (const auto& entry : fs::recursive_directory_iterator(dir_ / "groups", no_groups))
-    if (entry.is_directory() && entry.path().filename().string().starts_with("v")) groups.insert(entry.path());
-  for (const std::string& group : groups) text += "group " + fs::relative(group, dir_ / "groups").string() + "\n";
+  for (const auto& entry : fs::recursive_directory_iterator(at("/"), no_groups)) {
+    const std::string path = "/" + fs::relative(entry.path(), at("/")).string();
+    if (entry.is_directory() && is_control(path) && entry.path().filename().string().starts_with("v"))
+      groups.insert(path);
+  }
+  for (const std::string& group : groups) text += "group " + group + "\n";
   for (const auto& entry : fs::directory_iterator(dir_ / "macvtaps"))
     text += "macvtap " + entry.path().filename().string() + "\n";
   for (std::size_t i = 0; i < shared_->function_count; ++i) {
@@ -194,8 +203,9 @@ std::string FakeHost::snapshot(const fs::path& base) const {
   }
   std::set<std::string> values;
   std::error_code no_values;
-  for (const auto& entry : fs::recursive_directory_iterator(dir_ / "values", no_values))
-    if (entry.is_regular_file()) values.insert("/" + fs::relative(entry.path(), dir_ / "values").string());
+  for (const auto& entry : fs::recursive_directory_iterator(at("/"), no_values))
+    if (entry.is_regular_file() && entry.path().filename() != "cgroup.subtree_control")  // what is turned on stays on
+      values.insert("/" + fs::relative(entry.path(), at("/")).string());
   for (const std::string& path : values) text += fmt::format("value {}: {}\n", path, value(path).value_or(""));
   std::set<std::string> files;
   std::error_code none_there;
@@ -530,7 +540,7 @@ ProcessId FakeHost::spawn(const launcher::ChildSpec& child, const launcher::FdLa
 void FakeHost::enter_groups(const launcher::ChildSpec& child, const ProcessId& id) const {
   for (const std::string& group : {child.cgroup, child.cache_group}) {
     if (group.empty()) continue;
-    const fs::path dir = dir_ / "groups" / fs::path(group).relative_path();
+    const fs::path dir = at(group);
     if (!fs::is_directory(dir)) throw refusal(ENOENT, "cannot start " + child.argv.at(0) + " (" + group + ")");
     if (group == child.cgroup) std::ofstream(dir / "cgroup.procs", std::ios::app) << id.pid << ' ' << id.start << '\n';
   }
@@ -549,63 +559,42 @@ void FakeHost::end_process(const ProcessId& process) {
   verb.done();
 }
 
-// Groups are directories below dir_/groups; a control of one is a file in it.
+// Kernel files are files below dir_/values. A group is a directory there; its controls come with it.
+fs::path FakeHost::at(const std::string& path) const { return dir_ / "values" / fs::path(path).relative_path(); }
+
 bool FakeHost::has_group(const std::string& path) {
   Verb verb(*this, "has_group " + path);
-  const bool there = fs::exists(dir_ / "groups" / fs::path(path).relative_path());
+  const bool there = fs::exists(at(path));
   verb.done();
   return there;
 }
 
 void FakeHost::make_group(const std::string& path, bool may_exist) {
   Verb verb(*this, "make_group " + path);
-  const fs::path dir = dir_ / "groups" / fs::path(path).relative_path();
-  if (fs::exists(dir) && !may_exist) throw refusal(EEXIST, "make " + path);
-  fs::create_directories(dir);
+  if (fs::exists(at(path)) && !may_exist) throw refusal(EEXIST, "make " + path);
+  fs::create_directories(at(path));
   verb.done();
 }
 
 void FakeHost::remove_group(const std::string& path, bool shared) {
   Verb verb(*this, "remove_group " + path);
-  const fs::path dir = dir_ / "groups" / fs::path(path).relative_path();
-  bool in_use = has_processes(dir);
+  bool in_use = has_processes(at(path));
   std::error_code none;
-  for (const auto& entry : fs::directory_iterator(dir, none)) in_use |= entry.is_directory();
+  for (const auto& entry : fs::directory_iterator(at(path), none)) in_use |= entry.is_directory();
   if (in_use && !shared) throw refusal(EBUSY, "remove " + path);
-  if (!in_use) fs::remove_all(dir);
+  if (!in_use) fs::remove_all(at(path));
   verb.done();
 }
 
-std::string FakeHost::write_control(const std::string& path, const std::string& text) {
-  Verb verb(*this, "write_control " + path + " " + text.substr(0, text.find('\n')));
-  const fs::path file = dir_ / "groups" / fs::path(path).relative_path();
-  if (!fs::exists(file.parent_path()) && path.find("/vmrun") != path.npos) throw refusal(ENOENT, "write to " + path);
-  fs::create_directories(file.parent_path());
-  std::string now = path == deaf_ ? "" : text;
-  if (now.starts_with('+')) now.erase(0, 1);
-  std::ofstream(file) << now;
-  verb.done();
-  return now;
-}
-
-std::string FakeHost::control(const std::string& path) const {
-  std::ifstream file(dir_ / "groups" / fs::path(path).relative_path());
-  std::string text;
-  std::getline(file, text);
-  return text;
-}
-
-// Values are files below dir_/values.
 void FakeHost::add_value(const std::string& path, const std::string& text) {
-  const fs::path file = dir_ / "values" / fs::path(path).relative_path();
-  fs::create_directories(file.parent_path());
-  std::ofstream(file) << text;
+  fs::create_directories(at(path).parent_path());
+  std::ofstream(at(path)) << text << (text.ends_with('\n') ? "" : "\n");
 }
 
-void FakeHost::drop_value(const std::string& path) { fs::remove(dir_ / "values" / fs::path(path).relative_path()); }
+void FakeHost::drop_value(const std::string& path) { fs::remove(at(path)); }
 
 std::optional<std::string> FakeHost::value(const std::string& path) const {
-  std::ifstream file(dir_ / "values" / fs::path(path).relative_path());
+  std::ifstream file(at(path));
   std::string text;
   if (!std::getline(file, text)) return std::nullopt;
   return text;
@@ -618,27 +607,39 @@ std::optional<std::string> FakeHost::read_value(const std::string& path) {
   return text;
 }
 
-void FakeHost::write_value(const std::string& path, const std::string& text) {
-  Verb verb(*this, fmt::format("write_value {} {}", path, text));
-  const auto before = value(path);
-  if (!before) throw refusal(ENOENT, "write to " + path);
-  if (const auto refused = refused_.find(path); refused != refused_.end())
-    throw refusal(refused->second, "write to " + path);
+// As the kernel keeps what was written to a file that read `before`.
+std::string kept(const std::string& path, const std::string& text, const std::string& before) {
   std::string now = text;
-  if (const auto open = before->find('['), close = before->find(']'); close != before->npos) {
-    now = *before;
+  if (path.ends_with("/cgroup.subtree_control") && text.starts_with('+'))
+    now = (" " + before + " ").find(" " + text.substr(1) + " ") != before.npos ? before
+          : before.empty()                                                     ? text.substr(1)
+                                                                               : before + " " + text.substr(1);
+  if (const auto open = before.find('['), close = before.find(']'); close != before.npos) {
+    now = before;
     now.erase(close, 1).erase(open, 1);
-    const auto at = (" " + now + " ").find(" " + text + " ");
-    if (at == now.npos) throw refusal(EINVAL, "write to " + path);
-    now.insert(at + text.size(), "]").insert(at, "[");
+    const auto found = (" " + now + " ").find(" " + text + " ");
+    if (found == now.npos) throw refusal(EINVAL, "write to " + path);
+    now.insert(found + text.size(), "]").insert(found, "[");
   }
-  if ((path.ends_with("smp_affinity") || path.ends_with("cpumask")) && now.size() < before->size()) {
-    std::string wide = *before;  // a mask is as long as the machine has CPUs
+  if ((path.ends_with("smp_affinity") || path.ends_with("cpumask")) && now.size() < before.size()) {
+    std::string wide = before;  // a mask is as long as the machine has CPUs
     std::ranges::replace_if(
         wide, [](char c) { return c != ','; }, '0');
     now = wide.replace(wide.size() - now.size(), now.size(), now);
   }
-  if (before->find('\t') != before->npos) std::replace(now.begin(), now.end(), ' ', '\t');  // as /proc/sys does
+  if (before.find('\t') != before.npos) std::replace(now.begin(), now.end(), ' ', '\t');  // as /proc/sys does
+  return now;
+}
+
+void FakeHost::write_value(const std::string& path, const std::string& text) {
+  Verb verb(*this, fmt::format("write_value {} {}", path, text));
+  const auto before = value(path);
+  if (!before && !(is_control(path) && fs::is_directory(at(path).parent_path())))
+    throw refusal(ENOENT, "write to " + path);
+  if (const auto refused = refused_.find(path); refused != refused_.end())
+    throw refusal(refused->second, "write to " + path);
+  if (path.ends_with("/cgroup.threads") && !fs::exists("/proc/" + text)) throw refusal(ESRCH, "write to " + path);
+  const std::string now = kept(path, text, before.value_or(""));
   if (path != deaf_) add_value(path, now);
   if (path.ends_with("/smp_affinity_list")) {  // an interrupt moves only when it has to
     const std::string effective = fs::path(path).parent_path() / "effective_affinity_list";

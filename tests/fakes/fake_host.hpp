@@ -71,7 +71,7 @@ class FakeHost : public launcher::Host {
   const std::map<pid_t, topology::CpuSet>& pinned_ever() const { return pins_; }   // what ended, too
   const launcher::ChildSpec& child(pid_t pid) const { return children_.at(pid); }  // as it was asked for
   const std::map<pid_t, unsigned>& fifos() const { return fifos_; }
-  std::string control(const std::string& path) const;  // as it was written last; "" when it is not there
+  std::string control(const std::string& path) const { return value(path).value_or(""); }
   const std::map<std::string, unsigned>& owners() const { return owners_; }  // of files that were given away
   std::vector<launcher::ProcessId> live_processes() const;  // of all that were ever spawned, by forked launches too
   bool tap_exists(const std::string& name) const;
@@ -128,7 +128,6 @@ class FakeHost : public launcher::Host {
   bool has_group(const std::string& path) override;
   void make_group(const std::string& path, bool may_exist) override;
   void remove_group(const std::string& path, bool shared) override;
-  std::string write_control(const std::string& path, const std::string& text) override;
   std::optional<std::string> read_value(const std::string& path) override;
   void write_value(const std::string& path, const std::string& text) override;
   void set_fifo(pid_t thread, unsigned priority) override;
@@ -144,6 +143,7 @@ class FakeHost : public launcher::Host {
   class Verb;
   Function& function(const std::string& address) const;
   Pool& pool(unsigned node, topology::Bytes page) const;
+  std::filesystem::path at(const std::string& path) const;
   void need_interface(const std::string& name) const;
   topology::CpuSet allowed(pid_t thread) const;
   void enter_groups(const launcher::ChildSpec& child, const launcher::ProcessId& id) const;

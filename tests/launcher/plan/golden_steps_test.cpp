@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "launcher/steps/kernel_text.hpp"
 #include "launcher/steps/transaction.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/launcher/plan/golden.hpp"
@@ -60,19 +61,21 @@ struct Machine {
   void operator()(const BindVfio& bind) const {
     if (!host.knows(bind.address)) host.add_function(bind.address, bind.driver.value_or(""));
   }
-  void operator()(const SetValue& set) const { host.add_value(set.path, set.before); }
-  void operator()(const KeepBeside& keep) const { host.add_value(keep.path, keep.value); }
-  void operator()(const ChangeMask& change) const {
-    const CpuSet other = change.add.empty() ? CpuSet{4095} : CpuSet{};
-    host.add_value(change.path, mask_text(change.path, change.remove | other));
-    if (change.back_on)
-      host.add_value((fs::path(change.path).parent_path() / "effective_affinity_list").string(),
-                     std::to_string(*change.back_on));
+  void operator()(const ChangeFile& change) const {
+    std::visit([&](const auto& one) { find(change.path, one); }, change.change);
   }
-  void operator()(const TakeCpus& take) const {
-    host.add_value(take.path, (take.cpus | CpuSet{4094}).to_string());
-    const fs::path above = fs::path(take.path).parent_path().parent_path();
-    host.add_value((above / "cpuset.cpus.effective").string(), (take.cpus | CpuSet::range(4094, 4095)).to_string());
+  void find(const std::string&, const auto&) const {}  // a control of a group, which has them all
+  void find(const std::string& path, const Value& value) const { host.add_value(path, value.before); }
+  void find(const std::string& path, const Beside& beside) const { host.add_value(path, beside.value); }
+  void find(const std::string& path, const Cpus& cpus) const {
+    const CpuSet other = cpus.add.empty() ? CpuSet{4094} : CpuSet{};
+    host.add_value(path, mask_text(path, cpus.remove | other));
+    if (cpus.back_on)
+      host.add_value((fs::path(path).parent_path() / "effective_affinity_list").string(),
+                     std::to_string(*cpus.back_on));
+    if (!path.ends_with("/cpuset.cpus")) return;
+    const fs::path above = fs::path(path).parent_path().parent_path();
+    host.add_value((above / "cpuset.cpus.effective").string(), (cpus.remove | CpuSet::range(4094, 4095)).to_string());
   }
 };
 

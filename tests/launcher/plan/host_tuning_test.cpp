@@ -66,6 +66,17 @@ std::vector<std::string> texts_of(const LaunchPlan& plan) {
   return found;
 }
 
+// The same of the changes of this kind to kernel files whose names end like that.
+template <class Kind>
+std::vector<std::string> changes_of(const LaunchPlan& plan, const std::string& of = "") {
+  std::vector<std::string> found;
+  for (const PlannedStep& planned : plan.steps)
+    if (const auto* change = std::get_if<ChangeFile>(&planned.step))
+      if (std::holds_alternative<Kind>(change->change) && change->path.ends_with(of))
+        found.push_back(describe(planned.step));
+  return found;
+}
+
 using Texts = std::vector<std::string>;
 
 using Kernel = Doing;
@@ -77,14 +88,14 @@ TEST_CASE("isolate: a partition within the VM's group, or beside it where the ke
   LaunchPlan plan = one.plan();
   CHECK(plan.partition == top + "/vmrun-db/vcpus");
   CHECK(plan.start().child.cgroup == top + "/vmrun-db");
-  CHECK(texts_of<MakePartition>(plan) == Texts{"write isolated to " + top + "/vmrun-db/vcpus/cpuset.cpus.partition"});
+  CHECK(changes_of<Partition>(plan) == Texts{"write isolated to " + top + "/vmrun-db/vcpus/cpuset.cpus.partition"});
   CHECK(noted(plan, "the cpuset controller is turned on in /sys/fs/cgroup/cgroup.subtree_control, and stays on"));
   CHECK(noted(plan, "beside isolcpus= and nohz_full="));
   one.facts.tuning.isolation.nested = false;
   plan = one.plan();
   CHECK(plan.partition == top + "/vmrun-db:vcpus");
   CHECK(plan.start().child.cgroup == top + "/vmrun-db");
-  const Texts writes = texts_of<WriteControl>(plan);
+  const Texts writes = changes_of<Word>(plan);
   CHECK(std::count(writes.begin(), writes.end(), "write threaded to " + top + "/vmrun-db/cgroup.type") == 1);
   CHECK(std::count(writes.begin(), writes.end(),
                    "write " + plan.placement.exclusive.to_string() + " to " + plan.partition + "/cpuset.cpus") == 1);
@@ -92,12 +103,12 @@ TEST_CASE("isolate: a partition within the VM's group, or beside it where the ke
 
 TEST_CASE("isolate: beside a weight and a quota") {
   Tuned one("[host]\nisolate = true\n[schedule]\nweight = 300\nquota = 150\n");
-  CHECK(texts_of<TakeCpus>(one.plan()).empty());
+  CHECK(changes_of<Cpus>(one.plan(), "/cpuset.cpus").empty());
   one.facts.tuning.isolation.nested = false;
   const LaunchPlan plan = one.plan();  // then the groups of others lose the CPUs
   CHECK(plan.partition.empty());
   CHECK(noted(plan, "one schedule.quota over a partition and the VM's other threads came with Linux 6.8"));
-  CHECK(texts_of<TakeCpus>(plan).size() == 2);
+  CHECK(changes_of<Cpus>(plan, "/cpuset.cpus").size() == 2);
   one.facts.tuning.isolation.no_cpu = "the cpu controller is not in /sys/fs/cgroup";
   CHECK(has(one.problems(), "error: schedule.weight: the cpu controller is not in /sys/fs/cgroup"));
 }
@@ -140,7 +151,7 @@ TEST_CASE("isolate: groups of others lose the CPUs where a partition would not b
   const LaunchPlan plan = one.plan();
   CHECK(noted(plan, "no partition (/sys/fs/cgroup/a.slice has CPUs 2-3 in its cpuset.cpus)"));
   const std::string own = plan.placement.exclusive.to_string();
-  CHECK(texts_of<TakeCpus>(plan) ==
+  CHECK(changes_of<Cpus>(plan, "/cpuset.cpus") ==
         Texts{"take CPUs " + own + " out of " + slice, "take CPUs 2-3 out of " + top + "/a.slice/cpuset.cpus"});
 }
 
@@ -150,7 +161,7 @@ TEST_CASE("governor, energy: on the VM's own CPUs, once for those that share a c
   one.cpu(3).governor = "performance";
   one.cpu(4).shared = one.cpu(5).shared = CpuSet{4, 5};
   Texts governors;
-  for (const std::string& text : texts_of<SetValue>(one.plan()))
+  for (const std::string& text : changes_of<Value>(one.plan()))
     if (has(text, "governor")) governors.push_back(text);
   CHECK(governors.size() == own.size() - 2);
   CHECK(governors.front() ==
@@ -170,15 +181,15 @@ TEST_CASE("governor, energy: on the VM's own CPUs, once for those that share a c
 TEST_CASE("max_latency_us: the kernel's limit for a CPU, else its idle states") {
   Tuned one("[host]\nmax_latency_us = 1\n");
   const CpuSet own = one.plan().placement.exclusive;
-  CHECK(texts_of<SetValue>(one.plan()).front() ==
+  CHECK(changes_of<Value>(one.plan()).front() ==
         "set /sys/devices/system/cpu/cpu2/power/pm_qos_resume_latency_us from '0' to '1'");
   one.spec.host.max_latency = 0;
-  CHECK(has(texts_of<SetValue>(one.plan()).front(), "from '0' to 'n/a'"));
+  CHECK(has(changes_of<Value>(one.plan()).front(), "from '0' to 'n/a'"));
   for (const unsigned cpu : own.to_vector()) one.cpu(cpu).latency.reset();
-  CHECK(texts_of<SetValue>(one.plan()).front() ==
+  CHECK(changes_of<Value>(one.plan()).front() ==
         "set /sys/devices/system/cpu/cpu2/cpuidle/state1/disable from '0' to '1'");
   one.spec.host.max_latency = 2;
-  CHECK(texts_of<SetValue>(one.plan()).empty());
+  CHECK(changes_of<Value>(one.plan()).empty());
   for (const unsigned cpu : own.to_vector()) one.cpu(cpu).idle.clear();
   CHECK(noted(one.plan(), "host.max_latency_us: this host's kernel knows no C-states"));
 }
@@ -189,21 +200,21 @@ TEST_CASE("interrupts and unbound work leave the VM's CPUs, and never have none"
   one.facts.tuning.default_interrupt = {};
   one.facts.tuning.balanced = true;
   LaunchPlan plan = one.plan();
-  CHECK(texts_of<ChangeMask>(plan) == Texts{"take CPUs 2 out of /proc/irq/24/smp_affinity_list",
-                                            "take CPUs 3 out of /proc/irq/25/smp_affinity_list, put CPUs 0-1 into it"});
+  CHECK(changes_of<Cpus>(plan) == Texts{"take CPUs 2 out of /proc/irq/24/smp_affinity_list",
+                                        "take CPUs 3 out of /proc/irq/25/smp_affinity_list, put CPUs 0-1 into it"});
   CHECK(noted(plan, "irqbalance runs and may move them back"));
   CHECK(noted(plan, "moved: 24 nvme0q0, 25 nvme0q1"));
   one.spec.host = {};
   one.spec.host.isolate = Wish::yes;  // implies both
-  CHECK(texts_of<ChangeMask>(one.plan()).size() == 3);
+  CHECK(changes_of<Cpus>(one.plan()).size() == 3);
   one.spec.host.interrupts = false;
-  CHECK(texts_of<ChangeMask>(one.plan()).size() == 1);
+  CHECK(changes_of<Cpus>(one.plan()).size() == 1);
   one.spec.host.workqueues = false;
   plan = one.plan();
-  CHECK(texts_of<ChangeMask>(plan).size() == 1);
+  CHECK(changes_of<Cpus>(plan).size() == 1);
   CHECK(noted(plan, "host.workqueues: moved all the same"));
   one.facts.tuning.isolation.nested = false;
-  CHECK(texts_of<ChangeMask>(one.plan()).empty());
+  CHECK(changes_of<Cpus>(one.plan()).empty());
   one.spec.host.workqueues = true;
   one.facts.tuning.workqueues = {};
   CHECK(has(one.problems(), "error: host.workqueues: this kernel has no mask for unbound workqueues"));
@@ -222,14 +233,14 @@ TEST_CASE("[host] without root: every key that was asked for is refused") {
 
 TEST_CASE("a partition is one only if the kernel says so") {
   Kernel kernel;
-  const Step make = MakePartition{top + "/vmrun-db/vcpus/cpuset.cpus.partition"};
+  const Step make = ChangeFile{top + "/vmrun-db/vcpus/cpuset.cpus.partition", Partition{}};
   kernel.undo(make);  // its group is not there
   kernel.run(MakeGroup{top + "/vmrun-db/vcpus", false});
   kernel.run(make);
   kernel.undo(make);
-  CHECK(kernel.host.control(std::get<MakePartition>(make).path) == "member");
-  kernel.host.set_deaf(std::get<MakePartition>(make).path);
-  CHECK_THROWS_WITH(kernel.run(make), "the kernel makes no isolated partition of it: ");
+  CHECK(kernel.host.control(std::get<ChangeFile>(make).path) == "member");
+  kernel.host.set_deaf(std::get<ChangeFile>(make).path);
+  CHECK_THROWS_WITH(kernel.run(make), "the kernel makes no isolated partition of it: member");
 }
 
 TEST_CASE("CPUs taken from a group by several VMs come back whichever ends first") {
@@ -237,7 +248,7 @@ TEST_CASE("CPUs taken from a group by several VMs come back whichever ends first
     Kernel kernel;
     kernel.host.add_value(slice, "\n");
     kernel.host.add_value(top + "/cpuset.cpus.effective", "0-7");
-    const Step a = TakeCpus{slice, {2, 3}}, b = TakeCpus{slice, {4, 5}};
+    const Step a = ChangeFile{slice, Cpus{{2, 3}, {}}}, b = ChangeFile{slice, Cpus{{4, 5}, {}}};
     kernel.undo(a);  // before it was done
     CHECK(kernel.host.value(slice) == "");
     kernel.run(a);

@@ -155,3 +155,16 @@ TEST_CASE("every key that takes a path says what it found and what is wanted, wh
       CHECK_MESSAGE(told.empty() == row.fits.contains(thing), told);
     }
 }
+
+TEST_CASE("variables that a VM kept are looked at under the name that their template's format gives them") {
+  for (const auto& [given, kept] : {std::pair("v.fd", "vars.fd"), std::pair("v.qcow2", "vars.qcow2")}) {
+    const fakes::TempDir dir;
+    for (const char* name : {"code.fd", given}) fakes::write_file(dir / name, "x");
+    fs::create_directories(dir / "state" / "p" / kept);  // a directory: no variables can be in it
+    HostConfig config;
+    config.state_dir = dir / "state";
+    const Spec spec = spec_of("name = \"p\"\n[memory]\nsize = \"64M\"\n[boot]\nfirmware = \"uefi\"\ncode = \"" +
+                              (dir / "code.fd").string() + "\"\nvariables = \"" + (dir / given).string() + "\"\n");
+    CHECK(gather_facts(spec, config, Cache::read_only).vars_misfit != "");
+  }
+}

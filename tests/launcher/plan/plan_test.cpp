@@ -569,9 +569,9 @@ TEST_CASE("a share of the L3s is what the kernel would take") {
   const LaunchPlan plan = one.plan();
   std::vector<Step> writes;
   for (const PlannedStep& step : plan.steps)
-    if (std::holds_alternative<WriteControl>(step.step)) writes.push_back(step.step);
-  CHECK(writes == std::vector<Step>{WriteControl{"/sys/fs/resctrl/vmrun-db/schemata", "L3:0=70", "0=070"},
-                                    WriteControl{"/sys/fs/resctrl/vmrun-db/schemata", "L3:1=7f", "1=07f"}});
+    if (std::holds_alternative<ChangeFile>(step.step)) writes.push_back(step.step);
+  CHECK(writes == std::vector<Step>{ChangeFile{"/sys/fs/resctrl/vmrun-db/schemata", Word{"L3:0=70", "0=070"}},
+                                    ChangeFile{"/sys/fs/resctrl/vmrun-db/schemata", Word{"L3:1=7f", "1=07f"}}});
   const auto refused = [&](unsigned cache, std::uint32_t ways) {
     one.spec.schedule.l3 = {{cache, ways}};
     return one.problems();

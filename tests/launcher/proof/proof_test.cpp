@@ -184,11 +184,13 @@ TEST_CASE("another user, rights, and a file that is not the plan's are lost") {
 
 TEST_CASE("a kernel file that somebody else changed, and others on the VM's own CPUs") {
   Composed composed;
-  composed.subject.steps = {SetValue{"/sys/kernel/mm/ksm/run", "1", "0"},
-                            ChangeMask{"/proc/irq/24/smp_affinity_list", {2, 3}, {}, {}}};
+  composed.subject.steps = {ChangeFile{"/sys/kernel/mm/ksm/run", Value{"1", "0"}},
+                            ChangeFile{"/sys/fs/resctrl/vmrun-db/schemata", Word{"L3:1=f", "1=00f"}},
+                            ChangeFile{"/proc/irq/24/smp_affinity_list", Cpus{{2, 3}, {}, {}}}};
   composed.subject.plan.pinned = true;
   composed.subject.plan.placement.exclusive = {2, 3};
   composed.file("/sys/kernel/mm/ksm/run", "0");
+  composed.file("/sys/fs/resctrl/vmrun-db/schemata", "    L3:0=ff0;1=00f");
   composed.file("/proc/irq/24/smp_affinity_list", "0-1");
   composed.file("/proc/irq/25/smp_affinity_list", "0-3");
   CHECK(count(prove_host(composed.subject), Outcome::lost) == 0);

@@ -1,4 +1,4 @@
-// A value of every kind of step and of undo, with what is hard to write down in it.
+// A value of every kind of step and of undo, with what is hard to write down in it; of every change of a kernel file one, and of CPUs two.
 #pragma once
 
 #include <vector>
@@ -59,12 +59,12 @@ inline const std::vector<Step>& one_of_each() {
       BindVfio{"0000:81:01.3", "iavf", "old-override"},
       OpenVfio{"0000:81:01.3", 20},
       TakeUsb{"1-2.3", "/dev/bus/usb/001/004", 21},
-      WriteControl{"/sys/fs/resctrl/vmrun-db/schemata", "L3:0=f0\n", "0=0f0"},
-      SetValue{"/sys/kernel/mm/ksm/run", "1", "2"},
-      KeepBeside{"/sys/block/sda/queue/nr_requests", "512", "/sys/block/sda/queue/scheduler", "mq-deadline"},
-      ChangeMask{"/proc/irq/24/smp_affinity_list", CpuSet{2, 3}, CpuSet{0}, 3},
-      MakePartition{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition"},
-      TakeCpus{"/sys/fs/cgroup/system.slice/cpuset.cpus", CpuSet{2, 3}},
+      ChangeFile{"/sys/fs/resctrl/vmrun-db/schemata", Word{"L3:0=f0\n", "0=0f0"}},
+      ChangeFile{"/sys/kernel/mm/ksm/run", Value{"1", "2"}},
+      ChangeFile{"/sys/block/sda/queue/nr_requests", Beside{"512", "/sys/block/sda/queue/scheduler", "mq-deadline"}},
+      ChangeFile{"/proc/irq/24/smp_affinity_list", Cpus{CpuSet{2, 3}, CpuSet{0}, 3}},
+      ChangeFile{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition", Partition{}},
+      ChangeFile{"/sys/fs/cgroup/system.slice/cpuset.cpus", Cpus{CpuSet{2, 3}, {}}},
       MakeMemoryFile{"credential tmpfiles.extra", {{"f+~ /a\n", "", ""}, {"", "/var/lib/vmrun/db/key", "base64"}}, 24},
       MakeVolume{"CIDATA", {{"meta-data", {{"{\"a\": 1}", "", ""}}}, {"user-data", {{"", "/u", "json"}}}}, 25},
       KeepSshKeys{"/var/lib/vmrun/db/ssh", "db", "ann", "/usr/bin/ssh-keygen"},
@@ -85,11 +85,11 @@ inline const std::vector<Undo>& one_undo_of_each() {
       GiveVfPortBack{"enp129s0", 3, {0, {}, false}},
       GiveBack{"0000:81:01.3", {}, ""},
       GiveBackUsb{"1-2.3"},
-      PutBack{"/proc/sys/net/ipv4/tcp_rmem", "4096 1048576 16777216", "4096 131072 6291456"},
-      KeepBack{"/sys/block/sda/queue/nr_requests", "512", "/sys/block/sda/queue/scheduler", "mq-deadline"},
-      MaskBack{"/proc/irq/24/smp_affinity_list", CpuSet{0}, CpuSet{2, 3}, 3},
-      EndPartition{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition"},
-      ReturnCpus{"/sys/fs/cgroup/system.slice/cpuset.cpus", CpuSet{2, 3}},
+      ChangeBack{"/proc/sys/net/ipv4/tcp_rmem", Value{"4096 1048576 16777216", "4096 131072 6291456"}},
+      ChangeBack{"/sys/block/sda/queue/nr_requests", Beside{"512", "/sys/block/sda/queue/scheduler", "mq-deadline"}},
+      ChangeBack{"/proc/irq/24/smp_affinity_list", Cpus{CpuSet{0}, CpuSet{2, 3}, 3}},
+      ChangeBack{"/sys/fs/cgroup/vmrun-db/vcpus/cpuset.cpus.partition", Partition{"member"}},
+      ChangeBack{"/sys/fs/cgroup/system.slice/cpuset.cpus", Cpus{{}, CpuSet{2, 3}}},
   };
   return undos;
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/steps/setting.hpp"
+#include "launcher/steps/kernel_text.hpp"
 #include "launcher/steps/step.hpp"
 #include "tests/fakes/fake_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
@@ -62,7 +62,7 @@ TEST_CASE("a value is set, read back and put back") {
   Kernel kernel;
   for (const auto& [path, before, value] :
        {std::tuple(swappiness, "60", "10"), std::tuple(scheduler, "mq-deadline", "none")}) {
-    const Step set = SetValue{path, before, value};
+    const Step set = ChangeFile{path, Value{before, value}};
     const std::string start = kernel.value(path);
     kernel.run(set);
     CHECK(value_of(kernel.value(path)) == value);
@@ -75,19 +75,20 @@ TEST_CASE("a value is set, read back and put back") {
 
 TEST_CASE("a value that is not what was planned for, or does not stay, is an error that names both") {
   Kernel kernel;
-  CHECK(kernel.error_of(SetValue{swappiness, "30", "10"}) ==
+  CHECK(kernel.error_of(ChangeFile{swappiness, Value{"30", "10"}}) ==
         "it changed since it was looked at: it read '30', now '60'");
-  CHECK(kernel.error_of(SetValue{"/proc/sys/vm/none", "30", "10"}) ==
+  CHECK(kernel.error_of(ChangeFile{"/proc/sys/vm/none", Value{"30", "10"}}) ==
         "it changed since it was looked at: it read '30', now nothing");
   CHECK(kernel.value(swappiness) == "60");
   kernel.host.set_deaf(swappiness);
-  CHECK(kernel.error_of(SetValue{swappiness, "60", "10"}) == "it reads '60' after '10' was written");
-  CHECK(kernel.error_of(SetValue{scheduler, "mq-deadline", "kyber"}).find("Invalid argument") != std::string::npos);
+  CHECK(kernel.error_of(ChangeFile{swappiness, Value{"60", "10"}}) == "it reads '60' after '10' was written");
+  CHECK(kernel.error_of(ChangeFile{scheduler, Value{"mq-deadline", "kyber"}}).find("Invalid argument") !=
+        std::string::npos);
 }
 
 TEST_CASE("what somebody else has set since is left, and so is what has gone") {
   Kernel kernel;
-  const Step set = SetValue{swappiness, "60", "10"};
+  const Step set = ChangeFile{swappiness, Value{"60", "10"}};
   kernel.run(set);
   kernel.host.add_value(swappiness, "33");
   kernel.undo(set);
@@ -104,8 +105,8 @@ TEST_CASE("what somebody else has set since is left, and so is what has gone") {
 
 TEST_CASE("a chain of changes goes back to before the first") {
   Kernel kernel;
-  const std::vector<Step> steps = {SetValue{swappiness, "60", "10"}, SetValue{swappiness, "10", "1"},
-                                   SetValue{swappiness, "1", "60"}};
+  const std::vector<Step> steps = {ChangeFile{swappiness, Value{"60", "10"}}, ChangeFile{swappiness, Value{"10", "1"}},
+                                   ChangeFile{swappiness, Value{"1", "60"}}};
   for (const Step& step : steps) kernel.run(step);
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) kernel.undo(*step);
   CHECK(kernel.value(swappiness) == "60");
@@ -115,8 +116,8 @@ TEST_CASE("what changes beside a value is put back after it, and only with it") 
   Kernel kernel;
   const std::string length = "/sys/block/sda/queue/nr_requests";
   kernel.host.add_value(length, "512");
-  const Step keep = KeepBeside{length, "512", scheduler, "mq-deadline"};
-  const Step set = SetValue{scheduler, "mq-deadline", "none"};
+  const Step keep = ChangeFile{length, Beside{"512", scheduler, "mq-deadline"}};
+  const Step set = ChangeFile{scheduler, Value{"mq-deadline", "none"}};
   kernel.run(keep);
   CHECK(kernel.value(length) == "512");
   kernel.run(set);
@@ -139,7 +140,7 @@ TEST_CASE("VMs that share a mask end in any order") {
       const CpuSet start = mask_of(path, kernel.value(path));
       std::vector<Step> steps;
       for (const CpuSet& away : {CpuSet{1}, CpuSet{2, 3}, CpuSet{5, 9}}) {  // 9 is in none of the masks
-        steps.emplace_back(mask_change(path, mask_of(path, kernel.value(path)), away, CpuSet{0}));
+        steps.emplace_back(ChangeFile{path, mask_change(mask_of(path, kernel.value(path)), away, CpuSet{0})});
         kernel.run(steps.back());
       }
       CHECK(mask_of(path, kernel.value(path)) == start - CpuSet{1, 2, 3, 5});
@@ -154,31 +155,31 @@ TEST_CASE("VMs that share a mask end in any order") {
 TEST_CASE("a mask that only has a VM's CPUs gets others in their place") {
   Kernel kernel;
   kernel.host.add_value(irq, "2");
-  const ChangeMask change = mask_change(irq, CpuSet{2}, CpuSet{2, 3}, CpuSet{0, 1});
-  CHECK(change == ChangeMask{irq, CpuSet{2}, CpuSet{0, 1}});
+  const ChangeFile change{irq, mask_change(CpuSet{2}, CpuSet{2, 3}, CpuSet{0, 1})};
+  CHECK(change == ChangeFile{irq, Cpus{CpuSet{2}, CpuSet{0, 1}}});
   CHECK(describe(change) == "take CPUs 2 out of " + irq + ", put CPUs 0-1 into it");
   kernel.run(change);
   CHECK(kernel.value(irq) == "0-1");
   kernel.undo(change);
   CHECK(kernel.value(irq) == "2");
-  CHECK(mask_change(irq, CpuSet{4, 5}, CpuSet{2}, CpuSet{0}) == ChangeMask{irq, {}, {}});
-  CHECK(kernel.error_of(ChangeMask{irq, CpuSet{2}, {}}) == "no CPU would be left in it");
+  CHECK(mask_change(CpuSet{4, 5}, CpuSet{2}, CpuSet{0}) == Cpus{});
+  CHECK(kernel.error_of(ChangeFile{irq, Cpus{CpuSet{2}, {}}}) == "no CPU would be left in it");
 }
 
 TEST_CASE("an interrupt that the kernel keeps is passed over and told, one that has gone is fine") {
   Kernel kernel;
   for (const int error : {EIO, EPERM, ENOSPC}) {
     kernel.host.set_refused(irq, error);
-    kernel.run(ChangeMask{irq, CpuSet{2}, {}});
+    kernel.run(ChangeFile{irq, Cpus{CpuSet{2}, {}}});
     REQUIRE(kernel.opened.passed_over.size() == 1);
     CHECK(kernel.opened.passed_over.front().starts_with(irq + " stays '0-3': "));
     kernel.opened.passed_over.clear();
   }
   kernel.host.set_refused(irq, EINVAL);
-  CHECK_THROWS_AS(kernel.run(ChangeMask{irq, CpuSet{2}, {}}), std::system_error);
+  CHECK_THROWS_AS(kernel.run(ChangeFile{irq, Cpus{CpuSet{2}, {}}}), std::system_error);
   kernel.host.set_refused(workqueues, EIO);
-  CHECK_THROWS_AS(kernel.run(ChangeMask{workqueues, CpuSet{2}, {}}), std::system_error);
+  CHECK_THROWS_AS(kernel.run(ChangeFile{workqueues, Cpus{CpuSet{2}, {}}}), std::system_error);
   kernel.host.drop_value(irq);
-  kernel.run(ChangeMask{irq, CpuSet{2}, {}});
+  kernel.run(ChangeFile{irq, Cpus{CpuSet{2}, {}}});
   CHECK(kernel.opened.passed_over.empty());
 }

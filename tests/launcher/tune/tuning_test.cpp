@@ -25,6 +25,12 @@ namespace fs = std::filesystem;
 
 const std::vector<std::string> other_profiles = {"throughput", "database", "windows", "lab"};
 
+// What is kept beside a value, if that is what the step is.
+const Beside* beside_of(const Step& step) {
+  const auto* change = std::get_if<ChangeFile>(&step);
+  return change != nullptr ? std::get_if<Beside>(&change->change) : nullptr;
+}
+
 // A captured machine, in the directory where the fake host keeps its values.
 struct Machine {
   fakes::TempDir dir;
@@ -59,7 +65,7 @@ struct Machine {
     for (const SettingChange& change : tuning.changes) {
       text += value(change.path) + "\n";
       for (const Step& step : change.steps)
-        if (const auto* keep = std::get_if<KeepBeside>(&step)) text += value(keep->path) + "\n";
+        if (beside_of(step)) text += value(std::get<ChangeFile>(step).path) + "\n";
     }
     return text;
   }
@@ -103,7 +109,7 @@ std::string original(const Tuning& tuning) {
   for (const SettingChange& change : tuning.changes) {
     text += change.from + "\n";
     for (const Step& step : change.steps)
-      if (const auto* keep = std::get_if<KeepBeside>(&step)) text += keep->value + "\n";
+      if (const auto* keep = beside_of(step)) text += keep->value + "\n";
   }
   return text;
 }
