@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/steps/kernel_text.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "launcher/tune/persist.hpp"
 #include "tests/fakes/fake_host.hpp"
