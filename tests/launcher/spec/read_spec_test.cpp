@@ -214,6 +214,8 @@ firmware = "../fw.fd"
                                       {4, 6, 5, 7},
                                       topology::CpuSet{0, 1},
                                       topology::CpuKindChoice::fastest,
+                                      {},
+                                      false,
                                       topology::Siblings::require,
                                       {"avx2"},
                                       {"sse4-1"},
@@ -438,7 +440,7 @@ TEST_CASE("reference.toml is a spec, as it stands and with every key in use") {
     CHECK(problem.key.starts_with("net[0]."));
     CHECK(problem.what.starts_with("mode \"user\" has no "));
   }
-  CHECK(problems.size() == 10);
+  CHECK(problems.size() == 11);
   CHECK(spec.devices.size() == 18);
 }
 
