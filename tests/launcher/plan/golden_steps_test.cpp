@@ -46,6 +46,15 @@ struct Machine {
   void operator()(const OpenFile& file) const { host.add_file(file.path); }
   void operator()(const HoldPath& held) const { host.add_file(held.path); }
   void operator()(const MakeImage& image) const { host.add_file(image.directory); }
+  void operator()(const KeepSshKeys& keys) const { host.add_file(keys.directory + "/host_key.pub"); }
+  void operator()(const MakeMemoryFile& made) const { add_parts(made.parts); }
+  void operator()(const MakeVolume& volume) const {
+    for (const auto& file : volume.files) add_parts(file.parts);
+  }
+  void add_parts(const std::vector<TextPart>& parts) const {
+    for (const TextPart& part : parts)
+      if (!part.file.empty()) host.add_file(part.file);
+  }
   void operator()(const GiveFile& give) const { host.add_owner(give.path, give.before_uid); }
   void operator()(const SetVfMac& set) const {
     if (!set.found.empty()) host.add_vf_mac(set.interface, set.vf, set.found);
