@@ -18,7 +18,6 @@
 
 namespace launcher::commands {
 
-
 namespace {
 
 boost::json::value ask(::qmp::Client& client, const char* name, boost::json::object arguments) {
@@ -49,7 +48,8 @@ std::string add_node(::qmp::Client& client, const std::string& id, const std::st
   struct stat info {};
   if (fstat(fd.get(), &info) < 0) refuse("stat " + file);
   ::qmp::pass_fd(client.fd(), fd.get());
-  const boost::json::value set = ask(client, "add-fd", {{"opaque", printable(std::filesystem::absolute(file).string())}});
+  const boost::json::value set =
+      ask(client, "add-fd", {{"opaque", printable(std::filesystem::absolute(file).string())}});
   const std::int64_t number = set.at("fdset-id").to_number<std::int64_t>();
   const std::string node = fmt::format("{}-medium{}", id, number);
   ask(client, "blockdev-add",
