@@ -208,6 +208,7 @@ class Launch {
     check_features(*plan_, monitor, world_.patience);
     state.threads = pin_threads(*plan_, monitor, qemu_, state.helpers, world_.host, world_.patience);
     check_memory(*plan_, qemu_, world_.memory_of);
+    if (!transaction_->opened().passed_over.empty()) state.left = transaction_->opened().passed_over;
     state.pages_held = plan_->spare.empty();  // else what is claimed and not touched stays subtracted
     timings_.mark("pin");
     return state;

@@ -21,8 +21,10 @@ namespace {
 
 using topology::CpuSet;
 
-// An interrupt whose CPUs the kernel chose for good (kernel: IRQD_AFFINITY_MANAGED; told where debugfs is there).
+// An interrupt whose CPUs the kernel chose for good (kernel: IRQD_AFFINITY_MANAGED): it refused the launch, or debugfs tells it.
 bool is_managed(const Subject& subject, const std::string& number) {
+  for (const std::string& left : subject.state.left.value_or(std::vector<std::string>{}))
+    if (left.starts_with(fmt::format("/proc/irq/{}/smp_affinity_list stays ", number))) return true;
   const auto text = subject.root.read("/sys/kernel/debug/irq/irqs/" + number);
   return text && text->find("IRQD_AFFINITY_MANAGED") != std::string::npos;
 }

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 BOOST_DESCRIBE_ENUM(Phase, starting, running, paused, stopping)
 BOOST_DESCRIBE_STRUCT(ThreadRecord, (), (tid, role, cpus, fifo))
-BOOST_DESCRIBE_STRUCT(State, (), (phase, qemu, helpers, threads, since, pages_held))
+BOOST_DESCRIBE_STRUCT(State, (), (phase, qemu, helpers, threads, since, pages_held, left))
 
 namespace {
 

@@ -35,6 +35,8 @@ struct State {
   std::vector<ThreadRecord> threads;
   std::int64_t since = 0;   // unix seconds
   bool pages_held = false;  // QEMU has its pages; until then they are pending in the ledger
+  std::optional<std::vector<std::string>> left =
+      {};  // what the kernel kept as it was, "PATH stays ..."; older records have none
 };
 
 // Reading tolerates whatever a crash left (a torn line, a missing file); what cannot be understood is told by unreadable().

@@ -219,7 +219,7 @@ has "and all of them together" "$out" '^in all +[0-9.]+'
 is "in microseconds, for a program" "$("$vmrun" log deaf --json | jq -r '.[-1].timings | (length > 5) and all(.us >= 0 and .stage != "")')" true
 
 echo "--- words of the environment that QEMU, its helpers and their libraries would heed"
-mkdir "$work/shared" "$work/state"
+mkdir -p "$work/shared" "$work/state"
 virtiofsd=$(command -v virtiofsd || find /usr/libexec /usr/lib/qemu -maxdepth 1 -name virtiofsd 2>/dev/null | head -n 1) || true
 {
     cat "$work/deaf.toml"

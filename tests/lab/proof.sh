@@ -24,16 +24,14 @@ emulator = "2"
 [memory]
 size = "128M"
 page = "2M"
-[[iothread]]
-name = "io"
-cpus = "6"
 [[disk]]
 path = "/root/disk"
 format = "raw"
-iothread = "io"
+iothread = true
 [[net]]
 bridge = "br0"
 vhost = true
+mtu = 1500
 [host]
 isolate = true
 max_latency_us = 0
@@ -45,6 +43,7 @@ worker=$(vhost_workers "${qemu[a]}" | cut -d' ' -f1 | head -n 1)
 main=${qemu[a]}
 tap=$(basename /sys/class/net/br0/brif/*)
 partition=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/${vcpu[0]}/cgroup")
+was_io=$(cpus_of "$iothread")
 fact "threads: vCPUs, iothread, vhost, QEMU" "${vcpu[*]}, $iothread, $worker, $main"
 
 # --- as planned, and drifts ------------------------------------------------------------------------------------------------------
@@ -63,14 +62,14 @@ drift() {
     eval "$4" >plant.txt 2>&1
 }
 for i in 0 1; do
-    drift "vCPU $i on another CPU" "vcpu $i: CPUs" "taskset -pc 3 ${vcpu[i]}" "taskset -pc $((4 + i)) ${vcpu[i]}"
+    drift "vCPU $i on another CPU" "vcpu $i: CPUs" "taskset -pc $((5 - i)) ${vcpu[i]}" "taskset -pc $((4 + i)) ${vcpu[i]}"
     drift "vCPU $i on one more CPU" "vcpu $i: CPUs" "taskset -pc 4-5 ${vcpu[i]}" "taskset -pc $((4 + i)) ${vcpu[i]}"
     drift "vCPU $i in real time" "vcpu $i: scheduling" "chrt -f -p 1 ${vcpu[i]}" "chrt -o -p 0 ${vcpu[i]}"
 done
 drift "vCPU 0 idle" "vcpu 0: scheduling" "chrt -i -p 0 ${vcpu[0]}" "chrt -o -p 0 ${vcpu[0]}"
-drift "the iothread on another CPU" "iothread io: CPUs" "taskset -pc 3 $iothread" "taskset -pc 6 $iothread"
-drift "the iothread in real time" "iothread io: scheduling" "chrt -r -p 1 $iothread" "chrt -o -p 0 $iothread"
-drift "the iothread as batch work" "iothread io: scheduling" "chrt -b -p 0 $iothread" "chrt -o -p 0 $iothread"
+drift "the iothread on another CPU" "iothread io-disk0: CPUs" "taskset -pc 3 $iothread" "taskset -pc $was_io $iothread"
+drift "the iothread in real time" "iothread io-disk0: scheduling" "chrt -r -p 1 $iothread" "chrt -o -p 0 $iothread"
+drift "the iothread as batch work" "iothread io-disk0: scheduling" "chrt -b -p 0 $iothread" "chrt -o -p 0 $iothread"
 was=$(cpus_of "$worker")
 drift "the vhost worker on a vCPU's CPU" "vhost: CPUs" "taskset -pc 3 $worker" "taskset -pc $was $worker"
 drift "QEMU's main thread on another CPU" "emulator: CPUs" "taskset -pc 3 $main" "taskset -pc 2 $main"
@@ -81,8 +80,8 @@ drift "the latency limit of CPU 4" "/sys/devices/system/cpu/cpu4/power/pm_qos_re
 drift "the tap's MTU" "net0: MTU of $tap" "ip link set $tap mtu 1400" "ip link set $tap mtu 1500"
 sleep 1000 & sleeper=$!
 at_end+=("kill $sleeper 2>/dev/null")
-drift "another's task bound to the VM's CPU" "others' tasks on CPUs 4-6" "echo $sleeper >$partition/cgroup.procs; taskset -pc 4 $sleeper" "echo $sleeper >/sys/fs/cgroup/cgroup.procs; taskset -pc 0 $sleeper"
-drift "another's real-time task" "others' tasks on CPUs 4-6" "echo $sleeper >$partition/cgroup.procs; taskset -pc 0-7 $sleeper; chrt -f -p 1 $sleeper" "chrt -o -p 0 $sleeper; echo $sleeper >/sys/fs/cgroup/cgroup.procs"
+drift "another's task bound to the VM's CPU" "others' tasks on CPUs 4-5" "echo $sleeper >$partition/cgroup.procs; taskset -pc 4 $sleeper" "echo $sleeper >/sys/fs/cgroup/cgroup.procs; taskset -pc 0 $sleeper"
+drift "another's real-time task" "others' tasks on CPUs 4-5" "echo $sleeper >$partition/cgroup.procs; taskset -pc 0-7 $sleeper; chrt -f -p 1 $sleeper" "chrt -o -p 0 $sleeper; echo $sleeper >/sys/fs/cgroup/cgroup.procs"
 equal "all is as planned again" "" "$(lost)"
 
 # --- windows ---------------------------------------------------------------------------------------------------------------------
@@ -121,8 +120,8 @@ check "the delay is put to it" eval "jq -r '.offenders[] | select(.what == \"run
 disturbed "a real-time task for moments" '^foreign-task (bash|sleep)' "$there; chrt -f -p 1 \$\$; while :; do for i in {1..300}; do :; done; sleep 0.01; done"
 disturbed "a stopped QEMU" '^stopped' "kill -STOP $main; sleep 1.5; kill -CONT $main; sleep 5"
 disturbed "a pause" '^stopped' "sleep 0.5; vmrun pause a; sleep 0.5; vmrun resume a; sleep 5"
-disturbed "a limit" '^limit ' "echo '2000 100000' >$partition/cpu.max; sleep 5"
-echo max >"$partition/cpu.max"
+disturbed "a limit" '^limit ' "echo '2000 100000' >$partition/../cpu.max; sleep 5"
+echo max >"$partition/../cpu.max"
 rom_spec b <<'TOML'
 name = "b"
 [cpu]
@@ -136,8 +135,9 @@ up b # somebody must have pages to compare
 disturbed "KSM" '^ksm ' "echo 5000 >/sys/kernel/mm/ksm/pages_to_scan; echo 1 >/sys/kernel/mm/ksm/run; sleep 5"
 echo 0 >/sys/kernel/mm/ksm/run
 kill_vm b
-disturbed "a vCPU that is moved and moved back" '^moved' "sleep 0.6; taskset -pc 5 ${vcpu[0]}; sleep 0.1; taskset -pc 4 ${vcpu[0]}; sleep 5"
-disturbed "memory is taken on the node" '^memory-(taken|pressure) ' "taskset -pc 4 \$\$ >/dev/null; numactl -m 1 head -c 600M /dev/zero | numactl -m 1 tail -c 600M >/dev/null; sleep 5"
+disturbed "a vCPU that is moved and moved back" '^moved' "sleep 0.3; taskset -pc 5 ${vcpu[0]}; sleep 1.2; taskset -pc 4 ${vcpu[0]}; sleep 5"
+disturbed "memory is taken on the node" '^memory-(taken|pressure) ' "taskset -pc 0 \$\$ >/dev/null; numactl -m 1 dd if=/dev/zero of=/dev/shm/hog bs=1M count=300; sleep 5"
+rm -f /dev/shm/hog
 window 2
 equal "quiet again" "" "$(offenders)"
 TIMEFORMAT='%U %S'
