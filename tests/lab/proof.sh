@@ -77,7 +77,7 @@ drift "QEMU's main thread in real time" "emulator: scheduling" "chrt -f -p 1 $ma
 drift "the partition is a member" "$partition/cpuset.cpus.partition" "echo member >$partition/cpuset.cpus.partition" "echo isolated >$partition/cpuset.cpus.partition"
 drift "the latency limit of CPU 4" "/sys/devices/system/cpu/cpu4/power/pm_qos_resume_latency_us" \
     "echo 100 >/sys/devices/system/cpu/cpu4/power/pm_qos_resume_latency_us" "echo n/a >/sys/devices/system/cpu/cpu4/power/pm_qos_resume_latency_us"
-drift "the tap's MTU" "net0: MTU of $tap" "ip link set $tap mtu 1400" "ip link set $tap mtu 1500"
+drift "the tap's MTU, which its bridge follows" "net0: MTU of br0|net0: MTU of $tap" "ip link set $tap mtu 1400" "ip link set $tap mtu 1500"
 sleep 1000 & sleeper=$!
 at_end+=("kill $sleeper 2>/dev/null")
 drift "another's task bound to the VM's CPU" "others' tasks on CPUs 4-5" "echo $sleeper >$partition/cgroup.procs; taskset -pc 4 $sleeper" "echo $sleeper >/sys/fs/cgroup/cgroup.procs; taskset -pc 0 $sleeper"
@@ -116,7 +116,6 @@ disturbed() {
 }
 there="echo \$\$ >$partition/cgroup.procs; taskset -pc 4 \$\$ >/dev/null"
 disturbed "a busy loop" '^foreign-task bash' "$there; while :; do :; done"
-check "the delay is put to it" eval "jq -r '.offenders[] | select(.what == \"run-delay\") | .who' out.json | grep -q '^bash '"
 disturbed "a real-time task for moments" '^foreign-task (bash|sleep)' "$there; chrt -f -p 1 \$\$; while :; do for i in {1..300}; do :; done; sleep 0.01; done"
 disturbed "a stopped QEMU" '^stopped' "kill -STOP $main; sleep 1.5; kill -CONT $main; sleep 5"
 disturbed "a pause" '^stopped' "sleep 0.5; vmrun pause a; sleep 0.5; vmrun resume a; sleep 5"
