@@ -140,7 +140,8 @@ Sample take_sample(const Subject& subject, const Scope& scope, bool whole) {
   sample.at_ns = now_ns();
   sample.threads = count_threads(subject, sample);
   sample.cpus = count_cpus(subject, scope.own | scope.siblings, sample);
-  sample.tasks = count_tasks(subject, scope.own, scope.every_task);
+  // all of /proc: each second only where nothing else tells who ran, else at both ends for what processes grew by
+  if (scope.every_task || whole) sample.tasks = count_tasks(subject, scope.own, scope.every_task);
   sample.memory = count_memory(subject, whole, sample);
   sample.throttled_us = count_throttling(subject);
   const bool stopped = std::ranges::any_of(
