@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "launcher/guest/access.hpp"
-#include "launcher/guest/json.hpp"
+#include "launcher/text/json_member.hpp"
 #include "topology/placement_json.hpp"
 
 namespace launcher::commands {

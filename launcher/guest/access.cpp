@@ -5,8 +5,8 @@
 #include <charconv>
 #include <string_view>
 
-#include "launcher/guest/json.hpp"
 #include "launcher/proof/subject.hpp"
+#include "launcher/text/json_member.hpp"
 
 namespace launcher::inline guest {
 

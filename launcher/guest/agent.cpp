@@ -7,8 +7,8 @@
 #include <system_error>
 #include <thread>
 
-#include "launcher/guest/json.hpp"
 #include "launcher/text/base64.hpp"
+#include "launcher/text/json_member.hpp"
 
 namespace launcher::inline guest {
 

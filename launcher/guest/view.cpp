@@ -5,7 +5,7 @@
 #include <boost/json/array.hpp>
 #include <charconv>
 
-#include "launcher/guest/json.hpp"
+#include "launcher/text/json_member.hpp"
 
 namespace launcher::inline guest {
 

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "launcher/proof/subject.hpp"
+#include "launcher/text/json_member.hpp"
 #include "launcher/watch/metrics.hpp"
 #include "launcher/watch/vcpu_stats.hpp"
 
@@ -43,16 +44,9 @@ constexpr std::array<Counter, 8> of_interfaces = {
      {"rx_errors", "transmit_errors", "Packets from it that failed", 1},
      {"rx_dropped", "transmit_drops", "Packets from it that were dropped", 1}}};
 
-const json::value* member(const json::value& value, const char* name) {
-  const json::object* object = value.if_object();
-  return object == nullptr ? nullptr : object->if_contains(name);
-}
-
 // "/machine/peripheral/disk0/virtio-backend" -> "disk0"
 std::string device_of(const json::value& drive) {
-  const json::value* path = member(drive, "qdev");
-  if (path == nullptr || !path->is_string()) return "";
-  const std::string text(path->get_string());
+  const std::string text = text_of(member(drive, "qdev"));
   constexpr std::string_view below = "/machine/peripheral/";
   if (!text.starts_with(below)) return "";
   return text.substr(below.size(), text.find('/', below.size()) - below.size());

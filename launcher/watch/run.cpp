@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "launcher/proof/subject.hpp"
+#include "launcher/text/json_member.hpp"
 #include "launcher/watch/kernel_log.hpp"
 #include "launcher/watch/parse.hpp"
 #include "launcher/watch/trace.hpp"
@@ -42,8 +43,7 @@ std::vector<TaskUse> foreign(std::vector<TaskUse> uses, const Sample& sample, co
 
 bool is_paused(const Subject& subject) {
   const Answer answer = ask(subject, "query-status");
-  const boost::json::object* status = answer.value ? answer.value->if_object() : nullptr;
-  const boost::json::value* running = status != nullptr ? status->if_contains("running") : nullptr;
+  const boost::json::value* running = answer.value ? member(*answer.value, "running") : nullptr;
   return running != nullptr && running->is_bool() && !running->get_bool();
 }
 

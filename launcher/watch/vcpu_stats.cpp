@@ -4,22 +4,13 @@
 #include <boost/json/object.hpp>
 
 #include "launcher/proof/subject.hpp"
+#include "launcher/text/json_member.hpp"
 
 namespace launcher::inline watch {
 
 namespace {
 
 namespace json = boost::json;
-
-const json::value* member(const json::value& value, const char* name) {
-  const json::object* object = value.if_object();
-  return object == nullptr ? nullptr : object->if_contains(name);
-}
-
-std::string text(const json::value& value, const char* name) {
-  const json::value* found = member(value, name);
-  return found != nullptr && found->is_string() ? std::string(found->get_string()) : std::string();
-}
 
 const json::array& list(const json::value* value) {
   static const json::array none;
@@ -32,11 +23,11 @@ Stats stats_of(const json::value& result) {
     const json::value* value = member(stat, "value");
     if (value == nullptr) continue;
     if (value->is_number()) {
-      stats.numbers[text(stat, "name")] = value->to_number<std::uint64_t>();
+      stats.numbers[text_of(member(stat, "name"))] = value->to_number<std::uint64_t>();
     } else if (value->is_bool()) {
-      stats.numbers[text(stat, "name")] = value->get_bool() ? 1 : 0;
+      stats.numbers[text_of(member(stat, "name"))] = value->get_bool() ? 1 : 0;
     } else {
-      std::vector<std::uint64_t>& buckets = stats.histograms[text(stat, "name")];
+      std::vector<std::uint64_t>& buckets = stats.histograms[text_of(member(stat, "name"))];
       for (const json::value& bucket : list(value)) buckets.push_back(bucket.to_number<std::uint64_t>());
     }
   }
@@ -50,7 +41,7 @@ std::map<std::string, unsigned> vcpu_paths(const Subject& subject) {
   const Answer answer = ask(subject, "query-cpus-fast");
   for (const json::value& vcpu : list(answer.value ? &*answer.value : nullptr))
     if (const json::value* index = member(vcpu, "cpu-index"))
-      paths[text(vcpu, "qom-path")] = index->to_number<unsigned>();
+      paths[text_of(member(vcpu, "qom-path"))] = index->to_number<unsigned>();
   return paths;
 }
 
@@ -61,7 +52,7 @@ std::map<unsigned, Stats> vcpu_stats(const Subject& subject, const std::map<std:
   const Answer answer = ask(subject, "query-stats", {{"target", "vcpu"}});
   why = answer.why;
   for (const json::value& result : list(answer.value ? &*answer.value : nullptr))
-    if (const auto found = paths.find(text(result, "qom-path")); found != paths.end())
+    if (const auto found = paths.find(text_of(member(result, "qom-path"))); found != paths.end())
       by_vcpu[found->second] = stats_of(result);
   return by_vcpu;
 }
@@ -79,13 +70,13 @@ std::map<std::string, StatKind> stat_kinds(const Subject& subject, const std::st
   if (subject.plan.accel != "kvm") return kinds;
   const Answer answer = ask(subject, "query-stats-schemas");
   for (const json::value& schema : list(answer.value ? &*answer.value : nullptr)) {
-    if (text(schema, "target") != target) continue;
+    if (text_of(member(schema, "target")) != target) continue;
     for (const json::value& stat : list(member(schema, "stats"))) {
-      StatKind kind{text(stat, "type"), text(stat, "unit")};
+      StatKind kind{text_of(member(stat, "type")), text_of(member(stat, "unit"))};
       if (const json::value* base = member(stat, "base")) kind.base = base->to_number<int>();
       if (const json::value* exponent = member(stat, "exponent")) kind.exponent = exponent->to_number<int>();
       if (const json::value* size = member(stat, "bucket-size")) kind.bucket_size = size->to_number<std::uint64_t>();
-      kinds[text(stat, "name")] = kind;
+      kinds[text_of(member(stat, "name"))] = kind;
     }
   }
   return kinds;

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace launcher::inline guest {
+namespace launcher::inline text {
 
 inline const boost::json::value* member(const boost::json::value& value, std::string_view name) {
   const boost::json::object* object = value.if_object();
@@ -19,4 +19,4 @@ inline std::string text_of(const boost::json::value* value) {
   return text == nullptr ? std::string() : std::string(*text);
 }
 
-}  // namespace launcher::guest
+}  // namespace launcher::text
