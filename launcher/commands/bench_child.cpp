@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -15,6 +13,7 @@
 #include "launcher/commands/bench.hpp"
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/guest/agent.hpp"
 #include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
 #include "launcher/life/signals.hpp"
@@ -73,31 +72,10 @@ std::string read_output(int fd, Clock::time_point until, bool despite_signals) {
   }
 }
 
-std::string decoded(std::string_view text) {  // base64, RFC 4648
-  static constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  unsigned bits = 0, have = 0;
-  for (const char c : text) {
-    const std::size_t digit = digits.find(c);
-    if (digit == digits.npos) continue;
-    bits = (bits << 6 | static_cast<unsigned>(digit)) & 0xffffff;
-    have += 6;
-    if (have < 8) continue;
-    have -= 8;
-    out += static_cast<char>(bits >> have & 0xff);
-  }
-  return out;
-}
-
 ::qmp::Client agent_of(const std::string& name) {
   const auto dir = VmDir::find(run_base(), name);
   if (!dir || !dir->owner_alive()) throw std::runtime_error("VM " + name + " has ended");
   return ::qmp::Client(::qmp::connect_unix(dir->path() / "agent.sock"));
-}
-
-const boost::json::object& object_of(const boost::json::value& value) {
-  if (!value.is_object()) throw std::runtime_error("the guest's agent answers with something else than was asked");
-  return value.get_object();
 }
 
 }  // namespace
@@ -140,28 +118,12 @@ void await_agent(const std::string& name, std::chrono::seconds limit) {
 ChildEnd run_in_guest(const std::string& name, const std::vector<std::string>& command, std::chrono::seconds limit) {
   const auto until = Clock::now() + limit;
   ::qmp::Client agent = agent_of(name);
-  boost::json::array words;
-  for (std::size_t i = 1; i < command.size(); ++i) words.push_back(boost::json::string(command[i]));
-  ::qmp::Command exec{"guest-exec"};
-  exec.arguments = {{"path", command.front()}, {"arg", words}, {"capture-output", true}};
-  const boost::json::value started = agent.execute(exec, std::chrono::seconds(30));
-  ::qmp::Command status{"guest-exec-status"};
-  status.arguments = {{"pid", object_of(started).at("pid")}};
-  while (true) {
+  const auto idle = [&] {
     check_called_off();
     if (Clock::now() >= until) throw std::runtime_error("the command took too long (--timeout)");
-    const boost::json::value reply = agent.execute(status, std::chrono::seconds(30));
-    const boost::json::object& now = object_of(reply);
-    if (now.contains("exited") && now.at("exited") == true) {
-      ChildEnd end;
-      const boost::json::value* code = now.if_contains("exitcode");
-      end.code = code != nullptr && code->is_int64() ? static_cast<int>(code->get_int64()) : failed;
-      if (const boost::json::value* out = now.if_contains("out-data"); out != nullptr && out->is_string())
-        end.out = decoded(out->get_string());
-      return end;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
+  };
+  auto ran = run_by_agent(agent, command, std::nullopt, idle, std::chrono::seconds(30));
+  return {ran.code, std::move(ran.out)};
 }
 
 }  // namespace launcher::commands

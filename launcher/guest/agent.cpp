@@ -78,13 +78,13 @@ std::vector<std::string> agent_addresses(const std::filesystem::path& run_dir, c
 }
 
 Ran run_by_agent(::qmp::Client& agent, const std::vector<std::string>& command, const std::optional<std::string>& input,
-                 const std::function<void()>& idle) {
+                 const std::function<void()>& idle, std::chrono::milliseconds patience) {
   ::qmp::Command start{"guest-exec"};
   json::array words;
   for (std::size_t i = 1; i < command.size(); ++i) words.emplace_back(command[i]);
   start.arguments = {{"path", command.at(0)}, {"arg", std::move(words)}, {"capture-output", true}};
   if (input) start.arguments["input-data"] = base64(*input);
-  const json::value started = agent.execute(start, answer_time);
+  const json::value started = agent.execute(start, patience);
   const json::value* pid = member(started, "pid");
   if (pid == nullptr || !pid->is_int64())
     throw ::qmp::Error(::qmp::Error::Kind::protocol, "the guest's agent gave no pid");
@@ -92,7 +92,7 @@ Ran run_by_agent(::qmp::Client& agent, const std::vector<std::string>& command, 
   look.arguments = {{"pid", *pid}};
   auto pause = std::chrono::milliseconds(5);
   while (true) {
-    const json::value status = agent.execute(look, answer_time);
+    const json::value status = agent.execute(look, patience);
     if (is_true(member(status, "exited")))
       return {.code = code_of(status),
               .out = decoded(member(status, "out-data")),

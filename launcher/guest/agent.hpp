@@ -25,7 +25,8 @@ struct Ran {
 };
 
 // Runs a program in the guest, as root, and waits for its end. idle: called between looks, and may throw to leave. Throws qmp::Error.
+// patience: for each of the agent's answers.
 Ran run_by_agent(::qmp::Client& agent, const std::vector<std::string>& command, const std::optional<std::string>& input,
-                 const std::function<void()>& idle);
+                 const std::function<void()>& idle, std::chrono::milliseconds patience = std::chrono::seconds(10));
 
 }  // namespace launcher::guest

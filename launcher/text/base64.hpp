@@ -1,4 +1,4 @@
-// Base64, as systemd's credentials and the guest's agent have it. Boost.Beast is included nowhere else.
+// Base64, as systemd's credentials and the guest's agent have it.
 #pragma once
 
 #include <optional>
