@@ -32,14 +32,8 @@ void add_runs(Metrics& metrics, const std::filesystem::path& state, const std::s
 }
 
 void add_one(Metrics& metrics, const VmDir& dir) {
-  std::optional<::qmp::Client> monitor;
-  try {
-    monitor.emplace(connect_monitor(dir));
-  } catch (const std::exception&) {
-    // what QEMU itself has counted is left out then
-  }
-  add_vm(metrics, dir.name(), phase_of(dir, dir.read_state()),
-         look_at(dir, monitor ? &*monitor : nullptr, Looking::at_what_is_known));
+  const auto monitor = monitor_if_free(dir);  // without it what QEMU itself has counted is left out
+  add_vm(metrics, dir.name(), phase_of(dir, dir.read_state()), look_at(dir, monitor.get(), Looking::at_what_is_known));
 }
 
 std::string collect(const Options& options, Exposition form) {

@@ -45,6 +45,14 @@ VmDir named_vm(const std::string& name) {
   return client;
 }
 
+std::unique_ptr<::qmp::Client> monitor_if_free(const VmDir& dir) {
+  try {
+    return std::make_unique<::qmp::Client>(connect_monitor(dir));
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
 ::qmp::Command command_of(const std::string& text) {
   ::qmp::Command command{text};
   if (!text.starts_with('{')) return command;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 
 #include "launcher/commands/options.hpp"
@@ -18,7 +19,8 @@ bool is_file_name(const std::string& name);  // it can be a VM's; the name of no
 // How long QEMU may take to answer a command of ours.
 inline constexpr std::chrono::seconds patience{5};
 
-::qmp::Client connect_monitor(const VmDir& dir);     // its public QMP socket, hands shaken
-::qmp::Command command_of(const std::string& text);  // a name, or {"execute": ..., "arguments": ...}
+::qmp::Client connect_monitor(const VmDir& dir);                   // its public QMP socket, hands shaken
+std::unique_ptr<::qmp::Client> monitor_if_free(const VmDir& dir);  // nullptr: somebody else holds it, or QEMU is gone
+::qmp::Command command_of(const std::string& text);                // a name, or {"execute": ..., "arguments": ...}
 
 }  // namespace launcher::commands

@@ -1,10 +1,8 @@
 // `vmrun validate` and `vmrun edit`: a spec by itself, without this host.
 #include <fmt/format.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/json/object.hpp>
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 
@@ -13,6 +11,7 @@
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
 #include "launcher/commands/summary.hpp"
+#include "launcher/host/user_command.hpp"
 
 namespace launcher::commands {
 
@@ -42,16 +41,7 @@ std::string editor() {
 // By the shell, as git does it: the words of EDITOR are the user's own.
 int run_editor(const std::string& file) {
   const std::string line = editor() + " \"$@\"";
-  const pid_t child = fork();
-  if (child < 0) throw std::runtime_error("fork failed");
-  if (child == 0) {
-    execlp("sh", "sh", "-c", line.c_str(), "sh", file.c_str(), static_cast<char*>(nullptr));
-    _exit(127);
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return UserCommand({"sh", "-c", line, "sh", file}, false).wait();
 }
 
 int tell_validity(const Options& options, const std::string& file) {

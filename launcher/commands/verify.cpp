@@ -61,13 +61,8 @@ boost::json::object json_of(const VmDir& dir, const std::vector<Row>& rows) {
 
 int verify(const Options& options) {
   const VmDir dir = named_vm(options);
-  std::optional<::qmp::Client> monitor;
-  try {
-    monitor.emplace(connect_monitor(dir));
-  } catch (const std::exception&) {
-    // the rows that need it say so
-  }
-  const std::vector<Row> rows = prove(look_at(dir, monitor ? &*monitor : nullptr));
+  const auto monitor = monitor_if_free(dir);  // without it the rows that need it say so
+  const std::vector<Row> rows = prove(look_at(dir, monitor.get()));
   if (options.flag("json"))
     print_json(json_of(dir, rows));
   else

@@ -109,13 +109,7 @@ Ran one_window(Subject& subject, const VmDir& dir, const Options& options, const
   };
   if (options.flag("live")) wanted.told = draw;
   wanted.phase = [&dir] { return dir.read_state().phase; };
-  wanted.monitor = [&dir]() -> std::unique_ptr<::qmp::Client> {
-    try {
-      return std::make_unique<::qmp::Client>(connect_monitor(dir));
-    } catch (const std::exception&) {
-      return nullptr;  // what needs it is told as not checked
-    }
-  };
+  wanted.monitor = [&dir] { return monitor_if_free(dir); };
   ran.watched = watch_window(subject, wanted, thresholds);
   return ran;
 }

@@ -7,22 +7,12 @@
 #include <stdexcept>
 
 #include "launcher/host/fd.hpp"
+#include "launcher/host/host.hpp"
 #include "launcher/host/process.hpp"
 
 namespace launcher::inline host {
 
 namespace {
-
-Fd memory_file(const std::string& text) {
-  Fd file = opened_or_refuse(memfd_create("vmrun-filter", MFD_CLOEXEC), "memfd");
-  for (std::size_t at = 0; at < text.size();) {
-    const ssize_t put = write(file.get(), text.data() + at, text.size() - at);
-    if (put < 0 && errno != EINTR) refuse("memfd");
-    if (put > 0) at += static_cast<std::size_t>(put);
-  }
-  lseek(file.get(), 0, SEEK_SET);
-  return file;
-}
 
 std::string text_of(const Fd& file) {
   std::string text;
@@ -36,7 +26,8 @@ std::string text_of(const Fd& file) {
 }  // namespace
 
 std::string filtered(const std::vector<std::string>& argv, const std::string& input) {
-  const Fd in = memory_file(input), out = memory_file("");
+  const Fd in = LinuxHost().memory_file("filter", input);
+  const Fd out = opened_or_refuse(memfd_create("vmrun-filter", MFD_CLOEXEC), "memfd");
   ChildSpec child{};
   child.argv = argv;
   const ProcessId one = spawn(child, {{0, in.get()}, {1, out.get()}, {2, STDERR_FILENO}}, [](const ProcessId&) {});

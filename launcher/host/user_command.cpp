@@ -21,16 +21,23 @@ UserCommand::UserCommand(const std::vector<std::string>& argv, bool words_aside)
   if (error != 0) throw std::system_error(error, std::generic_category(), "cannot run '" + argv.at(0) + "'");
 }
 
-UserCommand::~UserCommand() {
-  int status = 0;
-  while (!code_ && waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
-}
+UserCommand::~UserCommand() { wait(); }
 
 std::optional<int> UserCommand::exit_code() {
-  int status = 0;
-  if (!code_ && waitpid(pid_, &status, WNOHANG) == pid_)
-    code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  look(WNOHANG);
   return code_;
+}
+
+int UserCommand::wait() {
+  while (!code_ && look(0)) continue;
+  return code_.value_or(-1);
+}
+
+bool UserCommand::look(int how) {
+  int status = 0;
+  const pid_t ended = code_ ? 0 : waitpid(pid_, &status, how);
+  if (ended == pid_) code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  return ended >= 0 || errno == EINTR;
 }
 
 }  // namespace launcher::host

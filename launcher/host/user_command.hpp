@@ -18,8 +18,11 @@ class UserCommand {
   UserCommand& operator=(const UserCommand&) = delete;
   // Its exit code, or 128 + signal; nullopt while it runs.
   std::optional<int> exit_code();
+  int wait();  // the same, at its end
 
  private:
+  bool look(int how);  // false: there is no such child
+
   pid_t pid_ = 0;
   std::optional<int> code_;
 };

@@ -141,7 +141,7 @@ std::string effects_text(const std::vector<KnobEffect>& effects) {
 }
 
 // One row for each knob and metric: the interval as a bar, the ratio as a point on it, 1 as a line.
-std::string forest_plot(const std::vector<KnobEffect>& effects, const std::string& svg) {
+std::string forest_plot(const std::vector<KnobEffect>& effects) {
   const auto quoted = [](const std::string& text) {
     std::string out;
     for (const char c : text) out += c == '\'' ? "''" : c == '\n' ? std::string(" ") : std::string(1, c);
@@ -157,11 +157,11 @@ std::string forest_plot(const std::vector<KnobEffect>& effects, const std::strin
     --row;
   }
   return fmt::format(
-      "set terminal svg size 900,{} noenhanced\nset output {}\nunset key\nset ytics noenhanced ({})\n"
+      "set terminal svg size 900,{} noenhanced\nunset key\nset ytics noenhanced ({})\n"
       "set yrange [0.5:{}]\nset xlabel 'ratio to the spec as it is (99 % interval)'\n"
       "set arrow from 1, graph 0 to 1, graph 1 nohead dashtype 2\n$rows << EOD\n{}EOD\n"
       "plot $rows using 1:2:3:4 with xerrorbars pointtype 7\n",
-      120 + 24 * effects.size(), quoted(svg), names, static_cast<double>(effects.size()) + 0.5, rows);
+      120 + 24 * effects.size(), names, static_cast<double>(effects.size()) + 0.5, rows);
 }
 
 }  // namespace launcher::record

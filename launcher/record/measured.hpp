@@ -42,6 +42,6 @@ std::vector<KnobEffect> effects_of(const std::vector<Boot>& boots);
 bool is_sound(const std::vector<KnobEffect>& effects);  // A/A showed none
 boost::json::object effects_json(const std::vector<KnobEffect>& effects);
 std::string effects_text(const std::vector<KnobEffect>& effects);
-std::string forest_plot(const std::vector<KnobEffect>& effects, const std::string& svg);  // gnuplot's commands
+std::string forest_plot(const std::vector<KnobEffect>& effects);  // gnuplot's commands
 
 }  // namespace launcher::record

@@ -5,7 +5,7 @@
 #include <set>
 #include <stdexcept>
 
-#include "launcher/facts/qemu_features.hpp"
+#include "launcher/facts/host_config.hpp"
 #include "launcher/host/filter.hpp"
 
 namespace launcher::inline watch {
@@ -71,12 +71,16 @@ std::string plot_script(const Watched& watched, const std::string& name) {
          plot("switches", "pushed off", "CPU ", switch_cpus) + "unset multiplot\n";
 }
 
-std::string picture_of(const Watched& watched, const std::string& name) {
-  if (watched.points.empty()) throw std::runtime_error("there is nothing to draw: the window had no second look");
-  const auto gnuplot = find_qemu("gnuplot");
+std::string drawn_by_gnuplot(const std::string& script) {
+  const auto gnuplot = find_program("gnuplot");
   if (!gnuplot)
     throw std::runtime_error("no gnuplot in PATH to draw with; install it (Debian: apt install gnuplot-nox)");
-  return filtered({*gnuplot, "/proc/self/fd/0"}, plot_script(watched, name));
+  return filtered({*gnuplot, "/proc/self/fd/0"}, script);
+}
+
+std::string picture_of(const Watched& watched, const std::string& name) {
+  if (watched.points.empty()) throw std::runtime_error("there is nothing to draw: the window had no second look");
+  return drawn_by_gnuplot(plot_script(watched, name));
 }
 
 }  // namespace launcher::watch

@@ -8,6 +8,7 @@
 namespace launcher::inline watch {
 
 std::string plot_script(const Watched& watched, const std::string& name);  // what gnuplot is given
+std::string drawn_by_gnuplot(const std::string& script);  // the same for any script that says "set terminal svg"
 std::string picture_of(const Watched& watched,
                        const std::string& name);  // SVG. Throws std::runtime_error: no gnuplot, or what it said
 
