@@ -14,6 +14,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/json.hpp>
 #include <cassert>
 #include <cerrno>
 #include <cstddef>

@@ -2,7 +2,7 @@
 // air; EOF fails everything pending; disconnected is terminal; every wait has a deadline.
 #pragma once
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>

@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <chrono>
 #include <cstdint>
 #include <map>

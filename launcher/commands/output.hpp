@@ -1,7 +1,7 @@
 // How a command's words reach a person or a program: text on stdout, messages on stderr, JSON where it was asked for.
 #pragma once
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <string>
 
 #include "launcher/commands/options.hpp"

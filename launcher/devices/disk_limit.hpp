@@ -3,7 +3,7 @@
 #pragma once
 
 #include <array>
-#include <boost/json/object.hpp>
+#include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <string>
 

@@ -2,6 +2,7 @@
 // open descriptors, so that QEMU's user needs no path; a node is written before it is named.
 #include <fmt/format.h>
 
+#include <boost/json.hpp>
 #include <filesystem>
 
 #include "launcher/devices/device_context.hpp"

@@ -7,6 +7,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <boost/json.hpp>
+
 #include "launcher/devices/device_context.hpp"
 #include "launcher/facts/in_use.hpp"
 #include "launcher/facts/path_look.hpp"

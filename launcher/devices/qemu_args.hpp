@@ -2,7 +2,7 @@
 // for QEMU, so a hostile name or path can never become a second property.
 #pragma once
 
-#include <boost/json/object.hpp>
+#include <boost/json/fwd.hpp>
 #include <string>
 #include <string_view>
 #include <utility>

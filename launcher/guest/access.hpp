@@ -1,7 +1,7 @@
 // How a running VM's guest can be reached, as its plan says. The rule: what was planned decides, not what the guest says of itself.
 #pragma once
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>

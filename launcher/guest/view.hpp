@@ -1,7 +1,7 @@
 // Where a VM's screen is, and the programs that can show it.
 #pragma once
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>

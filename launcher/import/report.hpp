@@ -1,7 +1,7 @@
 // What became of each thing of a domain or command line. The rule: a row for everything that was there, in the order in which it was.
 #pragma once
 
-#include <boost/json/object.hpp>
+#include <boost/json/fwd.hpp>
 #include <string>
 #include <vector>
 

@@ -1,7 +1,7 @@
 // A running VM as the kernel sees it, beside what was planned: threads and their masks, memory per node and page size.
 #pragma once
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <string>
 #include <vector>
 

@@ -1,7 +1,7 @@
 // A lock's parts as named values: a command line by option and key, JSON by the path of each value.
 #pragma once
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <string>
 
 #include "launcher/record/fact.hpp"

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
 #include <map>

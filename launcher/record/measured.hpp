@@ -2,7 +2,7 @@
 // within a version (configs/measure.schema.json).
 #pragma once
 
-#include <boost/json/object.hpp>
+#include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <map>
 #include <string>

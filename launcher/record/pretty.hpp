@@ -1,7 +1,7 @@
 // JSON for people and for diff(1): keys sorted, one value a line. The rule: equal values are equal bytes.
 #pragma once
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <string>
 
 namespace launcher::inline record {

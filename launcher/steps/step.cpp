@@ -1,6 +1,7 @@
 // What is the same for every kind of step and undo: a kind's own member is called, and its JSON is {"KIND": {...}}.
 #include "launcher/steps/step.hpp"
 
+#include <boost/json.hpp>
 #include <optional>
 #include <stdexcept>
 

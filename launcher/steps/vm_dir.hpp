@@ -2,7 +2,7 @@
 // before its first step and removed after its last undo.
 #pragma once
 
-#include <boost/json/value.hpp>
+#include <boost/json/fwd.hpp>
 #include <expected>
 #include <filesystem>
 #include <optional>

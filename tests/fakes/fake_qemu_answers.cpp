@@ -1,6 +1,7 @@
 // Small tables in the shape of QEMU's answers: enough for a feature probe to find a modern QEMU.
 #include "tests/fakes/fake_qemu_answers.hpp"
 
+#include <boost/json.hpp>
 #include <map>
 #include <vector>
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <boost/json.hpp>
 #include <string>
 #include <vector>
 
