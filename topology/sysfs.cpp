@@ -13,6 +13,8 @@
 #include <limits>
 #include <utility>
 
+#include "topology/words.hpp"
+
 namespace topology {
 
 namespace {
@@ -112,11 +114,7 @@ std::optional<std::string> Sysfs::Directory::read(const std::string& relative) c
 
 std::optional<std::uint64_t> Sysfs::read_number(std::string_view path) const {
   const auto text = read(path);
-  if (!text) return std::nullopt;
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc{} || end != text->data() + text->size()) return std::nullopt;
-  return value;
+  return text ? number_of(*text) : std::nullopt;
 }
 
 std::error_code Sysfs::write(std::string_view path, std::string_view text) const {

@@ -1,5 +1,6 @@
 #include "topology/words.hpp"
 
+#include <charconv>
 #include <cstdlib>
 #include <sstream>
 
@@ -16,6 +17,13 @@ bool has_word(std::string_view text, std::string_view word) {
   for (std::string one; words >> one;)
     if (one == word) return true;
   return false;
+}
+
+std::optional<std::uint64_t> number_of(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 std::uint64_t meminfo_kib(std::string_view text, std::string_view key) {

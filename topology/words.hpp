@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,8 @@ namespace topology {
 std::string chosen_word(std::string_view text);
 // "cpuset cpu io" has "cpu".
 bool has_word(std::string_view text, std::string_view word);
+// Of "123", all of it; nullopt: it is no number.
+std::optional<std::uint64_t> number_of(std::string_view text);
 // KiB of a line of either meminfo, "Node 0 MemFree:   123 kB" or "MemFree:   123 kB"; 0 where it has no such line.
 std::uint64_t meminfo_kib(std::string_view text, std::string_view key);
 

@@ -195,8 +195,4 @@ topology::HostTopology topology_below(const topology::Sysfs& sysfs) {
   return *std::move(host);
 }
 
-bool is_number(const std::string& name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c); });
-}
-
 }  // namespace launcher::checks

@@ -161,6 +161,4 @@ std::string findings_json(const std::vector<Finding>& findings);
 // A root directory as the audit reads it: /vmrun/host.json in it is its topology, else hwloc reads it from there.
 topology::HostTopology topology_below(const topology::Sysfs& sysfs);
 
-bool is_number(const std::string& name);  // decimal digits: the name of a process or an interrupt
-
 }  // namespace launcher::checks

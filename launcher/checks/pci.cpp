@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "launcher/checks/concerns.hpp"
+#include "topology/words.hpp"
 
 namespace launcher::inline checks {
 
@@ -211,7 +212,7 @@ void device_irqs(const Audit& audit, Findings& findings) {
     unsigned count = 0;
     for (const std::string& irq : audit.sysfs().list(device.path + "/msi_irqs")) {
       const auto on = audit.cpu_list("/proc/irq/" + irq + "/effective_affinity_list");
-      if (!on || on->empty() || !is_number(irq)) continue;
+      if (!on || on->empty() || !topology::number_of(irq)) continue;
       ++count;
       if (!local.contains(*on)) away |= *on - local;
     }

@@ -2,47 +2,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cctype>
-#include <cstdlib>
 
 #include "launcher/checks/concerns.hpp"
+#include "topology/task_stat.hpp"
+#include "topology/words.hpp"
 
 namespace launcher::inline checks {
 
 namespace {
 
 using topology::CpuSet;
-
-constexpr unsigned long kernel_thread = 0x00200000, bound = 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
-
-// The fields of /proc/*/stat that matter here; the name may hold anything, so it ends at the last ')'.
-struct Task {
-  std::string name;
-  unsigned long flags = 0;
-  unsigned cpu = 0;  // on which it ran last
-  unsigned threads = 1;
-};
-
-// There are thousands of them on a large machine: one pass over the text, no copies.
-std::optional<Task> parse_task(const std::string& stat) {
-  const auto open = stat.find('('), close = stat.rfind(')');
-  if (open == stat.npos || close == stat.npos || close < open) return std::nullopt;
-  std::array<unsigned long, 40> fields{};  // as proc(5) numbers them; the state (3) is no number
-  const char* at = stat.c_str() + close + 1;
-  std::size_t field = 3;
-  for (; field < fields.size() && *at != '\0'; ++field) {
-    while (*at == ' ') ++at;
-    fields.at(field) = std::strtoul(at, nullptr, 10);
-    while (*at != ' ' && *at != '\0') ++at;
-  }
-  if (field < fields.size()) return std::nullopt;
-  return Task{stat.substr(open + 1, close - open - 1), fields[9], static_cast<unsigned>(fields[39]),
-              static_cast<unsigned>(fields[20])};
-}
+using topology::TaskStat;
 
 // A VM's own threads are meant to be there.
-bool belongs_to_vm(const Task& task) {
+bool belongs_to_vm(const TaskStat& task) {
   for (const char* start : {"qemu", "CPU ", "IO ", "vhost-", "kvm", "iou-wrk", "worker", "TC ", "vmrun", "call_rcu",
                             "cloud-hypervisor", "crosvm", "firecracker"})
     if (task.name.starts_with(start)) return true;
@@ -53,14 +26,14 @@ bool belongs_to_vm(const Task& task) {
 template <class Take>
 void each_task(const topology::Sysfs& sysfs, const CpuSet& cpus, const Take& take) {
   const topology::Sysfs::Directory proc = sysfs.directory("/proc");
-  const auto look = [&](const std::string& dir) -> std::optional<Task> {
+  const auto look = [&](const std::string& dir) -> std::optional<TaskStat> {
     const auto stat = proc.read(dir + "/stat");
-    auto task = stat ? parse_task(*stat) : std::nullopt;
-    if (task && cpus.contains(task->cpu) && (task->flags & bound) == 0 && !belongs_to_vm(*task)) take(*task);
+    auto task = stat ? topology::parse_stat(*stat) : std::nullopt;
+    if (task && cpus.contains(task->cpu) && !task->bound && !belongs_to_vm(*task)) take(*task);
     return task;
   };
   for (const std::string& pid : sysfs.list("/proc")) {
-    if (!is_number(pid)) continue;
+    if (!topology::number_of(pid)) continue;
     const auto task = look(pid);
     if (!task || task->threads < 2) continue;
     for (const std::string& tid : sysfs.list("/proc/" + pid + "/task"))
@@ -72,8 +45,8 @@ void stray_tasks(const Audit& audit, Findings& findings) {
   const CpuSet owned = audit.owned();
   if (owned.empty()) return;
   std::map<std::string, CpuSet> strays;
-  each_task(audit.sysfs(), owned, [&](const Task& task) {
-    const std::string name = (task.flags & kernel_thread) != 0 ? "[" + task.name + "]" : task.name;
+  each_task(audit.sysfs(), owned, [&](const TaskStat& task) {
+    const std::string name = task.kernel ? "[" + task.name + "]" : task.name;
     strays[name].add(task.cpu);
   });
   if (strays.empty()) {
@@ -111,7 +84,7 @@ void stray_irqs(const Audit& audit, Findings& findings) {
   std::map<std::string, CpuSet> strays;  // by what fires, without its number
   unsigned count = 0;
   for (const std::string& irq : audit.sysfs().list("/proc/irq")) {
-    if (!is_number(irq)) continue;
+    if (!topology::number_of(irq)) continue;
     const auto on = audit.cpu_list("/proc/irq/" + irq + "/effective_affinity_list");
     if (!on || !on->intersects(owned)) continue;
     std::string action = action_of(audit, irq);

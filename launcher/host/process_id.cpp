@@ -11,6 +11,7 @@
 
 #include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
+#include "topology/task_stat.hpp"
 
 namespace launcher::inline host {
 
@@ -23,30 +24,10 @@ std::string stat_line(pid_t pid) {
   return text.str();
 }
 
-struct Stat {
-  char state = '?';
-  long threads = 0;
-  std::uint64_t start = 0;
-};
-
-// Fields 3, 20 and 22 of /proc/PID/stat; nullopt: no such process.
-std::optional<Stat> read_stat(pid_t pid) {
-  const std::string line = stat_line(pid);
-  const std::size_t name_end = line.rfind(')');  // a thread name may hold spaces and parentheses
-  if (name_end == std::string::npos) return std::nullopt;
-  std::istringstream fields(line.substr(name_end + 1));
-  Stat stat;
-  fields >> stat.state;
-  std::string field;
-  for (int skip = 0; skip < 16; ++skip) fields >> field;
-  if (!(fields >> stat.threads >> field >> stat.start)) return std::nullopt;
-  return stat;
-}
-
 }  // namespace
 
 std::optional<ProcessId> process_id(pid_t pid) {
-  const std::optional<Stat> stat = read_stat(pid);
+  const auto stat = topology::parse_stat(stat_line(pid));
   // while other threads are still ending, a dead leader's process holds its fds and its memory
   if (!stat || (stat->state == 'Z' && stat->threads <= 1) || stat->state == 'X') return std::nullopt;
   return ProcessId{pid, stat->start};
@@ -71,7 +52,7 @@ void end_process(const ProcessId& process) {
   if (fd) {
     // A zombie counts here: while other threads of it still end, its taps and pages are not free yet. The pidfd is ready
     // only when all of them have gone.
-    const std::optional<Stat> stat = read_stat(process.pid);
+    const auto stat = topology::parse_stat(stat_line(process.pid));
     if (stat && stat->start == process.start) {
       syscall(SYS_pidfd_send_signal, fd.get(), SIGKILL, nullptr, 0);
       pollfd waiting{fd.get(), POLLIN, 0};

@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json.hpp>
 #include <charconv>
 #include <cstdint>
 #include <map>
 
+#include "launcher/proof/kvm_stats.hpp"
 #include "launcher/proof/proofs.hpp"
 #include "launcher/proof/subject.hpp"
 
@@ -75,13 +77,9 @@ void prove_second_level(const Subject& subject, Rows& rows) {
   const std::string where = "QMP query-stats", what = "second-level pages";
   const std::string due =
       fmt::format("of {} or more, but for {:.0f} %", to_string(subject.plan.placement.page), 100 * small_share);
-  const Answer answer = ask(subject, "query-stats", {{"target", "vm"}});
-  if (!answer.value) return rows.add(what, due, answer.why, where, Outcome::not_checked);
-  std::map<std::string, std::uint64_t> pages;
-  for (const boost::json::value& provider : answer.value->as_array())
-    for (const boost::json::value& stat : provider.at("stats").as_array())
-      if (const boost::json::value& value = stat.at("value"); value.is_number())
-        pages[std::string(stat.at("name").as_string())] = value.to_number<std::uint64_t>();
+  std::string why;
+  std::map<std::string, std::uint64_t> pages = vm_stats(subject, why).numbers;
+  if (!why.empty()) return rows.add(what, due, why, where, Outcome::not_checked);
   if (!pages.contains("pages_4k")) return rows.add(what, due, "KVM does not count them", where, Outcome::not_checked);
   const std::uint64_t small = pages["pages_4k"] * small_page;
   const std::uint64_t large = (pages["pages_2m"] << 21) + (pages["pages_1g"] << 30);

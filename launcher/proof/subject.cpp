@@ -12,6 +12,7 @@
 
 #include "launcher/plan/json.hpp"
 #include "topology/placement_json.hpp"
+#include "topology/task_stat.hpp"
 
 namespace launcher::inline proof {
 
@@ -96,16 +97,8 @@ std::string target_of(const Subject& subject, const std::string& fd) {
 }
 
 bool is_bound(const Subject& subject, pid_t task) {
-  constexpr std::uint64_t no_set_affinity = 0x04000000;
-  const std::string stat = subject.root.read(fmt::format("/proc/{}/stat", task)).value_or("");
-  const std::size_t end = stat.rfind(')');
-  if (end == std::string::npos) return true;
-  std::istringstream fields(stat.substr(end + 1));
-  std::string skipped;
-  for (int i = 0; i < 6; ++i) fields >> skipped;  // state to tpgid: flags are field 9
-  std::uint64_t flags = 0;
-  fields >> flags;
-  return (flags & no_set_affinity) != 0;
+  const auto stat = topology::parse_stat(subject.root.read(fmt::format("/proc/{}/stat", task)).value_or(""));
+  return !stat || stat->bound;
 }
 
 std::string key(const Keys& keys, const std::string& name) {

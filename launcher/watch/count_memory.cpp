@@ -1,11 +1,12 @@
 // Counters of memory: where the guest's lies, who had to wait for some, and what the kernel does with it behind everybody's back.
 #include <fmt/format.h>
 
+#include "launcher/proof/kvm_stats.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/watch/parse.hpp"
 #include "launcher/watch/sample.hpp"
-#include "launcher/watch/vcpu_stats.hpp"
 #include "topology/page_location.hpp"
+#include "topology/task_stat.hpp"
 
 namespace launcher::inline watch {
 
@@ -35,7 +36,7 @@ MemoryCounts count_memory(const Subject& subject, bool whole, Sample& sample) {
     counts.remote = remote_bytes(subject);
     if (!counts.remote) sample.not_checked.insert("remote memory: QEMU's numa_maps cannot be read");
   }
-  const auto stat = parse_stat(subject.root.read(fmt::format("/proc/{}/stat", subject.qemu)).value_or(""));
+  const auto stat = topology::parse_stat(subject.root.read(fmt::format("/proc/{}/stat", subject.qemu)).value_or(""));
   counts.major_faults = stat ? stat->major_faults : 0;
   for (const topology::MemoryCell& cell : subject.plan.placement.cells)
     for (const unsigned node : cell.host_nodes) {

@@ -7,10 +7,10 @@
 #include <cmath>
 #include <sstream>
 
+#include "launcher/proof/kvm_stats.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/text/json_member.hpp"
 #include "launcher/watch/metrics.hpp"
-#include "launcher/watch/vcpu_stats.hpp"
 
 namespace launcher::inline watch {
 

@@ -9,17 +9,6 @@
 
 namespace launcher::inline watch {
 
-// The fields of /proc/PID/stat that matter here, as proc(5) names them.
-struct TaskStat {
-  std::string name;
-  char state = '?';
-  bool kernel = false, bound = false;  // PF_KTHREAD, PF_NO_SETAFFINITY (include/linux/sched.h)
-  unsigned cpu = 0;                    // on which it ran last
-  unsigned threads = 1;
-  std::uint64_t start = 0, major_faults = 0, pages = 0;
-};
-std::optional<TaskStat> parse_stat(std::string_view text);
-
 std::vector<std::uint64_t> numbers_in(
     std::string_view text);  // the words of it that are numbers, in order, to the first that is none
 // What follows KEY at the start of a line, past blanks and ':' and up to the line's end; "": no such line.

@@ -14,6 +14,7 @@
 #include "launcher/watch/parse.hpp"
 #include "launcher/watch/trace.hpp"
 #include "topology/page_location.hpp"
+#include "topology/task_stat.hpp"
 
 namespace launcher::inline watch {
 
@@ -33,7 +34,7 @@ std::vector<TaskUse> foreign(std::vector<TaskUse> uses, const Sample& sample, co
   for (const ThreadCounts& thread : sample.threads) own.insert(thread.tid);
   std::erase_if(uses, [&](const TaskUse& use) { return own.contains(use.tid); });
   for (TaskUse& use : uses) {
-    const auto task = parse_stat(subject.root.read(fmt::format("/proc/{}/stat", use.tid)).value_or(""));
+    const auto task = topology::parse_stat(subject.root.read(fmt::format("/proc/{}/stat", use.tid)).value_or(""));
     if (!task) continue;
     use.bound = task->bound;
     if (task->kernel) use.name = "[" + task->name + "]";
@@ -49,7 +50,7 @@ bool is_paused(const Subject& subject) {
 
 // One that is stopped answers nobody, and is not asked.
 std::unique_ptr<::qmp::Client> monitor_of(const Subject& subject, const WatchFor& wanted) {
-  const auto task = parse_stat(subject.root.read(fmt::format("/proc/{}/stat", subject.qemu)).value_or(""));
+  const auto task = topology::parse_stat(subject.root.read(fmt::format("/proc/{}/stat", subject.qemu)).value_or(""));
   return wanted.monitor && task && task->state != 'T' ? wanted.monitor() : nullptr;
 }
 

@@ -8,10 +8,11 @@
 #include <algorithm>
 
 #include "launcher/life/pin.hpp"
+#include "launcher/proof/kvm_stats.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/watch/parse.hpp"
-#include "launcher/watch/vcpu_stats.hpp"
 #include "topology/page_location.hpp"
+#include "topology/task_stat.hpp"
 
 namespace launcher::inline watch {
 
@@ -30,7 +31,7 @@ std::vector<Thread> threads_now(const Subject& subject) {
 
 std::optional<ThreadCounts> counts_of(const Thread& thread, const topology::Sysfs& root) {
   const std::string dir = fmt::format("/proc/{}", thread.tid);
-  const auto task = parse_stat(root.read(dir + "/stat").value_or(""));
+  const auto task = topology::parse_stat(root.read(dir + "/stat").value_or(""));
   const auto times = root.read(dir + "/schedstat");
   if (!task || !times) return std::nullopt;  // it ended
   ThreadCounts counts{.tid = thread.tid, .role = thread.role, .name = task->name, .state = task->state};
@@ -92,7 +93,7 @@ std::map<pid_t, ForeignTask> count_tasks(const Subject& subject, const CpuSet& c
   std::map<pid_t, ForeignTask> tasks;
   const topology::Sysfs::Directory proc = subject.root.directory("/proc");
   const auto look = [&](const std::string& dir, const std::string& number) -> unsigned {
-    const auto task = parse_stat(proc.read(dir + "/stat").value_or(""));
+    const auto task = topology::parse_stat(proc.read(dir + "/stat").value_or(""));
     if (!task) return 0;
     const bool here = all && cpus.contains(task->cpu);
     if (here || dir == number) {

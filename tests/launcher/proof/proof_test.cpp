@@ -78,7 +78,9 @@ TEST_CASE("a thread that was moved, and one whose policy was changed, are named"
   pid_t tid = 0;
   for (const auto& task : fs::directory_iterator("/proc/self/task"))
     tid = std::max(tid, static_cast<pid_t>(std::stoi(task.path().filename().string())));
-  composed.file(fmt::format("/proc/{}/stat", tid), "1 (CPU 0/TCG) S 1 1 1 0 -1 64");
+  std::string stat = "1 (CPU 0/TCG) S 1 1 1 0 -1 64";  // no PF_NO_SETAFFINITY
+  for (int field = 10; field < 53; ++field) stat += " 0";
+  composed.file(fmt::format("/proc/{}/stat", tid), stat);
   composed.subject.threads = {{tid, "CPU 0/TCG", "vcpu 0", true}};
   composed.subject.state.threads = {{tid, "vcpu 0", first, 0}};
   composed.subject.plan.placement.vcpus = {{0, first.to_vector().front(), 0}};

@@ -14,6 +14,7 @@
 #include "launcher/watch/parse.hpp"
 #include "launcher/watch/trace.hpp"
 #include "topology/page_location.hpp"
+#include "topology/task_stat.hpp"
 
 namespace launcher::inline watch {
 
@@ -57,7 +58,7 @@ Sample sample_at(std::uint64_t seconds, const ThreadCounts& thread) {
 }  // namespace
 
 TEST_CASE("a task's name may hold anything; one that ends early is none") {
-  const auto task = parse_stat(stat_line(7, "a) R (b", 'S', 5, 0x04200000));
+  const auto task = topology::parse_stat(stat_line(7, "a) R (b", 'S', 5, 0x04200000));
   REQUIRE(task);
   CHECK(task->name == "a) R (b");
   CHECK(task->state == 'S');
@@ -67,8 +68,8 @@ TEST_CASE("a task's name may hold anything; one that ends early is none") {
   CHECK(task->pages == 25);
   CHECK(task->major_faults == 7);
   CHECK((task->kernel && task->bound));
-  CHECK(!parse_stat("7 (x) S 1 2"));
-  CHECK(!parse_stat(""));
+  CHECK(!topology::parse_stat("7 (x) S 1 2"));
+  CHECK(!topology::parse_stat(""));
 }
 
 TEST_CASE("interrupts and softirqs by name, on the CPUs that are asked for, also where numbers have holes") {

@@ -1,4 +1,4 @@
-#include "launcher/watch/vcpu_stats.hpp"
+#include "launcher/proof/kvm_stats.hpp"
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -6,7 +6,7 @@
 #include "launcher/proof/subject.hpp"
 #include "launcher/text/json_member.hpp"
 
-namespace launcher::inline watch {
+namespace launcher::inline proof {
 
 namespace {
 
@@ -82,4 +82,4 @@ std::map<std::string, StatKind> stat_kinds(const Subject& subject, const std::st
   return kinds;
 }
 
-}  // namespace launcher::watch
+}  // namespace launcher::proof

@@ -8,10 +8,8 @@
 #include <vector>
 
 namespace launcher::inline proof {
-struct Subject;
-}
 
-namespace launcher::inline watch {
+struct Subject;
 
 struct StatKind {
   std::string type;               // "cumulative", "instant", "peak", "linear-histogram", "log2-histogram"
@@ -32,4 +30,4 @@ std::map<unsigned, Stats> vcpu_stats(const Subject& subject, const std::map<std:
 Stats vm_stats(const Subject& subject, std::string& why);
 std::map<std::string, StatKind> stat_kinds(const Subject& subject, const std::string& target);  // "vm", "vcpu"
 
-}  // namespace launcher::watch
+}  // namespace launcher::proof
