@@ -13,6 +13,7 @@
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/locking.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/signals.hpp"
 #include "topology/placement_json.hpp"

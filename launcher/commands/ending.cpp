@@ -14,7 +14,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/host/fd.hpp"
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/life/await_lock.hpp"
 #include "launcher/steps/transaction.hpp"
 

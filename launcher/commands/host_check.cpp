@@ -13,6 +13,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/life/world.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "topology/capture.hpp"

@@ -8,6 +8,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/life/await_lock.hpp"
 #include "launcher/spec/profiles.hpp"
 #include "launcher/steps/ledger.hpp"

@@ -2,7 +2,6 @@
 // there already is written over, and a spec that would lose data is not written at all.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
@@ -17,7 +16,8 @@
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/host/fd.hpp"
-#include "launcher/host/host.hpp"
+#include "launcher/host/filter.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/host/process.hpp"
 #include "launcher/import/walk.hpp"
 #include "launcher/plan/kept_state.hpp"
@@ -39,11 +39,6 @@ std::string read_all(int fd, const std::string& name) {
   return text;
 }
 
-struct Said {
-  std::string out, err;
-  int code = 0;
-};
-
 // virsh with these words, in an environment that finds the same libvirt.
 Said virsh(std::vector<std::string> words) {
   const auto program = find_program("virsh");
@@ -55,19 +50,7 @@ Said virsh(std::vector<std::string> words) {
   for (const char* name :
        {"LIBVIRT_DEFAULT_URI", "VIRSH_DEFAULT_CONNECT_URI", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "HOME"})
     if (const char* value = std::getenv(name)) child.environment.push_back(std::string(name) + "=" + value);
-  std::array<int, 2> ends{-1, -1};
-  if (pipe2(ends.data(), O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe");
-  const Fd ours(ends[0]), null(open("/dev/null", O_RDONLY | O_CLOEXEC)), errors(memfd_create("virsh", MFD_CLOEXEC));
-  Fd theirs(ends[1]);
-  const ProcessId process =
-      spawn(child, {{0, null.get()}, {1, theirs.get()}, {2, errors.get()}}, [](const ProcessId&) {});
-  theirs.reset();
-  Said said;
-  said.out = read_all(ours.get(), "virsh");
-  said.code = reap(process.pid);
-  lseek(errors.get(), 0, SEEK_SET);
-  said.err = read_all(errors.get(), "virsh");
-  return said;
+  return run_quietly(child);
 }
 
 std::string bridge_of(const std::string& network) {
@@ -107,17 +90,17 @@ void adopt(const Imported& imported, const fs::path& base) {
     if (fs::exists(to))
       throw std::runtime_error(
           fmt::format("{} is there already: `vmrun forget {}` removes it", to.string(), imported.name));
-    host.copy_once(from, to);
+    host.files.copy_once(from, to);
     say(fmt::format("copied {} to {}", from.string(), to.string()));
   };
   if (!imported.state.variables.empty()) {
-    host.keep_directory(own, std::nullopt);
+    host.files.keep_directory(own, std::nullopt);
     copy(imported.state.variables,
          own / (imported.state.variables.ends_with(".qcow2") ? variables_image : variables_file));
   }
   if (imported.state.tpm.empty()) return;
-  host.keep_directory(own, std::nullopt);
-  host.keep_directory(own / tpm_directory, geteuid());  // QEMU's user gets it, and what is in it, at the start
+  host.files.keep_directory(own, std::nullopt);
+  host.files.keep_directory(own / tpm_directory, geteuid());  // QEMU's user gets it, and what is in it, at the start
   copy(fs::path(imported.state.tpm) / "tpm2-00.permall", own / tpm_directory / "tpm2-00.permall");
 }
 

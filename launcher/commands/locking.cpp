@@ -10,6 +10,7 @@
 
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/plan/json.hpp"
 #include "topology/read_host.hpp"
 #include "topology/text_file.hpp"

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <boost/json.hpp>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -21,6 +22,7 @@
 #include "launcher/facts/port_holder.hpp"
 #include "launcher/guest/base_image.hpp"
 #include "launcher/guest/new_spec.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/host/process.hpp"
 #include "launcher/life/world.hpp"
 #include "launcher/spec/profiles.hpp"

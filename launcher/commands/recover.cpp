@@ -3,6 +3,7 @@
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/life/await_lock.hpp"
 #include "launcher/steps/transaction.hpp"
 #include "topology/placement_json.hpp"

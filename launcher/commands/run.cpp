@@ -17,6 +17,7 @@
 #include "launcher/commands/run_recorder.hpp"
 #include "launcher/guest/ready.hpp"
 #include "launcher/host/fd.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/life/keep.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/notify.hpp"

@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "launcher/host/fd.hpp"
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/host/process.hpp"
 
 namespace launcher::inline host {
@@ -25,15 +25,23 @@ std::string text_of(const Fd& file) {
 
 }  // namespace
 
+Said run_quietly(const ChildSpec& child, const std::string& input) {
+  const Fd in = LinuxFiles().memory_file("filter", input);
+  const Fd out = opened_or_refuse(memfd_create("vmrun-out", MFD_CLOEXEC), "memfd");
+  const Fd err = opened_or_refuse(memfd_create("vmrun-err", MFD_CLOEXEC), "memfd");
+  const ProcessId one = spawn(child, {{0, in.get()}, {1, out.get()}, {2, err.get()}}, [](const ProcessId&) {});
+  const int code = reap(one.pid);
+  return {text_of(out), text_of(err), code};
+}
+
 std::string filtered(const std::vector<std::string>& argv, const std::string& input) {
-  const Fd in = LinuxHost().memory_file("filter", input);
-  const Fd out = opened_or_refuse(memfd_create("vmrun-filter", MFD_CLOEXEC), "memfd");
   ChildSpec child{};
   child.argv = argv;
-  const ProcessId one = spawn(child, {{0, in.get()}, {1, out.get()}, {2, STDERR_FILENO}}, [](const ProcessId&) {});
-  if (const int status = reap(one.pid); status != 0)
-    throw std::runtime_error(argv.at(0) + " ended with status " + std::to_string(status));
-  return text_of(out);
+  const Said said = run_quietly(child, input);
+  if (said.code != 0)
+    throw std::runtime_error(argv.at(0) + " ended with status " + std::to_string(said.code) +
+                             (said.err.empty() ? "" : ": " + said.err));
+  return said.out;
 }
 
 }  // namespace launcher::host

@@ -41,8 +41,8 @@ std::vector<Interrupt> interrupts_of(const std::vector<PassedFunction>& function
   return found;
 }
 
-InterruptWatch::InterruptWatch(std::vector<PassedFunction> functions, Host& host, topology::Sysfs sysfs)
-    : functions_(std::move(functions)), host_(host), sysfs_(std::move(sysfs)), looks_(1s, 600s) {
+InterruptWatch::InterruptWatch(std::vector<PassedFunction> functions, KernelFiles& kernel, topology::Sysfs sysfs)
+    : functions_(std::move(functions)), kernel_(kernel), sysfs_(std::move(sysfs)), looks_(1s, 600s) {
   std::erase_if(functions_, [](const PassedFunction& one) { return one.cpus.empty(); });
 }
 
@@ -50,7 +50,7 @@ void InterruptWatch::look(Clock::time_point now) {
   if (!looks_.take(now)) return;
   for (const Interrupt& one : interrupts_of(functions_, sysfs_)) {
     try {
-      host_.write_value(fmt::format("/proc/irq/{}/smp_affinity_list", one.number), one.wanted.to_string());
+      kernel_.write(fmt::format("/proc/irq/{}/smp_affinity_list", one.number), one.wanted.to_string());
     } catch (const std::exception&) {
       continue;  // gone, or refused: `vmrun show` tells where it is
     }

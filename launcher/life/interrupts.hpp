@@ -28,7 +28,7 @@ std::vector<Interrupt> interrupts_of(const std::vector<PassedFunction>& function
 class InterruptWatch {
  public:
   using Clock = Looks::Clock;
-  InterruptWatch(std::vector<PassedFunction> functions, Host& host, topology::Sysfs sysfs = topology::Sysfs{});
+  InterruptWatch(std::vector<PassedFunction> functions, KernelFiles& kernel, topology::Sysfs sysfs = topology::Sysfs{});
   void begin(Clock::time_point now) {
     if (!functions_.empty()) looks_.begin(now);
   }
@@ -37,7 +37,7 @@ class InterruptWatch {
 
  private:
   std::vector<PassedFunction> functions_;
-  Host& host_;
+  KernelFiles& kernel_;
   topology::Sysfs sysfs_;
   Looks looks_;
 };

@@ -40,7 +40,7 @@ class Keeper {
       : vm_(vm),
         host_(host),
         options_(options),
-        interrupts_(vm.plan.functions, host),
+        interrupts_(vm.plan.functions, host.kernel),
         out_(options.console, STDOUT_FILENO),
         in_(STDIN_FILENO, options.console),
         tap_(options.console < 0 ? options.listen_to : ""),

@@ -221,11 +221,11 @@ class Launch {
     try {
       for (const Unnamed& file : transaction_->opened().unnamed) {
         if (file.path.empty()) continue;
-        world_.host.name_file(file.fd.get(), file.path);
+        world_.host.files.name_file(file.fd.get(), file.path);
         named.push_back(file.path);
       }
     } catch (...) {
-      for (const std::string& path : named) unlink(path.c_str());
+      for (const std::string& path : named) world_.host.files.drop_name(path);
       throw;
     }
   }

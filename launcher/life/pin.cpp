@@ -72,11 +72,11 @@ bool has_ended(const std::system_error& error) {
 
 // Every thread of QEMU has the cookie that it was born with.
 void check_core_cookie(const ProcessId& qemu, Host& host) {
-  const std::uint64_t cookie = host.core_cookie(qemu.pid);
+  const std::uint64_t cookie = host.processes.core_cookie(qemu.pid);
   if (cookie == 0) throw std::runtime_error("QEMU has no core scheduling cookie, though it was made with one");
   for (const Thread& thread : threads_of(qemu, {}, false)) {
     try {
-      if (host.core_cookie(thread.tid) == cookie) continue;
+      if (host.processes.core_cookie(thread.tid) == cookie) continue;
     } catch (const std::system_error& error) {
       if (has_ended(error)) continue;
       throw;
@@ -93,22 +93,22 @@ void join_group(const LaunchPlan& plan, pid_t thread, const topology::CpuSet& cp
   const bool inside = plan.placement.exclusive.contains(cpus);
   if (!inside && !late) return;
   const std::string& group = inside ? plan.partition : plan.start().child.cgroup;
-  host.write_value(group + "/cgroup.threads", std::to_string(thread));
+  host.kernel.write(group + "/cgroup.threads", std::to_string(thread));
 }
 
 // Puts one thread where its record says, and reads it back.
 void pin_one(const LaunchPlan& plan, const ThreadRecord& record, Host& host) {
   join_group(plan, record.tid, record.cpus, false, host);
-  if (host.pinned(record.tid) != record.cpus) host.pin(record.tid, record.cpus);
-  const topology::CpuSet actual = host.pinned(record.tid);
+  if (host.processes.pinned(record.tid) != record.cpus) host.processes.pin(record.tid, record.cpus);
+  const topology::CpuSet actual = host.processes.pinned(record.tid);
   if (actual != record.cpus) {
     throw std::runtime_error(fmt::format(
         "{} (thread {}) is allowed on CPUs {} after it was pinned to {}; a cpuset of this host forbids the rest",
         record.role, record.tid, actual.to_string(), record.cpus.to_string()));
   }
   if (record.fifo == 0) return;
-  host.set_fifo(record.tid, record.fifo);
-  if (const unsigned priority = host.fifo(record.tid); priority != record.fifo)
+  host.processes.set_fifo(record.tid, record.fifo);
+  if (const unsigned priority = host.processes.fifo(record.tid); priority != record.fifo)
     throw std::runtime_error(fmt::format("{} (thread {}) has SCHED_FIFO {} after it was given {}", record.role,
                                          record.tid, priority, record.fifo));
 }
@@ -125,7 +125,7 @@ void pin_new_threads(const std::vector<Thread>& threads, const LaunchPlan& plan,
     const topology::CpuSet& cpus = thread.role == "vhost" ? plan.placement.vhost : plan.placement.emulator;
     try {
       if (thread.in_qemu) join_group(plan, thread.tid, cpus, true, host);
-      host.pin(thread.tid, cpus);
+      host.processes.pin(thread.tid, cpus);
       records.push_back({thread.tid, thread.role, cpus, 0});
     } catch (const std::system_error&) {
       // a worker that ended meanwhile
@@ -161,6 +161,19 @@ std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRe
       threads.push_back({pid, name, "kvm", false});
   }
   return threads;
+}
+
+WantedThread wanted_of(const Thread& thread, const std::vector<ThreadRecord>& records,
+                       const topology::Placement& placement) {
+  for (const ThreadRecord& record : records)
+    if (record.tid == thread.tid) return {record.cpus, record.fifo, true};
+  if (thread.role == "vhost") return {placement.vhost, 0, true};
+  WantedThread wanted{placement.emulator, 0, true};
+  if (thread.name.starts_with("iou-")) {  // the kernel's, for the rings of any of QEMU's threads
+    for (const topology::CpuSet& cpus : placement.iothreads) wanted.cpus = wanted.cpus | cpus;
+    wanted.exactly = false;
+  }
+  return wanted;
 }
 
 std::vector<Thread> threads_of(const std::vector<Helper>& helpers) {

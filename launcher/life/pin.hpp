@@ -40,6 +40,15 @@ struct Thread {
 std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known,
                                bool look_for_kernel_threads);
 
+// What was written down for a thread; of one that came later, what its kind has.
+struct WantedThread {
+  topology::CpuSet cpus;  // empty: nothing was promised
+  unsigned fifo = 0;
+  bool exactly = true;  // false: it may have fewer of them
+};
+WantedThread wanted_of(const Thread& thread, const std::vector<ThreadRecord>& records,
+                       const topology::Placement& placement);
+
 // Those of the processes beside QEMU; their role is the helper's.
 std::vector<Thread> threads_of(const std::vector<Helper>& helpers);
 

@@ -17,14 +17,9 @@ namespace launcher::inline life {
 
 namespace {
 
-// What a thread that came after the pinning should have: what the others of its role have.
-ThreadRecord wanted_for(const Thread& thread, const State& state, const boost::json::value& plan) {
-  for (const ThreadRecord& record : state.threads) {
-    if (record.tid == thread.tid) return record;
-  }
+topology::Placement placement_of(const VmDir& dir) {
   try {
-    const auto placement = topology::json::read<topology::Placement>(plan.at("placement"));
-    return {thread.tid, thread.role, thread.role == "vhost" ? placement.vhost : placement.emulator, 0};
+    return topology::json::read<topology::Placement>(dir.read_plan().value_or(nullptr).at("placement"));
   } catch (const std::exception&) {
     return {};
   }
@@ -36,13 +31,13 @@ std::vector<ThreadReport> report_threads(const VmDir& dir) {
   std::vector<ThreadReport> report;
   const State state = dir.read_state();
   if (!state.qemu || !is_alive(*state.qemu)) return report;
-  const boost::json::value plan = dir.read_plan().value_or(nullptr);
+  const topology::Placement placement = placement_of(dir);
   std::vector<Thread> threads = threads_of(*state.qemu, state.threads, true);
   std::ranges::move(threads_of(state.helpers), std::back_inserter(threads));
   for (const Thread& thread : threads) {
     const auto actual = topology::get_affinity(thread.tid);
     if (!actual) continue;  // it ended meanwhile
-    const ThreadRecord wanted = wanted_for(thread, state, plan);
+    const WantedThread wanted = wanted_of(thread, state.threads, placement);
     report.push_back(
         {thread.tid, thread.name, thread.role, wanted.cpus, *actual, wanted.fifo, fifo_priority(thread.tid)});
   }

@@ -20,26 +20,6 @@ namespace {
 
 using topology::CpuSet;
 
-struct Wanted {
-  CpuSet cpus;
-  unsigned fifo = 0;
-  bool exactly = true;  // false: a worker that came later may have fewer
-};
-
-// What was written down for it; of a thread that came later, what its kind has.
-Wanted wanted_of(const Thread& thread, const Subject& subject) {
-  for (const ThreadRecord& record : subject.state.threads)
-    if (record.tid == thread.tid) return {record.cpus, record.fifo, true};
-  const topology::Placement& placement = subject.plan.placement;
-  if (thread.role == "vhost") return {placement.vhost, 0, true};
-  Wanted wanted{placement.emulator, 0, true};
-  if (thread.name.starts_with("iou-")) {  // the kernel's, for the rings of any of QEMU's threads
-    for (const CpuSet& cpus : placement.iothreads) wanted.cpus = wanted.cpus | cpus;
-    wanted.exactly = false;
-  }
-  return wanted;
-}
-
 std::string task_of(const Thread& thread) { return fmt::format("/proc/{}", thread.tid); }
 
 std::string policy_text(int policy, int priority) {
@@ -59,7 +39,7 @@ std::string policy_text(int policy, int priority) {
   }
 }
 
-void prove_cpus(const Thread& thread, const std::string& name, const Subject& subject, const Wanted& wanted,
+void prove_cpus(const Thread& thread, const std::string& name, const Subject& subject, const WantedThread& wanted,
                 Rows& rows) {
   if (wanted.cpus.empty()) return;  // nothing was promised
   const std::string where = task_of(thread) + "/status";
@@ -71,7 +51,7 @@ void prove_cpus(const Thread& thread, const std::string& name, const Subject& su
   rows.add(name + ": CPUs", wanted.cpus.to_string(), actual->to_string(), where, outcome);
 }
 
-void prove_policy(const Thread& thread, const std::string& name, const Wanted& wanted, Rows& rows) {
+void prove_policy(const Thread& thread, const std::string& name, const WantedThread& wanted, Rows& rows) {
   sched_param param{};
   const int policy = sched_getscheduler(thread.tid);
   if (policy < 0 || sched_getparam(thread.tid, &param) < 0) return;  // ended: its CPUs say so
@@ -83,7 +63,7 @@ void prove_policy(const Thread& thread, const std::string& name, const Wanted& w
 }
 
 // With an isolated partition each thread is in the group whose CPUs it has.
-void prove_group(const Thread& thread, const std::string& name, const Subject& subject, const Wanted& wanted,
+void prove_group(const Thread& thread, const std::string& name, const Subject& subject, const WantedThread& wanted,
                  Rows& rows) {
   if (subject.plan.partition.empty() || !thread.in_qemu) return;
   const auto lines = subject.root.read(task_of(thread) + "/cgroup");
@@ -139,7 +119,7 @@ std::vector<Row> prove_threads(const Subject& subject) {
   Rows rows("threads");
   for (const Thread& thread : subject.threads) {
     const std::string name = fmt::format("{} ({})", thread.role, thread.tid);
-    const Wanted wanted = wanted_of(thread, subject);
+    const WantedThread wanted = wanted_of(thread, subject.state.threads, subject.plan.placement);
     prove_cpus(thread, name, subject, wanted, rows);
     prove_policy(thread, name, wanted, rows);
     prove_group(thread, name, subject, wanted, rows);

@@ -34,22 +34,22 @@ bool is_cpuset(std::string_view path) { return path.ends_with("/cpuset.cpus"); }
 
 std::string quoted(const std::optional<std::string>& text) { return text ? "'" + value_of(*text) + "'" : "nothing"; }
 
-CpuSet of_group_above(const std::string& path, Host& host) {
+CpuSet of_group_above(const std::string& path, KernelFiles& kernel) {
   const std::filesystem::path group = std::filesystem::path(path).parent_path();
-  const auto text = host.read_value((group.parent_path() / "cpuset.cpus.effective").string());
+  const auto text = kernel.read((group.parent_path() / "cpuset.cpus.effective").string());
   return CpuSet::parse(text.value_or("")).value_or(CpuSet{});
 }
 
 // An interrupt stays where it is as long as the mask has that CPU, and many move only when they next fire: so the mask is the
 // one CPU alone until it is there. One that is silent is not waited for.
-void bring_back(const std::string& path, unsigned cpu, Host& host) {
+void bring_back(const std::string& path, unsigned cpu, KernelFiles& kernel) {
   const std::string effective = path.substr(0, path.rfind('/')) + "/effective_affinity_list";
   const auto is_there = [&] {
-    const auto now = host.read_value(effective);
+    const auto now = kernel.read(effective);
     return !now || value_of(*now) == std::to_string(cpu);
   };
   if (is_there()) return;
-  host.write_value(path, mask_text(path, {cpu}));
+  kernel.write(path, mask_text(path, {cpu}));
   for (int looks = 0; looks < 20 && !is_there(); ++looks) std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
@@ -78,28 +78,28 @@ std::string words(const std::string& path, const Cpus& cpus) {
 
 using Texts = std::vector<std::string>;
 
-Texts texts(const std::string&, const Word& word, Host&) { return {word.text}; }
-Texts texts(const std::string&, const Partition& one, Host&) { return {one.word}; }
-Texts texts(const std::string& path, const Value& value, Host& host) {
-  const auto now = host.read_value(path);
+Texts texts(const std::string&, const Word& word, KernelFiles&) { return {word.text}; }
+Texts texts(const std::string&, const Partition& one, KernelFiles&) { return {one.word}; }
+Texts texts(const std::string& path, const Value& value, KernelFiles& kernel) {
+  const auto now = kernel.read(path);
   return now && same_value(path, *now, value.before) ? Texts{value.value} : Texts{};
 }
-Texts texts(const std::string& path, const Beside& beside, Host& host) {
-  const auto now = host.read_value(path), other = host.read_value(beside.beside);
+Texts texts(const std::string& path, const Beside& beside, KernelFiles& kernel) {
+  const auto now = kernel.read(path), other = kernel.read(beside.beside);
   const bool wanted = now && other && same_value(beside.beside, *other, beside.reads);
   return wanted && !same_value(path, *now, beside.value) ? Texts{beside.value} : Texts{};
 }
-Texts texts(const std::string& path, const Cpus& cpus, Host& host) {
-  const auto text = host.read_value(path);
+Texts texts(const std::string& path, const Cpus& cpus, KernelFiles& kernel) {
+  const auto text = kernel.read(path);
   if (!text) return {};  // gone, as its device or its group is
   CpuSet now = mask_of(path, *text);
   const bool all_above = is_cpuset(path) && now.empty();
   if (all_above && cpus.remove.empty()) return {};  // never taken, or given back already
-  if (all_above) now = of_group_above(path, host);
+  if (all_above) now = of_group_above(path, kernel);
   const CpuSet wanted = (now - cpus.remove) | cpus.add;
   if (wanted == now) return {};
   if (wanted.empty()) throw std::runtime_error("no CPU would be left in it");
-  if (is_cpuset(path) && cpus.remove.empty() && wanted.contains(of_group_above(path, host)))
+  if (is_cpuset(path) && cpus.remove.empty() && wanted.contains(of_group_above(path, kernel)))
     return {
         "\n",
         wanted
@@ -126,10 +126,10 @@ std::string wrong(const std::string&, const Beside&, const std::optional<std::st
 std::string wrong(const std::string&, const Cpus&, const std::optional<std::string>&) { return ""; }
 
 // The next of the texts is tried only where the kernel has no room for the one before.
-void write_first_of(const Texts& texts, const std::string& path, Host& host) {
+void write_first_of(const Texts& texts, const std::string& path, KernelFiles& kernel) {
   for (std::size_t i = 0; i < texts.size(); ++i) {
     try {
-      return host.write_value(path, texts[i]);
+      return kernel.write(path, texts[i]);
     } catch (const std::system_error& error) {
       if (i + 1 == texts.size() || error.code() != std::errc::no_space_on_device) throw;
     }
@@ -137,20 +137,20 @@ void write_first_of(const Texts& texts, const std::string& path, Host& host) {
 }
 
 // Undoing, or with CPUs that others share, a file that has gone is fine; an interrupt that the kernel keeps is passed over and told.
-void write(const std::string& path, const Change& change, bool undoing, Host& host,
+void write(const std::string& path, const Change& change, bool undoing, KernelFiles& kernel,
            std::vector<std::string>& passed_over) {
   const auto* cpus = std::get_if<Cpus>(&change);
-  const Texts wanted = std::visit([&](const auto& one) { return texts(path, one, host); }, change);
+  const Texts wanted = std::visit([&](const auto& one) { return texts(path, one, kernel); }, change);
   if (wanted.empty()) return;
   try {
     if (undoing && cpus != nullptr && cpus->back_on && cpus->add.contains(*cpus->back_on))
-      bring_back(path, *cpus->back_on, host);
-    write_first_of(wanted, path, host);
+      bring_back(path, *cpus->back_on, kernel);
+    write_first_of(wanted, path, kernel);
   } catch (const std::system_error& error) {
     if (is_gone(error.code()) && (undoing || cpus != nullptr)) return;
     if (cpus == nullptr || !is_refused_interrupt(path, error.code())) throw;
     passed_over.push_back(
-        fmt::format("{} stays '{}': {}", path, host.read_value(path).value_or(""), error.code().message()));
+        fmt::format("{} stays '{}': {}", path, kernel.read(path).value_or(""), error.code().message()));
   }
 }
 
@@ -178,7 +178,7 @@ std::optional<ChangeBack> ChangeFile::undo() const {
 
 std::optional<ChangeBack> ChangeFile::precheck(PerformContext& context) const {
   if (const auto* value = std::get_if<Value>(&change)) {
-    const auto now = context.host.read_value(path);
+    const auto now = context.host.kernel.read(path);
     if (!now || !same_value(path, *now, value->before))
       throw std::runtime_error(
           fmt::format("it changed since it was looked at: it read '{}', now {}", value->before, quoted(now)));
@@ -188,13 +188,15 @@ std::optional<ChangeBack> ChangeFile::precheck(PerformContext& context) const {
 
 void ChangeFile::perform(PerformContext& context) const {
   if (std::holds_alternative<Beside>(change)) return;
-  write(path, change, false, context.host, context.opened.passed_over);
-  const auto now = context.host.read_value(path);
+  write(path, change, false, context.host.kernel, context.opened.passed_over);
+  const auto now = context.host.kernel.read(path);
   if (const std::string why = std::visit([&](const auto& one) { return wrong(path, one, now); }, change); !why.empty())
     throw std::runtime_error(why);
 }
 
-void ChangeBack::perform(UndoContext& context) const { write(path, change, true, context.host, context.passed_over); }
+void ChangeBack::perform(UndoContext& context) const {
+  write(path, change, true, context.host.kernel, context.passed_over);
+}
 
 std::optional<std::string> wanted_of(const Change& change) {
   if (const auto* word = std::get_if<Word>(&change)) return word->expect;

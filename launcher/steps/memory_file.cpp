@@ -17,8 +17,8 @@ namespace launcher::inline steps {
 
 namespace {
 
-std::string contents(Host& host, const std::string& path) {
-  const Fd fd = host.open_file(path, false, false);
+std::string contents(Files& files, const std::string& path) {
+  const Fd fd = files.open_file(path, false, false);
   std::string bytes;
   char block[16384];
   while (true) {
@@ -31,14 +31,14 @@ std::string contents(Host& host, const std::string& path) {
   }
 }
 
-std::string text_of(Host& host, const std::vector<TextPart>& parts) {
+std::string text_of(Files& files, const std::vector<TextPart>& parts) {
   std::string all;
   for (const TextPart& part : parts) {
     if (part.file.empty()) {
       all += part.text;
       continue;
     }
-    const std::string bytes = contents(host, part.file);
+    const std::string bytes = contents(files, part.file);
     if (part.as == "base64") {
       all += base64(bytes);
     } else if (part.as == "json") {
@@ -60,7 +60,7 @@ std::string one_line(std::string text) {
 
 std::string MakeMemoryFile::describe() const { return fmt::format("make {} in memory", what); }
 void MakeMemoryFile::perform(PerformContext& context) const {
-  context.opened.fds[fd] = context.host.memory_file(what, text_of(context.host, parts));
+  context.opened.fds[fd] = context.host.files.memory_file(what, text_of(context.host.files, parts));
 }
 
 std::string MakeVolume::describe() const {
@@ -70,8 +70,8 @@ std::string MakeVolume::describe() const {
 }
 void MakeVolume::perform(PerformContext& context) const {
   std::vector<VolumeFile> all;
-  for (const SeedFile& file : files) all.push_back({file.name, text_of(context.host, file.parts)});
-  context.opened.fds[fd] = context.host.memory_file("volume " + label, fat_volume(label, all));
+  for (const SeedFile& file : files) all.push_back({file.name, text_of(context.host.files, file.parts)});
+  context.opened.fds[fd] = context.host.files.memory_file("volume " + label, fat_volume(label, all));
 }
 
 std::string ssh_alias(const std::string& vm) { return "vmrun-" + vm; }
@@ -80,12 +80,12 @@ std::string KeepSshKeys::describe() const {
   return fmt::format("make ssh keys in {}, unless they are there", directory);
 }
 void KeepSshKeys::perform(PerformContext& context) const {
-  context.host.keep_directory(directory, std::nullopt);
+  context.host.files.keep_directory(directory, std::nullopt);
   for (const char* name : {"id", "host_key"})
-    context.host.keep_ssh_key(ssh_keygen, fmt::format("{}/{}", directory, name), vm);
-  context.host.keep_text(
+    context.host.files.keep_ssh_key(ssh_keygen, fmt::format("{}/{}", directory, name), vm);
+  context.host.files.keep_text(
       directory + "/known_hosts",
-      fmt::format("{} {}\n", ssh_alias(vm), one_line(contents(context.host, directory + "/host_key.pub"))));
+      fmt::format("{} {}\n", ssh_alias(vm), one_line(contents(context.host.files, directory + "/host_key.pub"))));
 }
 
 }  // namespace launcher::steps

@@ -23,8 +23,8 @@ std::string rate_text(std::uint64_t bits) {
 }
 
 // What bears the name is somebody else's: this VM has none yet.
-void need_no_interface(const std::string& name, Host& host) {
-  if (host.has_interface(name))
+void need_no_interface(const std::string& name, NetLinks& links) {
+  if (links.has_interface(name))
     throw std::runtime_error(fmt::format("an interface {} is there already, and is not this VM's", name));
 }
 
@@ -71,43 +71,43 @@ std::string OpenVhost::describe() const {
 }
 
 DropTap MakeTap::precheck(PerformContext& context) const {
-  need_no_interface(name, context.host);
+  need_no_interface(name, context.host.links);
   return undo();
 }
 
 void MakeTap::perform(PerformContext& context) const {
-  hand_over(fds, context.host.make_tap(name, fds.size()), context.opened);
-  if (mtu) context.host.set_mtu(name, *mtu);
-  if (!bridge.empty()) context.host.join_bridge(name, bridge);
-  context.host.set_up(name);
+  hand_over(fds, context.host.links.make_tap(name, fds.size()), context.opened);
+  if (mtu) context.host.links.set_mtu(name, *mtu);
+  if (!bridge.empty()) context.host.links.join_bridge(name, bridge);
+  context.host.links.set_up(name);
 }
 
 void OpenTap::perform(PerformContext& context) const {
-  hand_over(fds, context.host.open_tap(name, fds.size(), multi_queue), context.opened);
+  hand_over(fds, context.host.links.open_tap(name, fds.size(), multi_queue), context.opened);
 }
 
-void DropTap::perform(UndoContext& context) const { context.host.drop_tap(name); }
+void DropTap::perform(UndoContext& context) const { context.host.links.drop_tap(name); }
 
 DropMacvtap MakeMacvtap::precheck(PerformContext& context) const {
-  need_no_interface(name, context.host);
+  need_no_interface(name, context.host.links);
   return undo();
 }
 
 void MakeMacvtap::perform(PerformContext& context) const {
-  hand_over(fds, context.host.make_macvtap(name, over, mode, mac, fds.size()), context.opened);
-  if (mtu) context.host.set_mtu(name, *mtu);
-  context.host.set_up(name);
+  hand_over(fds, context.host.links.make_macvtap(name, over, mode, mac, fds.size()), context.opened);
+  if (mtu) context.host.links.set_mtu(name, *mtu);
+  context.host.links.set_up(name);
 }
 
-void DropMacvtap::perform(UndoContext& context) const { context.host.drop_macvtap(name, mac); }
+void DropMacvtap::perform(UndoContext& context) const { context.host.links.drop_macvtap(name, mac); }
 
 // What goes out through a tap is what the guest receives.
-void LimitRate::perform(PerformContext& context) const { context.host.limit_rate(interface, receive, send); }
+void LimitRate::perform(PerformContext& context) const { context.host.links.limit_rate(interface, receive, send); }
 
-void TagPort::perform(PerformContext& context) const { context.host.set_port_vlan(interface, bridge, vlan); }
+void TagPort::perform(PerformContext& context) const { context.host.links.set_port_vlan(interface, bridge, vlan); }
 
 void OpenVhost::perform(PerformContext& context) const {
-  for (const int fd : fds) context.opened.fds[fd] = context.host.open_file("/dev/vhost-net", true, false);
+  for (const int fd : fds) context.opened.fds[fd] = context.host.files.open_file("/dev/vhost-net", true, false);
 }
 
 }  // namespace launcher::steps

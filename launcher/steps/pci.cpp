@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launcher/host/host.hpp"
+#include "launcher/host/pci_functions.hpp"
 #include "launcher/steps/context.hpp"
 
 namespace launcher::inline steps {
@@ -73,19 +74,20 @@ std::string GiveBackUsb::describe() const {
   return fmt::format("give the USB device at port {} back to its drivers", port);
 }
 
-void LoadModule::perform(PerformContext& context) const { context.host.load_module(name); }
+void LoadModule::perform(PerformContext& context) const { context.host.processes.load_module(name); }
 
 // Those that are there already are somebody else's, unless another VM made them and shares them.
 std::optional<RemoveVfs> CreateVfs::precheck(PerformContext& context) const {
-  const bool ours = context.host.vfs_of(physical).empty() || (context.others_have && context.others_have(Undo{undo()}));
+  const bool ours =
+      vfs_of(context.host.kernel, physical).empty() || (context.others_have && context.others_have(Undo{undo()}));
   return ours ? std::optional(undo()) : std::nullopt;
 }
 
 void CreateVfs::perform(PerformContext& context) const {
-  std::vector<std::string> there = context.host.vfs_of(physical);
+  std::vector<std::string> there = vfs_of(context.host.kernel, physical);
   if (there.empty()) {
-    context.host.set_vfs(physical, count);
-    there = context.host.vfs_of(physical);
+    set_vfs(context.host.kernel, physical, count);
+    there = vfs_of(context.host.kernel, physical);
   }
   if (vf >= there.size())
     throw std::runtime_error(
@@ -97,34 +99,34 @@ void CreateVfs::perform(PerformContext& context) const {
 
 void RemoveVfs::perform(UndoContext& context) const {
   if (context.others_have(Undo{*this})) return;  // the last of them removes them
-  const std::vector<std::string> there = context.host.vfs_of(physical);
+  const std::vector<std::string> there = vfs_of(context.host.kernel, physical);
   if (there.size() != count) return;  // not made, gone already, or somebody else's by now
   for (const std::string& one : there)
-    if (context.host.driver_of(one) == vfio)
+    if (driver_of(context.host.kernel, one) == vfio)
       throw std::runtime_error(fmt::format("{} is still bound to vfio-pci: another program has it", one));
-  context.host.set_vfs(physical, 0);
+  set_vfs(context.host.kernel, physical, 0);
 }
 
-void SetVfMac::perform(PerformContext& context) const { context.host.set_vf_mac(interface, vf, mac); }
+void SetVfMac::perform(PerformContext& context) const { context.host.links.set_vf_mac(interface, vf, mac); }
 
 std::optional<GiveVfMacBack> SetVfMac::undo() const {
   if (found.empty()) return std::nullopt;
   return GiveVfMacBack{interface, vf, found};
 }
 
-void GiveVfMacBack::perform(UndoContext& context) const { context.host.set_vf_mac(interface, vf, mac); }
+void GiveVfMacBack::perform(UndoContext& context) const { context.host.links.set_vf_mac(interface, vf, mac); }
 
-void SetVfPort::perform(PerformContext& context) const { context.host.set_vf_port(interface, vf, port); }
+void SetVfPort::perform(PerformContext& context) const { context.host.links.set_vf_port(interface, vf, port); }
 
 std::optional<GiveVfPortBack> SetVfPort::undo() const {
   if (found == VfPort{}) return std::nullopt;
   return GiveVfPortBack{interface, vf, found};
 }
 
-void GiveVfPortBack::perform(UndoContext& context) const { context.host.set_vf_port(interface, vf, port); }
+void GiveVfPortBack::perform(UndoContext& context) const { context.host.links.set_vf_port(interface, vf, port); }
 
 GiveBack BindVfio::precheck(PerformContext& context) const {
-  const std::string now = context.host.driver_of(address);
+  const std::string now = driver_of(context.host.kernel, address);
   if (driver && now != *driver)
     throw std::runtime_error(fmt::format("it changed since it was looked at: {} was bound, now {} is",
                                          driver_name(*driver), driver_name(now)));
@@ -132,39 +134,39 @@ GiveBack BindVfio::precheck(PerformContext& context) const {
 }
 
 void BindVfio::perform(PerformContext& context) const {
-  Host& host = context.host;
-  const std::string now = host.driver_of(address);
+  KernelFiles& kernel = context.host.kernel;
+  const std::string now = driver_of(kernel, address);
   if (now == vfio) return;
-  host.set_driver_override(address, vfio);
-  if (!now.empty()) host.unbind_driver(address);
-  host.probe_driver(address);
-  if (const std::string after = host.driver_of(address); after != vfio)
+  set_driver_override(kernel, address, vfio);
+  if (!now.empty()) unbind_driver(kernel, address);
+  probe_driver(kernel, address);
+  if (const std::string after = driver_of(kernel, address); after != vfio)
     throw std::runtime_error(fmt::format("the kernel bound {} instead", driver_name(after)));
 }
 
 void GiveBack::perform(UndoContext& context) const {
-  Host& host = context.host;
-  if (!host.has_function(address)) return;  // a virtual function that has gone
-  const std::string now = host.driver_of(address);
-  host.set_driver_override(address, driver_override);
+  KernelFiles& kernel = context.host.kernel;
+  if (!has_function(kernel, address)) return;  // a virtual function that has gone
+  const std::string now = driver_of(kernel, address);
+  set_driver_override(kernel, address, driver_override);
   if (driver == now) return;
-  if (now == vfio) host.unbind_driver(address);
+  if (now == vfio) unbind_driver(kernel, address);
   if (driver == "") return;
-  if (now.empty() || now == vfio) host.probe_driver(address);
-  const std::string after = host.driver_of(address);
+  if (now.empty() || now == vfio) probe_driver(kernel, address);
+  const std::string after = driver_of(kernel, address);
   if (driver && after != *driver) throw std::runtime_error(fmt::format("{} has it now", driver_name(after)));
 }
 
 void TakeUsb::perform(PerformContext& context) const {
-  context.opened.fds[fd] = context.host.open_file(node, true, false);
+  context.opened.fds[fd] = context.host.files.open_file(node, true, false);
 }
 
-void GiveBackUsb::perform(UndoContext& context) const { context.host.probe_usb(port); }
+void GiveBackUsb::perform(UndoContext& context) const { probe_usb(context.host.kernel, port); }
 
 void OpenVfio::perform(PerformContext& context) const {
-  const std::string node = context.host.vfio_node(address, !fd);
+  const std::string node = vfio_node(context.host.kernel, address, !fd);
   if (fd)
-    context.opened.fds[*fd] = context.host.open_file(node, true, false);
+    context.opened.fds[*fd] = context.host.files.open_file(node, true, false);
   else
     context.opened.device_nodes.insert(node);
 }

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "launcher/host/host.hpp"
+#include "launcher/host/pools.hpp"
 #include "launcher/steps/context.hpp"
 
 namespace launcher::inline steps {
@@ -16,18 +17,18 @@ std::string RaisePool::describe() const {
 
 TrimPool RaisePool::precheck(PerformContext& context) const {
   TrimPool trim = undo();
-  trim.before = context.host.pool_total(node, page);
+  trim.before = pool_total(context.host.kernel, node, page);
   return trim;
 }
 
 void RaisePool::perform(PerformContext& context) const {
-  Host& host = context.host;
-  const std::uint64_t before = host.pool_total(node, page);
+  KernelFiles& kernel = context.host.kernel;
+  const std::uint64_t before = pool_total(kernel, node, page);
   const std::uint64_t wanted = before + pages;
-  std::uint64_t granted = host.set_pool(node, page, wanted);
+  std::uint64_t granted = set_pool(kernel, node, page, wanted);
   for (int attempt = 0; granted < wanted && attempt < 3; ++attempt) {  // fragmented: compact, ask again
-    host.compact_memory(node);
-    granted = host.set_pool(node, page, wanted);
+    compact_memory(kernel, node);
+    granted = set_pool(kernel, node, page, wanted);
   }
   if (granted < wanted)
     throw std::runtime_error(
@@ -52,7 +53,7 @@ std::string TrimPool::doubtful(std::uint64_t total, std::uint64_t kept) const {
 }
 
 void TrimPool::perform(UndoContext& context) const {
-  const std::uint64_t total = context.host.pool_total(node, page);
+  const std::uint64_t total = pool_total(context.host.kernel, node, page);
   if (context.begun) {
     // Unless the pool still is what it was when this began, it was trimmed.
     if (total != *context.begun && total + pages != *context.begun)
@@ -67,7 +68,7 @@ void TrimPool::perform(UndoContext& context) const {
     if (total != *before && total != *before + pages && raised < pages)
       context.passed_over.push_back(doubtful(total, pages - raised));
   }
-  if (raised = std::min(raised, total); raised > 0) context.host.set_pool(node, page, total - raised);
+  if (raised = std::min(raised, total); raised > 0) set_pool(context.host.kernel, node, page, total - raised);
 }
 
 }  // namespace launcher::steps

@@ -39,7 +39,7 @@ ProcessId start(const ChildSpec& child, std::map<int, Fd> fds, const Fd& log, Pe
   const Fd null = opened_or_refuse(open("/dev/null", O_RDONLY | O_CLOEXEC), "open /dev/null");
   FdLayout layout{{0, null.get()}, {1, log.get()}, {2, log.get()}};
   for (const auto& [number, fd] : fds) layout[number] = fd.get();
-  return context.host.spawn(child, layout, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
+  return context.host.processes.spawn(child, layout, [&](const ProcessId& id) { context.journal(EndProcess{id}); });
 }
 
 // The same for one that a guest may make talk: it is never waited for, and its log is bounded.
@@ -88,7 +88,7 @@ std::string EndProcess::describe() const {
 }
 
 void MakeImage::perform(PerformContext& context) const {
-  context.opened.unnamed.push_back({context.host.make_unnamed(directory), name.empty() ? "" : path_of(*this)});
+  context.opened.unnamed.push_back({context.host.files.make_unnamed(directory), name.empty() ? "" : path_of(*this)});
   const int unnamed = context.opened.unnamed.back().fd.get();
   constexpr int childs = 3;
   ChildSpec child;
@@ -104,14 +104,14 @@ void MakeImage::perform(PerformContext& context) const {
   std::map<int, Fd> its;
   its[childs] = opened_or_refuse(fcntl(unnamed, F_DUPFD_CLOEXEC, 0), "dup");
   const ProcessId process = start(child, std::move(its), open_log(log), context);
-  const int code = context.host.wait_for(process, [&] { tell_progress(*this, unnamed, context); });
+  const int code = context.host.processes.wait_for(process, [&] { tell_progress(*this, unnamed, context); });
   if (context.progress) context.progress("");
   if (code != 0) {
     std::ifstream words(log, std::ios::binary);
     throw std::runtime_error(
         fmt::format("{} ended with {}: {}", qemu_img, code, std::string{std::istreambuf_iterator<char>(words), {}}));
   }
-  context.opened.fds[fd] = context.host.open_file(fmt::format("/proc/self/fd/{}", unnamed), true, direct);
+  context.opened.fds[fd] = context.host.files.open_file(fmt::format("/proc/self/fd/{}", unnamed), true, direct);
 }
 
 void Pair::perform(PerformContext& context) const {
@@ -138,6 +138,6 @@ void StartQemu::perform(PerformContext& context) const {
   context.opened.qemu = start_bounded(qemu, std::move(fds), log, context);
 }
 
-void EndProcess::perform(UndoContext& context) const { context.host.end_process(process); }
+void EndProcess::perform(UndoContext& context) const { context.host.processes.end_process(process); }
 
 }  // namespace launcher::steps

@@ -219,7 +219,7 @@ Reverted revert_tuning(Host& host, const std::filesystem::path& base) {
   for (const Owed& owed : pending) {
     const auto* back = std::get_if<ChangeBack>(&owed.undo);
     const auto* ours = back != nullptr ? std::get_if<Value>(&back->change) : nullptr;
-    const auto now = ours != nullptr ? host.read_value(back->path) : std::nullopt;
+    const auto now = ours != nullptr ? host.kernel.read(back->path) : std::nullopt;
     if (now && !same_value(back->path, *now, ours->before) && !same_value(back->path, *now, ours->value))
       reverted.not_ours.push_back(
           fmt::format("{} reads '{}', which is not what tune wrote ('{}')", back->path, value_of(*now), ours->before));

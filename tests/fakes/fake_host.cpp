@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <stdexcept>
@@ -94,7 +95,7 @@ class FakeHost::Verb {
   std::size_t number_;
 };
 
-FakeHost::FakeHost(const fs::path& dir) : dir_(dir) {
+FakeHost::FakeHost(const fs::path& dir) : Host{*this, *this, *this, *this}, dir_(dir) {
   fs::create_directories(dir_ / "taps");
   fs::create_directories(dir_ / "macvtaps");
   for (const char* root : {"/sys/fs/cgroup", "/sys/fs/resctrl"}) fs::create_directories(at(root));
@@ -207,38 +208,13 @@ std::string FakeHost::snapshot(const fs::path& base) const {
     if (entry.is_regular_file() && entry.path().filename() != "cgroup.subtree_control")  // what is turned on stays on
       values.insert("/" + fs::relative(entry.path(), at("/")).string());
   for (const std::string& path : values) text += fmt::format("value {}: {}\n", path, value(path).value_or(""));
-  std::set<std::string> files;
+  std::set<std::string> names;
   std::error_code none_there;
   for (const auto& entry : fs::recursive_directory_iterator(base, none_there))
-    files.insert(fs::relative(entry.path(), base));
-  files.erase(".lock");
-  for (const std::string& file : files) text += "file " + file + "\n";
+    names.insert(fs::relative(entry.path(), base));
+  names.erase(".lock");
+  for (const std::string& file : names) text += "file " + file + "\n";
   return text + fmt::format("{} processes\n", live_processes().size());
-}
-
-std::uint64_t FakeHost::pool_total(unsigned node, Bytes page) {
-  Verb verb(*this, fmt::format("pool_total {} {}", node, to_string(page)));
-  const std::uint64_t total = pool(node, page).total;
-  verb.done();
-  return total;
-}
-
-std::uint64_t FakeHost::set_pool(unsigned node, Bytes page, std::uint64_t total) {
-  Verb verb(*this, fmt::format("set_pool {} {} {}", node, to_string(page), total));
-  Pool& one = pool(node, page);
-  const std::uint64_t possible =
-      one.fragmented ? std::max(one.total, one.total + (total - std::min(one.total, total)) / 2) : one.most;
-  one.total = std::min({total, possible, one.most});
-  verb.done();
-  return one.total;
-}
-
-void FakeHost::compact_memory(unsigned node) {
-  Verb verb(*this, fmt::format("compact_memory {}", node));
-  for (std::size_t i = 0; i < shared_->pool_count; ++i) {
-    if (shared_->pools[i].node == node) shared_->pools[i].fragmented = false;
-  }
-  verb.done();
 }
 
 bool FakeHost::has_interface(const std::string& name) {
@@ -338,65 +314,6 @@ void FakeHost::load_module(const std::string& name) {
   verb.done();
 }
 
-bool FakeHost::has_function(const std::string& address) {
-  Verb verb(*this, "has_function " + address);
-  bool there = false;
-  for (std::size_t i = 0; i < shared_->function_count; ++i)
-    there = there || (shared_->functions[i].address.get() == address && shared_->functions[i].there);
-  verb.done();
-  return there;
-}
-
-std::string FakeHost::driver_of(const std::string& address) {
-  Verb verb(*this, "driver_of " + address);
-  std::string driver = function(address).driver.get();
-  verb.done();
-  return driver;
-}
-
-void FakeHost::set_driver_override(const std::string& address, const std::string& driver) {
-  Verb verb(*this, "set_driver_override " + address + " " + driver);
-  function(address).driver_override = driver;
-  verb.done();
-}
-
-void FakeHost::unbind_driver(const std::string& address) {
-  Verb verb(*this, "unbind_driver " + address);
-  function(address).driver = "";
-  verb.done();
-}
-
-void FakeHost::probe_driver(const std::string& address) {
-  Verb verb(*this, "probe_driver " + address);
-  Function& one = function(address);
-  const std::string wanted = one.driver_override.get();
-  if (one.driver.get().empty()) one.driver = wanted.empty() ? one.own_driver.get() : wanted;
-  verb.done();
-}
-
-std::vector<std::string> FakeHost::vfs_of(const std::string& physical) {
-  Verb verb(*this, "vfs_of " + physical);
-  std::vector<std::string> vfs;
-  for (std::size_t i = 0; i < shared_->function_count; ++i)
-    if (shared_->functions[i].physical.get() == physical && shared_->functions[i].there)
-      vfs.push_back(shared_->functions[i].address.get());
-  verb.done();
-  return vfs;
-}
-
-void FakeHost::set_vfs(const std::string& physical, unsigned count) {
-  Verb verb(*this, fmt::format("set_vfs {} {}", physical, count));
-  for (std::size_t i = 0; i < shared_->function_count; ++i) {
-    Function& one = shared_->functions[i];
-    if (one.physical.get() != physical) continue;
-    one.there = count > 0;
-    one.driver = one.own_driver.get();
-    one.driver_override = "";
-    if (count > 0) --count;
-  }
-  verb.done();
-}
-
 void FakeHost::set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
   Verb verb(*this, fmt::format("set_vf_mac {} {} {}", interface, vf, mac));
   if (fs::exists(dir_ / "vf_macs" / fmt::format("{}.{}", interface, vf))) add_vf_mac(interface, vf, mac);
@@ -415,36 +332,30 @@ void FakeHost::set_vf_port(const std::string& interface, unsigned vf, const laun
   verb.done();
 }
 
-std::string FakeHost::vfio_node(const std::string& address, bool of_group) {
-  Verb verb(*this, "vfio_node " + address);
-  if (function(address).driver.get() != "vfio-pci") throw refusal(ENODEV, "vfio device of " + address);
-  verb.done();
-  return of_group ? "/dev/vfio/7" : "/dev/vfio/devices/vfio7";
-}
-
-void FakeHost::probe_usb(const std::string& port) {
-  Verb verb(*this, "probe_usb " + port);
-  verb.done();
-}
-
 launcher::Fd FakeHost::open_file(const std::string& path, bool writable, bool direct) {
   Verb verb(*this, fmt::format("open_file {}{}", path, writable ? " rw" : ""));
   launcher::Fd fd =
-      files_.contains(path) || path.starts_with("/dev/") ? empty_file() : real_.open_file(path, writable, direct);
+      files_.contains(path) || path.starts_with("/dev/") ? empty_file() : real_files_.open_file(path, writable, direct);
   verb.done();
   return fd;
 }
 
 launcher::Fd FakeHost::make_unnamed(const std::string& directory) {
   Verb verb(*this, "make_unnamed " + directory);
-  launcher::Fd fd = files_.contains(directory) ? empty_file() : real_.make_unnamed(directory);
+  launcher::Fd fd = files_.contains(directory) ? empty_file() : real_files_.make_unnamed(directory);
   verb.done();
   return fd;
 }
 
 void FakeHost::name_file(int fd, const std::string& path) {
   Verb verb(*this, "name_file " + path);
-  real_.name_file(fd, path);
+  real_files_.name_file(fd, path);
+  verb.done();
+}
+
+void FakeHost::drop_name(const std::string& path) {
+  Verb verb(*this, "drop_name " + path);
+  real_files_.drop_name(path);
   verb.done();
 }
 
@@ -468,7 +379,7 @@ void FakeHost::keep_directory(const std::string& path, std::optional<unsigned>) 
 
 launcher::Fd FakeHost::memory_file(const std::string& name, const std::string& bytes) {
   Verb verb(*this, "memory_file " + name);
-  launcher::Fd fd = real_.memory_file(name, bytes);
+  launcher::Fd fd = real_files_.memory_file(name, bytes);
   verb.done();
   return fd;
 }
@@ -500,21 +411,21 @@ void FakeHost::give_file(const std::string& path, const launcher::FileIdentity&,
 
 launcher::Fd FakeHost::listen(const std::string& path, std::optional<unsigned>) {
   Verb verb(*this, "listen " + path);
-  launcher::Fd fd = real_.listen(path, std::nullopt);
+  launcher::Fd fd = real_files_.listen(path, std::nullopt);
   verb.done();
   return fd;
 }
 
 launcher::Fd FakeHost::hold_path(const std::string& path) {
   Verb verb(*this, "hold_path " + path);
-  launcher::Fd fd = files_.contains(path) ? empty_file() : real_.hold_path(path);
+  launcher::Fd fd = files_.contains(path) ? empty_file() : real_files_.hold_path(path);
   verb.done();
   return fd;
 }
 
 launcher::Fd FakeHost::make_directory(const std::string& path, std::optional<unsigned>) {
   Verb verb(*this, "make_directory " + path);
-  launcher::Fd fd = real_.make_directory(path, std::nullopt);
+  launcher::Fd fd = real_files_.make_directory(path, std::nullopt);
   verb.done();
   return fd;
 }
@@ -555,19 +466,12 @@ bool FakeHost::has_processes(const fs::path& group) const {
 
 void FakeHost::end_process(const ProcessId& process) {
   Verb verb(*this, "end_process");
-  real_.end_process(process);
+  real_processes_.end_process(process);
   verb.done();
 }
 
 // Kernel files are files below dir_/values. A group is a directory there; its controls come with it.
 fs::path FakeHost::at(const std::string& path) const { return dir_ / "values" / fs::path(path).relative_path(); }
-
-bool FakeHost::has_group(const std::string& path) {
-  Verb verb(*this, "has_group " + path);
-  const bool there = fs::exists(at(path));
-  verb.done();
-  return there;
-}
 
 void FakeHost::make_group(const std::string& path, bool may_exist) {
   Verb verb(*this, "make_group " + path);
@@ -600,12 +504,109 @@ std::optional<std::string> FakeHost::value(const std::string& path) const {
   return text;
 }
 
-std::optional<std::string> FakeHost::read_value(const std::string& path) {
-  Verb verb(*this, "read_value " + path);
-  auto text = value(path);
-  verb.done();
-  return text;
+namespace {
+
+constexpr std::string_view functions_dir = "/sys/bus/pci/devices/", nodes_dir = "/sys/devices/system/node/node";
+
+// Of a path below one of those directories, its own name there and the file in it: "0000:81:00.0" and "driver".
+std::optional<std::pair<std::string, std::string>> below(std::string_view directory, const std::string& path) {
+  if (!path.starts_with(directory)) return std::nullopt;
+  const std::string rest = path.substr(directory.size());
+  const auto slash = rest.find('/');
+  return std::pair(rest.substr(0, slash), slash == rest.npos ? "" : rest.substr(slash + 1));
 }
+
+// What a file of a pool is called, and whose.
+struct PoolFile {
+  unsigned node = 0;
+  Bytes page;
+  std::string name;
+};
+
+std::optional<PoolFile> pool_file(const std::string& path) {
+  unsigned node = 0;
+  unsigned long long kib = 0;
+  std::array<char, 32> name{};
+  const std::string format = std::string(nodes_dir) + "%u/hugepages/hugepages-%llukB/%31s";
+  if (std::sscanf(path.c_str(), format.c_str(), &node, &kib, name.data()) != 3) return std::nullopt;
+  return PoolFile{node, Bytes{kib * 1024}, name.data()};
+}
+
+}  // namespace
+
+// Reads are no verbs: they do not change anything, and what cannot be read is nothing to the kernel's readers.
+std::optional<std::string> FakeHost::read(const std::string& path) {
+  if (const auto file = pool_file(path))
+    return file->name == "nr_hugepages" ? fmt::to_string(pool(file->node, file->page).total) : "0";
+  if (const auto of = below(functions_dir, path); of && of->second == "sriov_numvfs")
+    return fmt::to_string(vfs(of->first).size());
+  return value(path);
+}
+
+bool FakeHost::exists(const std::string& path) {
+  if (const auto of = below(functions_dir, path); of && of->second.empty()) {
+    for (std::size_t i = 0; i < shared_->function_count; ++i)
+      if (shared_->functions[i].address.get() == of->first) return shared_->functions[i].there;
+    return false;
+  }
+  if (const auto of = below(nodes_dir, path)) return of->second == "compact";
+  return fs::exists(at(path));
+}
+
+std::optional<std::string> FakeHost::link_name(const std::string& path) {
+  const auto of = below(functions_dir, path);
+  if (!of) return std::nullopt;
+  if (of->second.starts_with("virtfn")) return vfs(of->first).at(std::stoul(of->second.substr(6)));
+  const std::string driver = function(of->first).driver.get();
+  if (of->second == "iommu_group") return "7";
+  return driver.empty() ? std::nullopt : std::optional(driver);
+}
+
+std::vector<std::string> FakeHost::list(const std::string& directory) {
+  const auto of = below(functions_dir, directory);
+  if (of && of->second == "vfio-dev" && function(of->first).driver.get() == "vfio-pci") return {"vfio7"};
+  return {};
+}
+
+std::vector<std::string> FakeHost::vfs(const std::string& physical) const {
+  std::vector<std::string> there;
+  for (std::size_t i = 0; i < shared_->function_count; ++i)
+    if (shared_->functions[i].physical.get() == physical && shared_->functions[i].there)
+      there.push_back(shared_->functions[i].address.get());
+  return there;
+}
+
+void FakeHost::have_vfs(const std::string& physical, unsigned count) {
+  for (std::size_t i = 0; i < shared_->function_count; ++i) {
+    Function& one = shared_->functions[i];
+    if (one.physical.get() != physical) continue;
+    one.there = count > 0;
+    one.driver = one.own_driver.get();
+    one.driver_override = "";
+    if (count > 0) --count;
+  }
+}
+
+void FakeHost::probe(const std::string& address) {
+  Function& one = function(address);
+  const std::string wanted = one.driver_override.get();
+  if (one.driver.get().empty()) one.driver = wanted.empty() ? one.own_driver.get() : wanted;
+}
+
+void FakeHost::write_function(const std::string& address, const std::string& file, const std::string& text) {
+  if (file == "driver_override") function(address).driver_override = text;
+  if (file == "driver/unbind") function(address).driver = "";
+  if (file == "sriov_numvfs") have_vfs(address, static_cast<unsigned>(std::stoul(text)));
+}
+
+void FakeHost::write_pool(unsigned node, Bytes page, std::uint64_t total) {
+  Pool& one = pool(node, page);
+  const std::uint64_t possible =
+      one.fragmented ? std::max(one.total, one.total + (total - std::min(one.total, total)) / 2) : one.most;
+  one.total = std::min({total, possible, one.most});
+}
+
+namespace {
 
 // As the kernel keeps what was written to a file that read `before`.
 std::string kept(const std::string& path, const std::string& text, const std::string& before) {
@@ -631,8 +632,26 @@ std::string kept(const std::string& path, const std::string& text, const std::st
   return now;
 }
 
+}  // namespace
+
+void FakeHost::write(const std::string& path, const std::string& text) {
+  Verb verb(*this, fmt::format("write {} {}", path, text));
+  if (const auto file = pool_file(path)) {
+    write_pool(file->node, file->page, std::stoull(text));
+  } else if (const auto of = below(nodes_dir, path); of && of->second == "compact") {
+    for (std::size_t i = 0; i < shared_->pool_count; ++i)
+      if (std::to_string(shared_->pools[i].node) == of->first) shared_->pools[i].fragmented = false;
+  } else if (const auto function_file = below(functions_dir, path)) {
+    write_function(function_file->first, function_file->second, text);
+  } else if (path == "/sys/bus/pci/drivers_probe") {
+    probe(text);
+  } else {
+    write_value(path, text);
+  }
+  verb.done();
+}
+
 void FakeHost::write_value(const std::string& path, const std::string& text) {
-  Verb verb(*this, fmt::format("write_value {} {}", path, text));
   const auto before = value(path);
   if (!before && !(is_control(path) && fs::is_directory(at(path).parent_path())))
     throw refusal(ENOENT, "write to " + path);
@@ -641,13 +660,11 @@ void FakeHost::write_value(const std::string& path, const std::string& text) {
   if (path.ends_with("/cgroup.threads") && !fs::exists("/proc/" + text)) throw refusal(ESRCH, "write to " + path);
   const std::string now = kept(path, text, before.value_or(""));
   if (path != deaf_) add_value(path, now);
-  if (path.ends_with("/smp_affinity_list")) {  // an interrupt moves only when it has to
-    const std::string effective = fs::path(path).parent_path() / "effective_affinity_list";
-    const CpuSet cpus = CpuSet::parse(text).value_or(CpuSet{});
-    if (const auto on = value(effective); on && !cpus.empty() && !cpus.contains(CpuSet::parse(*on).value_or(CpuSet{})))
-      add_value(effective, std::to_string(cpus.first()));
-  }
-  verb.done();
+  if (!path.ends_with("/smp_affinity_list")) return;
+  const std::string effective = fs::path(path).parent_path() / "effective_affinity_list";
+  const CpuSet cpus = CpuSet::parse(text).value_or(CpuSet{});  // an interrupt moves only when it has to
+  if (const auto on = value(effective); on && !cpus.empty() && !cpus.contains(CpuSet::parse(*on).value_or(CpuSet{})))
+    add_value(effective, std::to_string(cpus.first()));
 }
 
 void FakeHost::set_fifo(pid_t thread, unsigned priority) {
@@ -675,7 +692,7 @@ std::uint64_t FakeHost::core_cookie(pid_t thread) {
 
 int FakeHost::wait_for(const ProcessId& child, const std::function<void()>& meanwhile) {
   Verb verb(*this, "wait_for");
-  const int code = real_.wait_for(child, meanwhile);
+  const int code = real_processes_.wait_for(child, meanwhile);
   verb.done();
   return code;
 }

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 
 namespace fakes {
 
@@ -20,7 +20,11 @@ struct StopDead {};
 
 enum class When { before, after };  // the verb's effect
 
-class FakeHost : public launcher::Host {
+class FakeHost : public launcher::KernelFiles,
+                 public launcher::NetLinks,
+                 public launcher::Files,
+                 public launcher::Processes,
+                 public launcher::Host {
  public:
   explicit FakeHost(const std::filesystem::path& dir);  // an empty directory for what it keeps
   ~FakeHost() override;
@@ -80,9 +84,11 @@ class FakeHost : public launcher::Host {
   std::string snapshot(const std::filesystem::path& base) const;
 
   // --- the verbs ---
-  std::uint64_t pool_total(unsigned node, topology::Bytes page) override;
-  std::uint64_t set_pool(unsigned node, topology::Bytes page, std::uint64_t total) override;
-  void compact_memory(unsigned node) override;
+  std::optional<std::string> read(const std::string& path) override;
+  void write(const std::string& path, const std::string& text) override;
+  bool exists(const std::string& path) override;
+  std::optional<std::string> link_name(const std::string& path) override;
+  std::vector<std::string> list(const std::string& directory) override;
   bool has_interface(const std::string& name) override;
   std::vector<launcher::Fd> make_tap(const std::string& name, std::size_t queues) override;
   std::vector<launcher::Fd> open_tap(const std::string& name, std::size_t queues, bool multi_queue) override;
@@ -96,20 +102,12 @@ class FakeHost : public launcher::Host {
   void drop_macvtap(const std::string& name, const std::string& mac) override;
   void limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) override;
   void load_module(const std::string& name) override;
-  bool has_function(const std::string& address) override;
-  std::string driver_of(const std::string& address) override;
-  void set_driver_override(const std::string& address, const std::string& driver) override;
-  void unbind_driver(const std::string& address) override;
-  void probe_driver(const std::string& address) override;
-  std::vector<std::string> vfs_of(const std::string& physical) override;
-  void set_vfs(const std::string& physical, unsigned count) override;
   void set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) override;
   void set_vf_port(const std::string& interface, unsigned vf, const launcher::VfPort& port) override;
-  std::string vfio_node(const std::string& address, bool of_group) override;
-  void probe_usb(const std::string& port) override;
   launcher::Fd open_file(const std::string& path, bool writable, bool direct) override;
   launcher::Fd make_unnamed(const std::string& directory) override;
   void name_file(int fd, const std::string& path) override;
+  void drop_name(const std::string& path) override;
   launcher::Fd readable_copy(launcher::Fd fd, std::optional<unsigned> uid) override;
   launcher::Fd append_to(const std::string& path) override;
   void keep_directory(const std::string& path, std::optional<unsigned> owner) override;
@@ -125,11 +123,8 @@ class FakeHost : public launcher::Host {
   launcher::ProcessId spawn(const launcher::ChildSpec& child, const launcher::FdLayout& fds,
                             const std::function<void(const launcher::ProcessId&)>& written_down) override;
   void end_process(const launcher::ProcessId& process) override;
-  bool has_group(const std::string& path) override;
   void make_group(const std::string& path, bool may_exist) override;
   void remove_group(const std::string& path, bool shared) override;
-  std::optional<std::string> read_value(const std::string& path) override;
-  void write_value(const std::string& path, const std::string& text) override;
   void set_fifo(pid_t thread, unsigned priority) override;
   unsigned fifo(pid_t thread) override;
   std::uint64_t core_cookie(pid_t thread) override;
@@ -142,6 +137,12 @@ class FakeHost : public launcher::Host {
   struct Function;
   class Verb;
   Function& function(const std::string& address) const;
+  std::vector<std::string> vfs(const std::string& physical) const;
+  void write_pool(unsigned node, topology::Bytes page, std::uint64_t total);
+  void write_function(const std::string& address, const std::string& file, const std::string& text);
+  void write_value(const std::string& path, const std::string& text);
+  void probe(const std::string& address);
+  void have_vfs(const std::string& physical, unsigned count);
   Pool& pool(unsigned node, topology::Bytes page) const;
   std::filesystem::path at(const std::string& path) const;
   void need_interface(const std::string& name) const;
@@ -150,7 +151,8 @@ class FakeHost : public launcher::Host {
   bool has_processes(const std::filesystem::path& group) const;
   void stop();
 
-  launcher::LinuxHost real_;
+  launcher::LinuxFiles real_files_;
+  launcher::LinuxProcesses real_processes_;
   std::filesystem::path dir_;
   Shared* shared_ = nullptr;
   std::set<std::string> persistent_taps_, files_;

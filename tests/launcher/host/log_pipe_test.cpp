@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <string>
 
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
 namespace {
@@ -26,7 +26,7 @@ TEST_CASE("a log keeps its beginning and its end, and says what is missing betwe
   const fakes::TempDir dir;
   fakes::write_file(dir / "console.log", "of an earlier run\n");
   LinuxHost host;
-  LogPipe log(dir / "console.log", host.append_to(dir / "console.log"), LogPipe::least);
+  LogPipe log(dir / "console.log", host.files.append_to(dir / "console.log"), LogPipe::least);
   const Fd writer = log.take_writer(true);
   write_all(writer, "short\n");
   log.read_some();
@@ -57,7 +57,7 @@ TEST_CASE("a log keeps its beginning and its end, and says what is missing betwe
 TEST_CASE("whoever may not wait loses what does not fit, and is told of as well") {
   const fakes::TempDir dir;
   LinuxHost host;
-  LogPipe log(dir / "qemu.log", host.append_to(dir / "qemu.log"), LogPipe::least);
+  LogPipe log(dir / "qemu.log", host.files.append_to(dir / "qemu.log"), LogPipe::least);
   Fd writer = log.take_writer(false);
   const std::string page(4096, 'x');
   unsigned pages = 0;
@@ -78,6 +78,6 @@ TEST_CASE("a log that is somebody's symlink is not written") {
   LinuxHost host;
   fakes::write_file(dir / "victim", "as it was");
   std::filesystem::create_symlink(dir / "victim", dir / "console.log");
-  CHECK_THROWS(host.append_to(dir / "console.log"));
+  CHECK_THROWS(host.files.append_to(dir / "console.log"));
   CHECK(fakes::read_file(dir / "victim") == "as it was");
 }

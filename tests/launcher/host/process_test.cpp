@@ -20,7 +20,7 @@
 #include <string>
 #include <system_error>
 
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 #include "tests/lacks.hpp"
 #include "topology/page_location.hpp"
@@ -192,21 +192,21 @@ TEST_CASE("a FIFO priority is set on one thread, read back, and not inherited") 
     _exit(0);
   }
   LinuxHost host;
-  CHECK(host.fifo(child) == 0);
+  CHECK(host.processes.fifo(child) == 0);
   bool allowed = true;
   try {
-    host.set_fifo(child, 7);
+    host.processes.set_fifo(child, 7);
   } catch (const std::system_error& error) {
     allowed = false;
     CHECK(error.code().value() == EPERM);
   }
   if (allowed) {
-    CHECK(host.fifo(child) == 7);
+    CHECK(host.processes.fifo(child) == 7);
     CHECK((sched_getscheduler(child) & SCHED_RESET_ON_FORK) != 0);
   }
-  CHECK(host.fifo(getpid()) == 0);
+  CHECK(host.processes.fifo(getpid()) == 0);
   end_process(process_id(child).value());
-  CHECK(host.fifo(child) == 0);
+  CHECK(host.processes.fifo(child) == 0);
 }
 
 TEST_CASE("each fd gets its planned number, even where source and target numbers cross; all others are closed") {

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/launch.hpp"
 #include "qmp/commands.hpp"
@@ -153,10 +153,10 @@ class Stage {
       if (const auto* usb = std::get_if<TakeUsb>(&planned.step))
         open_scratch({.path = usb->node, .writable = true, .fd = usb->fd});
       if (const auto* socket = std::get_if<Listen>(&planned.step))
-        fds[socket->fd] = host_.listen((dir.path() / fmt::format("{}.sock", socket->fd)).string(), std::nullopt);
+        fds[socket->fd] = host_.files.listen((dir.path() / fmt::format("{}.sock", socket->fd)).string(), std::nullopt);
       if (const auto* log = std::get_if<OpenLog>(&planned.step)) {
         const std::string file = (dir.path() / fmt::format("{}.log", log->fd)).string();
-        fds[log->fd] = logs_.add({file, host_.append_to(file), log->most.count}).take_writer(true);
+        fds[log->fd] = logs_.add({file, host_.files.append_to(file), log->most.count}).take_writer(true);
       }
       if (const auto* file = std::get_if<MakeMemoryFile>(&planned.step)) fds[file->fd] = in_memory();
       if (const auto* volume = std::get_if<MakeVolume>(&planned.step)) fds[volume->fd] = in_memory();
@@ -178,9 +178,9 @@ class Stage {
     REQUIRE(write(fd, text.data(), file.writable ? 0 : text.size()) >= 0);
     REQUIRE(ftruncate(fd, size) == 0);
     close(fd);
-    fds[file.fd] = host_.open_file(path, file.writable, file.direct);
+    fds[file.fd] = host_.files.open_file(path, file.writable, file.direct);
   }
-  Fd in_memory() { return host_.memory_file("test", std::string(4096, 'x')); }
+  Fd in_memory() { return host_.files.memory_file("test", std::string(4096, 'x')); }
   void open_pair(const Pair& pair) {
     int ends[2];
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
@@ -189,7 +189,7 @@ class Stage {
   }
   void open_tap(const std::vector<int>& numbers) {
     if (geteuid() != 0) return;
-    std::vector<Fd> opened = host_.make_tap(fmt::format("vg{}.{}", getpid(), taps_++), numbers.size());
+    std::vector<Fd> opened = host_.links.make_tap(fmt::format("vg{}.{}", getpid(), taps_++), numbers.size());
     for (std::size_t i = 0; i < numbers.size(); ++i) fds[numbers[i]] = std::move(opened[i]);
   }
 

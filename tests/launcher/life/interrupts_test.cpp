@@ -41,8 +41,8 @@ TEST_CASE("interrupts of passed functions go to the VM's CPUs, when the guest ha
   watch.look(start + 1400ms);  // not due
   CHECK(host.log().empty());
   watch.look(start + 5s);
-  CHECK(host.log() == std::vector<std::string>{"write_value /proc/irq/45/smp_affinity_list 4-7",
-                                               "write_value /proc/irq/146/smp_affinity_list 4-7"});
+  CHECK(host.log() == std::vector<std::string>{"write /proc/irq/45/smp_affinity_list 4-7",
+                                               "write /proc/irq/146/smp_affinity_list 4-7"});
   const std::vector<Interrupt> shown = interrupts_of(functions, sysfs);
   REQUIRE(shown.size() == 3);
   CHECK(shown[0] == Interrupt{45, "vfio-msix[0](0000:81:00.0)", cpus, topology::CpuSet{3}});

@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/steps/context.hpp"
 #include "tests/fakes/fat_reader.hpp"
 #include "tests/fakes/temp_dir.hpp"

@@ -54,7 +54,7 @@ TEST_CASE("the undo is in the journal before the step is done") {
   Place place;
   const VmDir dir = place.claim("db");
   Transaction transaction(place.host, dir, std::nullopt);
-  place.host.stop_dead_at(1, fakes::When::before);  // the check is the first
+  place.host.stop_dead_at(0, fakes::When::before);
   CHECK_THROWS_AS(transaction.perform(RaisePool{0, mib(2), 28}), fakes::StopDead);
   CHECK(on_disk(dir) == std::vector<std::string>{"0 trim node 0's pool of 2M pages by 28"});
   CHECK(place.host.total(0, mib(2)) == 100);
@@ -72,7 +72,9 @@ TEST_CASE("undone last first, each once, and then the claim is gone") {
   CHECK(on_disk(dir).size() == 2);  // a socket lies in the VM's directory and goes with it
   place.host.heal();
   CHECK(unwind(place.host, dir, place.base).empty());
-  CHECK(place.host.log() == std::vector<std::string>{"drop_tap v.0", "pool_total 0 2M", "set_pool 0 2M 100"});
+  CHECK(place.host.log() ==
+        std::vector<std::string>{"drop_tap v.0",
+                                 "write /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages 100"});
   CHECK(!std::filesystem::exists(dir.path()));
 }
 
@@ -108,7 +110,7 @@ TEST_CASE("a step that fails says which, and its own undo stays to be done") {
   Place place;
   const VmDir dir = place.claim("db");
   Transaction transaction(place.host, dir, std::nullopt);
-  place.host.fail_at(2);
+  place.host.fail_at(0);
   try {
     transaction.perform(RaisePool{0, mib(2), 28});
     FAIL("it was to throw");
@@ -273,7 +275,7 @@ TEST_CASE("a trim that a crash cut off before its mark is not done twice") {
   dir.journal().begin(0, TrimPool{0, mib(2), 28, 100});
   dir.journal().done(0);
   make_owner_dead(dir);
-  place.host.stop_dead_at(1, fakes::When::after);  // the pool is written, the mark is not
+  place.host.stop_dead_at(0, fakes::When::after);  // the pool is written, the mark is not
   CHECK_THROWS_AS(recover_dead(place.host, place.base), fakes::StopDead);
   CHECK(place.host.total(0, mib(2)) == 150);
   place.host.heal();
@@ -290,7 +292,7 @@ TEST_CASE("a trim that a crash cut off, of a pool that others changed since, is 
     dir.journal().begin(0, TrimPool{0, mib(2), 28, 100});
     dir.journal().done(0);
     make_owner_dead(dir);
-    place.host.stop_dead_at(1, fakes::When::before);  // that it begins is written, the pool is not
+    place.host.stop_dead_at(0, fakes::When::before);  // that it begins is written, the pool is not
     CHECK_THROWS_AS(recover_dead(place.host, place.base), fakes::StopDead);
     place.host.heal();
     place.host.change_pool({.node = 0, .page = mib(2), .total = meanwhile});

@@ -10,18 +10,18 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 
 namespace launcher::inline host {
 
 namespace fs = std::filesystem;
 
-Fd LinuxHost::append_to(const std::string& path) {
+Fd LinuxFiles::append_to(const std::string& path) {
   constexpr int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
   return opened_or_refuse(open(path.c_str(), flags, 0640), "open " + path + " for appending");
 }
 
-void LinuxHost::keep_directory(const std::string& path, std::optional<unsigned> owner) {
+void LinuxFiles::keep_directory(const std::string& path, std::optional<unsigned> owner) {
   fs::create_directories(fs::path(path).parent_path());  // 0755, ours
   // QEMU's user passes through ours to its own
   if (mkdir(path.c_str(), owner ? 0700 : 0711) < 0 && errno != EEXIST) refuse("make directory " + path);
@@ -31,7 +31,7 @@ void LinuxHost::keep_directory(const std::string& path, std::optional<unsigned> 
     if (lchown(entry.path().c_str(), *owner, *owner) < 0) refuse("give away " + entry.path().string());
 }
 
-void LinuxHost::copy_once(const std::string& from, const std::string& to) {
+void LinuxFiles::copy_once(const std::string& from, const std::string& to) {
   if (access(to.c_str(), F_OK) == 0) return;
   const std::string next = to + ".new";  // a crash in between leaves no half of a copy
   fs::copy_file(from, next, fs::copy_options::overwrite_existing);
@@ -39,7 +39,7 @@ void LinuxHost::copy_once(const std::string& from, const std::string& to) {
   fs::rename(next, to);
 }
 
-void LinuxHost::keep_text(const std::string& path, const std::string& text) {
+void LinuxFiles::keep_text(const std::string& path, const std::string& text) {
   fs::create_directories(fs::path(path).parent_path());  // 0755, ours
   const std::string next = path + ".new";
   fs::remove(next);  // a crash's
@@ -50,7 +50,7 @@ void LinuxHost::keep_text(const std::string& path, const std::string& text) {
   fs::rename(next, path);
 }
 
-Fd LinuxHost::memory_file(const std::string& name, const std::string& bytes) {
+Fd LinuxFiles::memory_file(const std::string& name, const std::string& bytes) {
   const Fd fd = opened_or_refuse(memfd_create(("vmrun " + name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING), "memfd");
   for (std::size_t done = 0; done < bytes.size();) {
     const ssize_t count = write(fd.get(), bytes.data() + done, bytes.size() - done);
@@ -65,7 +65,7 @@ Fd LinuxHost::memory_file(const std::string& name, const std::string& bytes) {
   return opened_or_refuse(open(again.c_str(), O_RDONLY | O_CLOEXEC), "open " + name);
 }
 
-void LinuxHost::keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) {
+void LinuxFiles::keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) {
   if (access(path.c_str(), F_OK) == 0) return;
   const std::string next = path + ".new";  // a crash in between leaves no half of a pair
   fs::remove(next);
@@ -97,12 +97,12 @@ FileIdentity identity(const Fd& fd, const std::string& path) {
 
 }  // namespace
 
-std::optional<FileIdentity> LinuxHost::identity_of(const std::string& path) {
+std::optional<FileIdentity> LinuxFiles::identity_of(const std::string& path) {
   const Fd fd = found(path);
   return fd ? std::optional(identity(fd, path)) : std::nullopt;
 }
 
-void LinuxHost::give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) {
+void LinuxFiles::give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) {
   auto held = given_.extract(file);
   Fd fd = held ? std::move(held.mapped()) : found(path);
   if (!fd) return;

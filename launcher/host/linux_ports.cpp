@@ -6,8 +6,9 @@
 #include <sys/socket.h>
 
 #include "launcher/host/fd.hpp"
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/host/netlink.hpp"
+#include "launcher/host/vf_mac.hpp"
 #include "topology/sysfs.hpp"
 
 namespace launcher::inline host {
@@ -28,7 +29,7 @@ NetlinkMessage vlan_message(std::uint16_t type, unsigned port, unsigned vlan, st
 }  // namespace
 
 // A port that joins is given the bridge's default_pvid; beside ours the guest would still hear that network.
-void LinuxHost::set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) {
+void LinuxNetLinks::set_port_vlan(const std::string& port, const std::string& bridge, unsigned vlan) {
   const unsigned index = if_nametoindex(port.c_str());
   if (index == 0) refuse("find " + port);
   const auto given = topology::Sysfs{}.read_number("/sys/class/net/" + bridge + "/bridge/default_pvid").value_or(0);
@@ -36,6 +37,14 @@ void LinuxHost::set_port_vlan(const std::string& port, const std::string& bridge
     send_to_kernel(vlan_message(RTM_DELLINK, index, static_cast<unsigned>(given), 0), "VLANs of " + port);
   send_to_kernel(vlan_message(RTM_SETLINK, index, vlan, BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED),
                  "VLAN of " + port);
+}
+
+void LinuxNetLinks::set_vf_mac(const std::string& interface, unsigned vf, const std::string& mac) {
+  launcher::set_vf_mac(interface, vf, mac);
+}
+
+void LinuxNetLinks::set_vf_port(const std::string& interface, unsigned vf, const VfPort& port) {
+  launcher::set_vf_port(interface, vf, port);
 }
 
 }  // namespace launcher::host

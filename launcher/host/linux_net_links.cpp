@@ -23,7 +23,7 @@
 #include <system_error>
 #include <thread>
 
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "launcher/host/netlink.hpp"
 #include "topology/sysfs.hpp"
 
@@ -191,28 +191,30 @@ void police(const std::string& interface, std::uint64_t bytes) {
 
 }  // namespace
 
-bool LinuxHost::has_interface(const std::string& name) { return topology::Sysfs{}.exists("/sys/class/net/" + name); }
+bool LinuxNetLinks::has_interface(const std::string& name) {
+  return topology::Sysfs{}.exists("/sys/class/net/" + name);
+}
 
-std::vector<Fd> LinuxHost::make_tap(const std::string& name, std::size_t queues) {
+std::vector<Fd> LinuxNetLinks::make_tap(const std::string& name, std::size_t queues) {
   const int multi = queues > 1 ? IFF_MULTI_QUEUE : 0;
   std::vector<Fd> fds = open_queues(name, queues, multi | IFF_TUN_EXCL, multi);
   make_address_high(name);
   return fds;
 }
 
-std::vector<Fd> LinuxHost::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {
+std::vector<Fd> LinuxNetLinks::open_tap(const std::string& name, std::size_t queues, bool multi_queue) {
   const int multi = multi_queue ? IFF_MULTI_QUEUE : 0;
   return open_queues(name, queues, multi, multi);
 }
 
-void LinuxHost::set_mtu(const std::string& interface, unsigned mtu) {
+void LinuxNetLinks::set_mtu(const std::string& interface, unsigned mtu) {
   const InterfaceSocket socket;
   ifreq request = request_for(interface);
   request.ifr_mtu = static_cast<int>(mtu);
   if (ioctl(socket.fd(), SIOCSIFMTU, &request) < 0) refuse("MTU of " + interface);
 }
 
-void LinuxHost::join_bridge(const std::string& interface, const std::string& bridge) {
+void LinuxNetLinks::join_bridge(const std::string& interface, const std::string& bridge) {
   const InterfaceSocket socket;
   ifreq port = request_for(interface);
   if (ioctl(socket.fd(), SIOCGIFINDEX, &port) < 0) refuse("find " + interface);
@@ -221,7 +223,7 @@ void LinuxHost::join_bridge(const std::string& interface, const std::string& bri
   if (ioctl(socket.fd(), SIOCBRADDIF, &request) < 0) refuse("attach " + interface + " to bridge " + bridge);
 }
 
-void LinuxHost::set_up(const std::string& interface) {
+void LinuxNetLinks::set_up(const std::string& interface) {
   const InterfaceSocket socket;
   ifreq request = request_for(interface);
   if (ioctl(socket.fd(), SIOCGIFFLAGS, &request) < 0) refuse("flags of " + interface);
@@ -229,7 +231,7 @@ void LinuxHost::set_up(const std::string& interface) {
   if (ioctl(socket.fd(), SIOCSIFFLAGS, &request) < 0) refuse("bring up " + interface);
 }
 
-void LinuxHost::drop_tap(const std::string& name) {
+void LinuxNetLinks::drop_tap(const std::string& name) {
   // A tap of ours lives as long as its fds, so this only matters when an fd outlived its owner: attach alone, and let
   // go of the last queue. Not there (ENODEV on a look-up): nothing to do.
   // A child that was forked when its parent was killed holds it until it sees so, a moment later: that long we wait.
@@ -242,8 +244,8 @@ void LinuxHost::drop_tap(const std::string& name) {
   throw std::runtime_error("tap " + name + " is still there: some process holds it open");
 }
 
-std::vector<Fd> LinuxHost::make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
-                                        const std::string& mac, std::size_t queues) {
+std::vector<Fd> LinuxNetLinks::make_macvtap(const std::string& name, const std::string& over, const std::string& mode,
+                                            const std::string& mac, std::size_t queues) {
   NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, ifinfomsg{});
   request_for(name);  // is it a name?
   message.add(IFLA_IFNAME, name);
@@ -271,7 +273,7 @@ std::vector<Fd> LinuxHost::make_macvtap(const std::string& name, const std::stri
   return fds;
 }
 
-void LinuxHost::drop_macvtap(const std::string& name, const std::string& mac) {
+void LinuxNetLinks::drop_macvtap(const std::string& name, const std::string& mac) {
   const topology::Sysfs sysfs;
   const std::string link = "/sys/class/net/" + name;
   if (!sysfs.exists(link + "/macvtap")) return;  // gone, or of another kind: not ours
@@ -283,7 +285,7 @@ void LinuxHost::drop_macvtap(const std::string& name, const std::string& mac) {
   delete_link(name);
 }
 
-void LinuxHost::limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) {
+void LinuxNetLinks::limit_rate(const std::string& interface, std::uint64_t out, std::uint64_t in) {
   if (out != 0) shape(interface, out / 8);
   if (in != 0) police(interface, in / 8);
 }
