@@ -228,6 +228,10 @@ struct Writer {
     element.add("target").set("dev", fmt::format("sd{}", scsi++)).set("bus", "sata");
     element.add("readonly");
   }
+  template <class Kind>
+  void operator()(const Kind&) {  // a kind that nobody has thought of here
+    to.row(std::string(Kind::kind.table), Verb::dropped, "it is not exported yet");
+  }
   void operator()(const CloudInit&) {
     to.row("cloud_init", Verb::dropped, "vmrun makes the seed at each start: give the domain a seed image of its own");
   }
