@@ -57,6 +57,8 @@ def tree(what, machine, nodes, distances, extra=None, vendor="GenuineIntel", mod
         put(f"{CPU}/cpu{{{cpulist(cpus)}}}/topology/die_id", die)
     sizes = {core["l3"]: core["l3_mib"] for core in machine}
     for l3, cpus in shared("l3"):
+        if sizes[l3] == 0:  # no word on caches at all
+            continue
         if sizes[l3] is None:  # a cluster without L3: an L2 of its own
             level, index, kib = 2, 2, 2048
         else:
@@ -65,6 +67,9 @@ def tree(what, machine, nodes, distances, extra=None, vendor="GenuineIntel", mod
         for name, value in (("level", level), ("type", "Unified"), ("size", f"{kib}K"), ("shared_cpu_map", mask(cpus, words)), ("id", l3),
                             ("coherency_line_size", 64), ("number_of_sets", 1), ("physical_line_partition", 1)):
             put(f"{at}/{name}", value)
+    for cluster, cpus in shared("cluster") if "cluster" in machine[0] else ():
+        put(f"{CPU}/cpu{{{cpulist(cpus)}}}/topology/cluster_id", cluster)
+        put(f"{CPU}/cpu{{{cpulist(cpus)}}}/topology/cluster_cpus", mask(cpus, words))
     for number, core in enumerate(machine):
         cpus = [cpu for cpu in core["cpus"] if cpu not in offline]
         if not cpus:
@@ -198,6 +203,48 @@ def machines():
     yield "snc2-half-empty", tree("2 sockets in SNC2, one node of the first without DIMMs", m, {n: (of(m, range(10 * n, 10 * n + 10)), 96 * (n != 1), 90 * (n != 1)) for n in range(4)}, far(4, 2, 11))
     m = cores(8, threads=4, step=8, l3=8, package=8)
     yield "smt3", tree("4 threads a core, one of each offline", m, {0: (everything(m), 64, 58)}, {0: [10]}, offline=range(24, 32))
+    m = cores(72, l3=36, package=36, l3_mib=252)
+    yield "snc3", tree("2 sockets in SNC3: an L3 of three nodes", m, {n: (of(m, range(12 * n, 12 * n + 12)), 96, 90) for n in range(6)}, far(6, 3, 12))
+    m = cores(48, l3=8, package=16, l3_mib=32)
+    yield "nps2-3-packages", tree("3 sockets in NPS2", m, {n: (of(m, range(8 * n, 8 * n + 8)), 64, 60) for n in range(6)}, far(6, 2, 12, 32), vendor="AuthenticAMD")
+    m = cores(32, threads=1, l3=16, package=16, l3_mib=114)
+    gpus = {n: ([], 0, 0) for n in range(2, 18)} | {2: ([], 96, 95), 10: ([], 96, 95)}
+    yield "grace", tree("2 sockets with a GPU each: its memory is node 2 or 10, and seven nodes beside each are for its slices, empty", m,
+                        {0: (of(m, range(16)), 480, 470), 1: (of(m, range(16, 32)), 480, 470)} | gpus,
+                        {a: [10 if a == b else 40 if max(a, b) < 2 else 80 if min(a, b) < 2 and (max(a, b) < 10) == (min(a, b) == 0) else 120 if min(a, b) < 2 else 255 for b in range(18)]
+                         for a in range(18)}, vendor="")
+    m = [{"cpus": [2 * n, 2 * n + 1], "l3": 0, "l3_mib": 24, "package": 0, "die": 0, "cluster": n, "mhz": 4800} for n in range(6)]
+    m += [{"cpus": [12 + n], "l3": 0, "l3_mib": 24, "package": 0, "die": 0, "cluster": 6 + n // 4, "mhz": 3800} for n in range(8)]
+    m += [{"cpus": [20 + n], "l3": 1, "l3_mib": None, "package": 0, "die": 1, "cluster": 8, "mhz": 2500} for n in range(2)]
+    yield "low-power-die", tree("P-cores, E-cores in clusters of four, and two low-power ones on another die", m, {0: (everything(m), 64, 56)}, {0: [10]},
+                                {"/sys/devices/cpu_core/cpus": "0-11", "/sys/devices/cpu_atom/cpus": "12-21"})
+    m = [{"cpus": [n], "l3": 0, "l3_mib": 12, "package": 0, "die": 0, "mhz": 4800} for n in range(4)]
+    m += [{"cpus": [4 + n], "l3": 1, "l3_mib": None, "package": 0, "die": 1, "mhz": 3700} for n in range(4)]
+    yield "low-power-only", tree("four P-cores without siblings; all E-cores are low-power ones on another die, without L3", m, {0: (everything(m), 32, 28)}, {0: [10]},
+                                 {"/sys/devices/cpu_core/cpus": "0-3", "/sys/devices/cpu_atom/cpus": "4-7"})
+    m = [{"cpus": list(range(8 * n, 8 * n + 8)), "l3": n, "l3_mib": 10, "package": n // 4, "die": n // 4} for n in range(8)]
+    yield "smt8", tree("2 sockets of 4 cores with 8 threads, numbered core by core, nodes 0 and 8, as POWER", m, {0: (of(m, range(4)), 64, 58), 8: (of(m, range(4, 8)), 64, 58)},
+                       {0: [10, 40], 8: [40, 10]}, vendor="")
+    m = cores(16, l3=8, package=8)
+    two = {0: (of(m, range(8)), 64, 58), 1: (of(m, range(8, 16)), 64, 58)}
+    yield "offline-package", tree("socket 1 is offline whole; its memory is there", m, two, far(2), offline=of(m, range(8, 16)))
+    yield "isolated-node", tree("isolcpus names every CPU of node 1", m, two, far(2), {f"{CPU}/isolated": "8-15,24-31", "/proc/self/status": status("0-7,16-23", "0-1")})
+    yield "cpuset-halves", tree("a container of one thread of each core", m, two, far(2),
+                                {"/proc/self/cgroup": ["0::/halves"], "/sys/fs/cgroup/halves/cpuset.cpus.effective": "0-15", "/sys/fs/cgroup/halves/cpuset.mems.effective": "0-1", "/proc/self/status": status("0-15", "0-1")})
+    yield "nohz-full", tree("nohz_full without isolcpus: the kernel balances there as everywhere", m, two, far(2), {f"{CPU}/nohz_full": "8-15,24-31", f"{CPU}/isolated": "", "/proc/self/status": status("0-31", "0-1")})
+    m = cores(32, l3=16, package=16, l3_mib=60)
+    yield "hbm-only", tree("no DIMMs: the CPUs' nodes 0 and 1 are empty, all memory is HBM of nodes 2 and 3", m, {0: (of(m, range(16)), 0, 0), 1: (of(m, range(16, 32)), 0, 0), 2: ([], 64, 62), 3: ([], 64, 62)},
+                           {0: [10, 21, 13, 23], 1: [21, 10, 23, 13], 2: [13, 23, 10, 23], 3: [23, 13, 23, 10]})
+    m = cores(32, l3=8, package=16, l3_mib=60)
+    yield "hbm-snc", tree("SNC2 with HBM in flat mode: nodes 4 to 7 are HBM, each nearest to one of 0 to 3", m,
+                          {n: (of(m, range(8 * n, 8 * n + 8)), 64, 60) for n in range(4)} | {n: ([], 16, 15) for n in range(4, 8)},
+                          {a: [10 if a == b else 13 if a % 4 == b % 4 else (12 if a // 2 % 2 == b // 2 % 2 else 21) + (a > 3 or b > 3) * 2 for b in range(8)] for a in range(8)})
+    m = cores(8, start=0, step=1024, l3=4, package=4)
+    for n in range(4, 8):
+        m[n]["cpus"] = [cpu + 508 for cpu in m[n]["cpus"]]
+    yield "gaps", tree("CPUs 0-3, 512-515 and their siblings 1024 higher; nodes 3 and 250", m, {3: (of(m, range(4)), 64, 58), 250: (of(m, range(4, 8)), 64, 58)}, {3: [10, 32], 250: [32, 10]})
+    m = cores(16, l3=8, package=8, l3_mib=0)
+    yield "no-caches", tree("a kernel that tells no cache", m, {0: (of(m, range(8)), 64, 58), 1: (of(m, range(8, 16)), 64, 58)}, far(2))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ std::string joined(const std::vector<std::string>& lines) {
 }  // namespace
 
 TEST_CASE("each node's CPUs, each core's and each L3's are the kernel's, on every tree") {
-  CHECK(tree_names().size() >= 21);
+  CHECK(tree_names().size() >= 42);
   CHECK(older_captures().size() >= 6);
   std::vector<std::string> names = tree_names();
   for (const std::string& name : older_captures()) names.push_back(name);
@@ -106,8 +106,12 @@ TEST_CASE("a map that the kernel contradicts is refused") {
 
 TEST_CASE("kinds of cores are what the cores are") {
   CHECK(kinds_of(tree("three-kinds")) == "low-power cores 20-21, E-cores 12-19, P-cores 0-11");
+  CHECK(kinds_of(tree("low-power-die")) == "low-power cores 20-21, E-cores 12-19, P-cores 0-11");
+  CHECK(kinds_of(tree("low-power-only")) ==
+        "E-cores 4-7, P-cores 0-3");  // low-power ones are told by the others beside them
   CHECK(kinds_of(tree("dense")) == "dense cores 4-11,16-23, fast cores 0-3,12-15");
-  for (const char* name : {"17-ranks", "x3d", "sst-bf", "smt4", "offline-siblings", "snc4"}) {
+  for (const char* name :
+       {"17-ranks", "x3d", "sst-bf", "smt4", "smt8", "grace", "no-caches", "nohz-full", "offline-siblings", "snc4"}) {
     CAPTURE(name);
     CHECK(tree(name).kinds() == 1);
     CHECK(tree(name).kind_name(0) == "cores");
@@ -133,6 +137,8 @@ TEST_CASE("what this process was allowed") {
   CHECK(joined(bound.by) ==
         "CPUs 8-15,24-31: the affinity mask (taskset, numactl -N, CPUAffinity=, a cpuset) / memory of nodes 1: the "
         "memory policy (numactl -m)");
+  CHECK(tree("cpuset-halves").allowed.cpus == CpuSet::range(0, 15));
   CHECK(tree("isolcpus").allowed == Allowed{});  // the kernel's own mask is nobody's will
+  CHECK(tree("isolated-node").allowed == Allowed{});
   CHECK(tree("snc4").allowed == Allowed{});
 }

@@ -507,17 +507,22 @@ static Case card_on_node(const topology::HostTopology& machine, int node, const 
 }
 
 TEST_CASE("a function's node leads to the place on every machine, and where it cannot, that is told") {
-  unsigned own = 0, near = 0, unknown = 0;
+  unsigned own = 0, near = 0, unknown = 0, isolated = 0;
   std::vector<std::string> names = tree_names();
   for (const std::string& older : older_captures()) names.push_back(older);
   for (const std::string& name : names) {
     const auto files = tree_files(name);
     const SysfsTruth truth(files);
-    if (truth.nodes.size() < 2 || name.ends_with("contradictory")) continue;  // that one is refused on a live machine
+    if (truth.nodes.size() < 2) continue;
     const topology::HostTopology machine = read_files(files).value();
     if (machine.allowed.cpus || machine.allowed.nodes) continue;
     const auto complete = [&](unsigned node) {
       return !truth.nodes.at(node).empty() && truth.memory_kib.at(node) != 0;
+    };
+    const bool some_complete =
+        std::ranges::any_of(truth.nodes, [&](const auto& one) { return complete(one.first); });  // else: HBM only
+    const auto has_isolated = [&](unsigned node) {
+      return std::ranges::any_of(truth.nodes.at(node), [&](unsigned cpu) { return truth.isolated.contains(cpu); });
     };
     for (const auto& [node, cpus] : truth.nodes) {
       CAPTURE(name);
@@ -526,7 +531,15 @@ TEST_CASE("a function's node leads to the place on every machine, and where it c
       const LaunchPlan plan = one.plan();
       REQUIRE(plan.placement.cells.size() == 1);
       const unsigned got = plan.placement.cells[0].host_nodes[0];
-      if (complete(node)) {
+      if (complete(node) && !truth.isolated.empty() &&
+          !has_isolated(node)) {  // isolated CPUs come first, and that is told
+        CHECK(has_isolated(got));
+        CHECK(has(text_of(plan, one),
+                  fmt::format("0000:ca:00.0 hangs on node {}, the VM is on node {}: DMA", node, got)));
+        ++isolated;
+        continue;
+      }
+      if (complete(node) || (!some_complete && truth.memory_kib.at(node) != 0)) {
         CHECK(got == node);
         CHECK_FALSE(has(text_of(plan, one), "hangs on node"));
         ++own;
@@ -534,7 +547,8 @@ TEST_CASE("a function's node leads to the place on every machine, and where it c
       }
       unsigned least = ~0u;
       for (const auto& [other, ignored] : truth.nodes)
-        if (complete(other)) least = std::min(least, machine.distance(node, other));
+        if (some_complete ? complete(other) : truth.memory_kib.at(other) != 0)
+          least = std::min(least, machine.distance(node, other));
       CHECK(machine.distance(node, got) == least);
       CHECK(has(text_of(plan, one),
                 fmt::format("0000:ca:00.0 hangs on node {}, which has no {}: the VM is on node {}, the "
@@ -553,9 +567,10 @@ TEST_CASE("a function's node leads to the place on every machine, and where it c
     CHECK(has(text_of(silent.plan(), silent), "it is not known which node 0000:ca:00.0 hangs on"));
     ++unknown;
   }
-  CHECK(own > 20);
-  CHECK(near >= 5);  // 2990WX's dies 1 and 3, CXL, HBM
-  CHECK(unknown > 5);
+  CHECK(own > 40);
+  CHECK(near >= 25);  // 2990WX's dies 1 and 3, CXL, HBM, Grace
+  CHECK(unknown > 15);
+  CHECK(isolated >= 2);
 }
 
 TEST_CASE("where there is one node, nothing is to be told of it") {
