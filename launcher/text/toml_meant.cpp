@@ -15,7 +15,7 @@ namespace {
 struct Word {
   std::string_view written, meant;  // a word may stand in several lines: the first that is a choice counts
 };
-constexpr auto words = std::to_array<Word>({
+constexpr auto foreign_words = std::to_array<Word>({
     {"true", "on"},
     {"yes", "on"},
     {"enabled", "on"},
@@ -105,7 +105,7 @@ std::string meant(const TomlNode& node, const std::vector<std::string>& choices)
                               : node.kind == TomlNode::Kind::integer ? std::to_string(node.number)
                                                                      : "";
   if (is_choice(choices, written)) return written;
-  for (const Word& word : words)
+  for (const Word& word : foreign_words)
     if (word.written == written && is_choice(choices, word.meant)) return std::string(word.meant);
   for (const std::string& choice : choices)  // "virtio-blk-pci", "kvm64", "windows11"
     if (choice.size() >= 3 && written.starts_with(choice)) return choice;
