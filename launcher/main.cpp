@@ -1,5 +1,6 @@
 // vmrun: picks the subcommand; exceptions become a message and an exit code.
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -82,6 +83,9 @@ int dispatch(std::vector<std::string> args) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // What we keep is read and believed again: nobody else may write to it, and we can read it, whatever our caller's umask.
+  constexpr mode_t others_write = 022, others = 077;
+  umask((umask(others) & others) | others_write);
   try {
     return dispatch({argv + 1, argv + argc});
   } catch (const UsageError& error) {

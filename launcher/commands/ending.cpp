@@ -39,6 +39,11 @@ Seen see(const VmDir& dir) {
     vm.keeper = again;
     vm.state = dir.read_state();
   }
+  if (vm.keeper || !VmDir::find(run_base(), dir.name())) return vm;
+  // About to be claimed, or what a crash left: under the lock it is one of the two.
+  const Lock lock = await_lock(run_base(), say);
+  vm.keeper = dir.owner();
+  vm.state = dir.read_state();
   return vm;
 }
 

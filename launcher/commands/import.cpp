@@ -22,6 +22,7 @@
 #include "launcher/import/walk.hpp"
 #include "launcher/plan/kept_state.hpp"
 #include "launcher/text/printable.hpp"
+#include "topology/text_file.hpp"
 
 namespace launcher::commands {
 
@@ -76,10 +77,9 @@ std::string domain_of_virsh(const std::string& from, bool adopts) {
 
 std::string text_of_word(const std::string& word) {
   if (word == "-") return read_all(STDIN_FILENO, "standard input");
-  const Fd file(open(word.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file)
-    throw UsageError(fmt::format("cannot open {}: {}", printable(word), std::generic_category().message(errno)));
-  return read_all(file.get(), word);
+  auto text = topology::read_text_file(word, most_xml + 1);
+  if (!text) throw UsageError(fmt::format("cannot read {}: {}; wanted a domain's XML", printable(word), text.error()));
+  return std::move(*text);
 }
 
 // UEFI variables and the TPM's memory, to where a VM of this name keeps them; what is there already stays.
@@ -110,8 +110,11 @@ void write_new(const std::string& file, const std::string& text) {
     throw UsageError(errno == EEXIST
                          ? printable(file) + " is there already; name another file, or remove it"
                          : fmt::format("cannot make {}: {}", printable(file), std::generic_category().message(errno)));
-  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    throw std::system_error(errno, std::generic_category(), "write " + file);
+  const ssize_t written = write(fd.get(), text.data(), text.size());
+  if (written == static_cast<ssize_t>(text.size())) return;
+  const int why = written < 0 ? errno : ENOSPC;
+  unlink(file.c_str());  // half a spec is none
+  throw std::system_error(why, std::generic_category(), "write " + file);
 }
 
 int tell(const Options& options, const Imported& imported) {

@@ -15,7 +15,7 @@ int lock(const Options& options) {
   const auto lock = lock_of_spec(*file, options, lock_telling(true));
   if (!lock) return problems;
   if (const auto output = options.value("output"))
-    records::replace(*output, to_document(*lock));
+    write_file(*output, to_document(*lock));
   else
     print(to_document(*lock));
   return done;

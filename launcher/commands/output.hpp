@@ -13,7 +13,8 @@ namespace launcher::commands {
 void print_json(const boost::json::value& value);
 void print_problems(const Problems& problems, const TomlDocument* document, bool json);
 
-// A file that a reader never sees half of: a new one in its place. What is no file (/dev/stdout, a FIFO) is written to. Throws.
+// A file that a reader never sees half of: a new one in its place. What is no file of its own name (/dev/stdout, a FIFO) is written to,
+// if somebody reads there; a block device never is. Throws.
 void write_file(const std::string& path, const std::string& text);
 
 // What was done to a VM: a line, or with --json an object.

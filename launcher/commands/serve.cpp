@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <charconv>
 #include <chrono>
+#include <memory>
+#include <utility>
 
 #include "launcher/commands/options.hpp"
 #include "launcher/text/out.hpp"
@@ -62,34 +65,73 @@ http::response<http::string_body> answer(const http::request<http::string_body>&
   return response;
 }
 
-// A reader that is slower than our patience is left.
-void serve_one(boost::asio::io_context& context, tcp::socket socket, const Page& page) {
-  beast::tcp_stream stream(std::move(socket));
-  beast::flat_buffer buffer(8192);
+// One reader. One that is slower than our patience is left.
+struct Session : std::enable_shared_from_this<Session> {
+  beast::tcp_stream stream;
+  std::shared_ptr<void> place;  // among those that are served at once
+  beast::flat_buffer buffer{8192};
   http::request<http::string_body> request;
   http::response<http::string_body> response;
-  stream.expires_after(patience_with_a_reader);
-  http::async_read(stream, buffer, request, [&](beast::error_code error, std::size_t) {
-    if (error) return;
-    response = answer(request, page);
+
+  Session(tcp::socket socket, std::shared_ptr<void> held) : stream(std::move(socket)), place(std::move(held)) {}
+
+  void begin(const Page& page) {
     stream.expires_after(patience_with_a_reader);
-    http::async_write(stream, response, [](beast::error_code, std::size_t) {});
-  });
-  context.restart();
-  context.run();
-}
+    http::async_read(stream, buffer, request, [self = shared_from_this(), &page](beast::error_code error, std::size_t) {
+      if (error) return;
+      self->response = answer(self->request, page);
+      self->stream.expires_after(patience_with_a_reader);
+      http::async_write(self->stream, self->response, [self](beast::error_code, std::size_t) {});
+    });
+  }
+};
+
+// So many readers at once, whom those who connect and say nothing keep out for no longer than our patience with one of them.
+class Server {
+ public:
+  Server(boost::asio::io_context& context, const tcp::endpoint& where, const Page& page)
+      : acceptor_(context, where, true), again_(context), page_(page) {
+    accept();
+  }
+
+ private:
+  static constexpr unsigned most_at_once = 64;
+
+  void accept() {
+    waits_ = true;
+    acceptor_.async_accept([this](beast::error_code error, tcp::socket socket) {
+      waits_ = false;
+      if (error) return accept_later();  // no descriptors left, say
+      ++open_;
+      const std::shared_ptr<void> place(nullptr, [this](void*) {
+        --open_;
+        if (!waits_) accept();
+      });
+      std::make_shared<Session>(std::move(socket), place)->begin(page_);
+      if (open_ < most_at_once) accept();
+    });
+  }
+
+  void accept_later() {
+    waits_ = true;
+    again_.expires_after(std::chrono::milliseconds(100));
+    again_.async_wait([this](beast::error_code) { accept(); });
+  }
+
+  tcp::acceptor acceptor_;
+  boost::asio::steady_timer again_;
+  const Page& page_;
+  unsigned open_ = 0;
+  bool waits_ = false;
+};
 
 }  // namespace
 
 void serve(const std::string& where, const Page& page) {
   boost::asio::io_context context;
-  tcp::acceptor acceptor(context, endpoint_of(where), true);
+  const Server server(context, endpoint_of(where), page);
   say(fmt::format("metrics at http://{}/metrics", where));
-  while (true) {
-    beast::error_code error;
-    tcp::socket socket = acceptor.accept(error);
-    if (!error) serve_one(context, std::move(socket), page);
-  }
+  context.run();
 }
 
 }  // namespace launcher::commands

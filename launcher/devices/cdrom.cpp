@@ -15,8 +15,14 @@ Cdrom Cdrom::read(TableReader& table) { return {table.path("path", false)}; }
 Cdrom::Facts look_at(const Cdrom& cdrom) {
   if (cdrom.path.empty()) return {};
   struct stat info {};
-  const bool is_block = stat(cdrom.path.c_str(), &info) == 0 && S_ISBLK(info.st_mode);
-  return {misfit(cdrom.path, {S_IFREG, S_IFBLK}), is_block};
+  Cdrom::Facts facts;
+  facts.misfit = misfit(cdrom.path, {S_IFREG, S_IFBLK});
+  if (!facts.misfit.empty() || stat(cdrom.path.c_str(), &info) < 0) return facts;
+  facts.is_block = S_ISBLK(info.st_mode);
+  facts.id = file_id(info);
+  facts.names = other_names(info);
+  facts.locked_by = locked_by(cdrom.path, false);
+  return facts;
 }
 Cdrom::Facts assumed(const Cdrom&) { return {}; }
 DeviceNeeds needs(const Cdrom& cdrom, const Cdrom::Facts&, unsigned) { return {.boots = !cdrom.path.empty()}; }
@@ -30,6 +36,7 @@ void plan_device(const Cdrom& cdrom, const Cdrom::Facts& facts, DeviceContext& c
                                 fmt::format("the board has {} SATA ports, and others have them", most_sata_ports),
                                 "remove a drive, or give a disk another interface"});
   if (!facts.misfit.empty() || context.results.sata_ports == most_sata_ports) return;
+  if (!cdrom.path.empty()) claim_image(context, cdrom.path, facts.id, facts.names, true, facts.locked_by);
   const std::string id = fmt::format("cdrom{}", context.index);
   Opts device("ide-cd");
   device.set("id", id).set("bus", fmt::format("ide.{}", context.results.sata_ports++));

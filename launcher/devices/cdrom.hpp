@@ -5,6 +5,7 @@
 #include <string>
 
 #include "launcher/devices/kind.hpp"
+#include "launcher/facts/in_use.hpp"
 
 namespace launcher::inline text {
 class TableReader;
@@ -20,6 +21,9 @@ struct Cdrom {
   struct Facts {
     std::string misfit = {};  // why it cannot be used; "" if it can
     bool is_block = false;
+    std::string id = {};         // the same for every name of it; "" where nobody looked
+    OtherNames names = {};       // its partitions, and what it is a part of
+    std::string locked_by = {};  // the QEMU that writes to it; "" if none does
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 

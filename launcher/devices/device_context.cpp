@@ -2,11 +2,19 @@
 
 #include <fmt/format.h>
 
+#include "launcher/facts/in_use.hpp"
 #include "launcher/text/printable.hpp"
 
 namespace launcher::inline devices {
 
-std::string image_words(const std::string& path) { return fmt::format("image '{}'", printable(path)); }
+void claim_image(const DeviceContext& context, const std::string& path, const std::string& id, const OtherNames& names,
+                 bool only_read, const std::string& holder) {
+  const std::string key = context.key + ".path", words = fmt::format("image '{}'", printable(path));
+  if (!id.empty()) context.claims.push_back({key, id, words, holder, only_read});
+  for (const std::string& one : names.whole) context.claims.push_back({key, one, words, "", only_read});
+  for (const std::string& one : names.below)
+    context.claims.push_back({key, one, fmt::format("what '{}' is a part of", printable(path)), "", true});
+}
 
 std::string pci_address(unsigned first_slot, unsigned index, unsigned slots) {
   const unsigned function = index / slots;

@@ -18,6 +18,10 @@
 #include "topology/host_topology.hpp"
 #include "topology/placement.hpp"
 
+namespace launcher::inline facts {
+struct OtherNames;
+}  // namespace launcher::facts
+
 namespace launcher::inline devices {
 
 // What the launch itself must know of the devices.
@@ -89,7 +93,10 @@ constexpr unsigned most_sata_ports = 6;  // ICH9's, "ide.0" to "ide.5"
 enum class Single { panic, rng, balloon, vsock, watchdog, agent, usb = 7 };
 void set_address(Opts& device, Single single);
 
-std::string image_words(const std::string& path);  // Claim::words
+// Of an image, whatever its name, and with it what its other names are names of: all of it as it is, what it is a part of together
+// with all who have another part. id: "" where nobody looked.
+void claim_image(const DeviceContext& context, const std::string& path, const std::string& id, const OtherNames& names,
+                 bool only_read, const std::string& holder);
 
 constexpr unsigned functions_of_a_slot = 8;
 constexpr std::size_t most_of_a_kind = 64;

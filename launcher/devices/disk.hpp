@@ -12,6 +12,7 @@
 #include "launcher/devices/disk_limit.hpp"
 #include "launcher/devices/kind.hpp"
 #include "launcher/facts/image.hpp"
+#include "launcher/facts/in_use.hpp"
 #include "launcher/text/problem.hpp"
 
 namespace launcher::inline text {
@@ -73,8 +74,8 @@ struct Disk {
     std::string misfit = {};  // why it cannot be used; "" where nobody looked
     std::string format;       // what it is served as: as stated, else by its name or kind; "": neither says
     std::string looks;        // what its first bytes are those of ("qcow2", "vmdk"); "": of nothing known, or not asked
-    std::string id;           // the same for every name of the file; "" where nobody looked
-    std::vector<std::string> parts;           // ids of the partitions of a whole disk
+    std::string id;           // the same for every name of the file (or of its place); "" where nobody looked
+    OtherNames names;         // ids of its partitions, and of what it is a part of
     std::vector<std::string> chain_ids;       // beside `chain`
     std::string used_by_host;                 // "it is mounted on '/mnt'"; "" if the host leaves it alone
     std::string locked_by;                    // the QEMU that has it; "" if none has

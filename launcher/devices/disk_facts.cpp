@@ -11,7 +11,6 @@
 
 #include "launcher/devices/disk.hpp"
 #include "launcher/facts/host_config.hpp"
-#include "launcher/facts/in_use.hpp"
 #include "launcher/facts/io_uring_probe.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/facts/qemu_features.hpp"
@@ -105,7 +104,7 @@ void look_at_image(Disk::Facts& facts, const Disk& disk) {
 // Who else has it. What is only read may be in use by the host: it is not harmed.
 void look_at_others(Disk::Facts& facts, const Disk& disk, const struct stat& info) {
   facts.id = file_id(info);
-  facts.parts = ids_of_partitions(info);
+  facts.names = other_names(info);
   facts.locked_by = locked_by(disk.path, disk.writes());
   if (!disk.writes()) return;
   facts.used_by_host = use_by_host(info);
@@ -139,7 +138,10 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config) {
     const std::string directory = fs::path(disk.path).parent_path();
     look_at_directory(facts, directory);
     if (lstat(disk.path.c_str(), &info) == 0) facts.directory_why = fmt::format("'{}' is no file", disk.path);
-    if (stat(directory.c_str(), &info) == 0) look_at_device(facts, info.st_dev);
+    if (stat(directory.c_str(), &info) == 0) {
+      look_at_device(facts, info.st_dev);
+      facts.id = fmt::format("new {} in {}", fs::path(disk.path).filename().string(), file_id(info));
+    }
     facts.format = format_of(disk, facts);
     try_io(facts, "/proc/self/exe");  // there is no such file to try yet
     facts.direct_io = true;

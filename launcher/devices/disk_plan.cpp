@@ -223,15 +223,11 @@ std::string scsi_controller(const Disk& disk, const Rings& rings, DeviceContext&
   return id;
 }
 
-// Of the image, whatever its name; a whole disk with its partitions; and what it stands on, to be read.
-void claim_image(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
-  const auto claim = [&](const std::string& id, const std::string& path, bool shared, const std::string& holder) {
-    if (!id.empty()) context.claims.push_back({context.key + ".path", id, image_words(path), holder, shared});
-  };
-  claim(facts.id, disk.path, !disk.writes(), facts.locked_by);
-  for (const std::string& part : facts.parts) claim(part, disk.path, !disk.writes(), "");
-  for (std::size_t i = 0; i < facts.chain_ids.size(); ++i) claim(facts.chain_ids[i], facts.chain[i].path, true, "");
-  if (!facts.exists && facts.looked) claim("new " + disk.path, disk.path, false, "");
+// The image, or the place where it is to be made; and what it stands on, to be read.
+void claim_files(const Disk& disk, const Disk::Facts& facts, const DeviceContext& context) {
+  claim_image(context, disk.path, facts.id, facts.names, facts.exists && !disk.writes(), facts.locked_by);
+  for (std::size_t i = 0; i < facts.chain_ids.size(); ++i)
+    claim_image(context, facts.chain[i].path, facts.chain_ids[i], {}, true, "");
 }
 
 }  // namespace
@@ -246,7 +242,7 @@ void plan_device(const Disk& disk, const Disk::Facts& facts, DeviceContext& cont
     context.problem("interface", fmt::format("the board has {} SATA ports, and other disks have them", most_sata_ports),
                     "set interface = \"virtio-blk\" or another");
   if (context.problems.size() > problems) return;
-  claim_image(disk, facts, context);
+  claim_files(disk, facts, context);
   const std::string node = add_nodes(disk, facts, context, aio);
   const std::string origin = disk.queues || disk.hardware_queues ? context.origin("queues") : "guide 001";
   const bool scsi = disk.interface == Disk::Interface::virtio_scsi;

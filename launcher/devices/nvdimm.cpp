@@ -36,6 +36,11 @@ void check_file(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, const DeviceCo
                     "make one with `truncate -s 4G FILE`, or check the path and its permissions");
     return;
   }
+  if (!facts.used_by_host.empty())
+    context.problem("path",
+                    fmt::format("'{}' is in use by this host: {}; wanted one that only this VM writes to",
+                                printable(nvdimm.path), facts.used_by_host),
+                    "have the host let go of it (swapoff, losetup -d), or set read_only = true");
   const topology::Bytes size = size_of(nvdimm, facts), align = align_of(nvdimm, facts);
   if (size > facts.size)
     context.problem(
@@ -90,6 +95,10 @@ Nvdimm::Facts look_at(const Nvdimm& nvdimm) {
   if (stat(nvdimm.path.c_str(), &info) < 0) return facts;
   facts.is_device = S_ISCHR(info.st_mode);
   facts.id = file_id(info);
+  if (facts.misfit.empty() && !facts.is_device) {
+    facts.locked_by = locked_by(nvdimm.path, !nvdimm.read_only);
+    if (!nvdimm.read_only) facts.used_by_host = use_by_host(info);
+  }
   facts.uid = info.st_uid;
   facts.gid = info.st_gid;
   facts.mode = info.st_mode & 07777u;
@@ -127,8 +136,8 @@ void plan_device(const Nvdimm& nvdimm, const Nvdimm::Facts& facts, DeviceContext
     context.problem("path", "QEMU " + context.qemu.version + " has no nvdimm; wanted one that has",
                     "remove [[nvdimm]], or set another qemu in /etc/vmrun/host.toml");
   constexpr unsigned others_may_read = 04;
-  context.claims.push_back({context.key + ".path", facts.id.empty() ? "NVDIMM " + nvdimm.path : facts.id,
-                            image_words(nvdimm.path), "", nvdimm.read_only});
+  claim_image(context, nvdimm.path, facts.id.empty() ? "NVDIMM " + nvdimm.path : facts.id, {}, nvdimm.read_only,
+              facts.locked_by);
   if (nvdimm.read_only && context.root && context.uid != facts.uid && (facts.mode & others_may_read) == 0)
     context.problem("path",  // it cannot be given away: several VMs may read it at once
                     fmt::format("QEMU runs as uid {}, which may not read '{}'; wanted a file that others may read",

@@ -28,6 +28,8 @@ struct Nvdimm {
     std::string misfit = {};  // why the file cannot be used; "" if it can
     bool is_device = false;
     std::string id;                       // the same for every name of the file; "" where nobody looked
+    std::string locked_by;                // the QEMU that has it as a disk; "" if none has
+    std::string used_by_host;             // "it is swap"; "" if the host leaves it alone
     topology::Bytes size, align;          // align: of a devdax device
     unsigned uid = 0, gid = 0, mode = 0;  // of the file
     friend bool operator==(const Facts&, const Facts&) = default;

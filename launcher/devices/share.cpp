@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <filesystem>
 #include <stdexcept>
 #include <vector>
 
@@ -17,11 +19,15 @@
 #include "launcher/facts/qemu_features.hpp"
 #include "launcher/host/fd.hpp"
 #include "launcher/host/process.hpp"
+#include "launcher/steps/run_base.hpp"
+#include "launcher/text/printable.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::size_t longest_tag = 36;
 constexpr unsigned least_ring = 4, most_ring = 1024;  // VIRTQUEUE_MAX_SIZE in QEMU
@@ -84,6 +90,22 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
+// Of vmrun's own directories the one that holds this one, or lies in it; "": none.
+std::string own_place_at(const std::string& path, const HostConfig& config) {
+  const auto real = [](const fs::path& named) {
+    std::error_code closed;  // to this user: then by its name
+    const fs::path found = fs::weakly_canonical(named, closed);
+    return closed ? named.lexically_normal() : found;
+  };
+  const fs::path shared = real(path);
+  for (const fs::path& own : {run_base(), fs::path(state_base(config))}) {
+    const fs::path place = real(own);
+    const auto [in_shared, in_place] = std::mismatch(shared.begin(), shared.end(), place.begin(), place.end());
+    if (in_shared == shared.end() || in_place == place.end()) return own;
+  }
+  return {};
+}
+
 std::vector<std::string> command_of(const Share& share, const Share::Facts& facts, int fd) {
   constexpr const char* rust_words[] = {"auto", "always", "metadata", "never"};
   constexpr const char* old_words[] = {"auto", "always", "", "none"};
@@ -106,6 +128,13 @@ std::vector<std::string> command_of(const Share& share, const Share::Facts& fact
 void check(const Share& share, const Share::Facts& facts, const DeviceContext& context) {
   if (!facts.misfit.empty())
     context.problem("path", facts.misfit + "; wanted a directory to share", "make it, or correct the path");
+  if (!facts.ours.empty())
+    context.problem(
+        "path",
+        fmt::format("'{}' and '{}', where vmrun keeps what it believes of its VMs, lie within each other, and "
+                    "the guest's root could write there; wanted a directory apart from it",
+                    printable(share.path), printable(facts.ours)),
+        "share another directory, or set read_only = true");
   if (!context.qemu.has("vhost-user-fs-pci"))
     context.problem("tag", fmt::format("QEMU {} was built without virtiofs", context.qemu.version),
                     "remove [[share]], or set another qemu in /etc/vmrun/host.toml");
@@ -146,6 +175,7 @@ Share Share::read(TableReader& table) {
 Share::Facts look_at(const Share& share, const HostConfig& config) {
   Share::Facts facts;
   facts.misfit = misfit(share.path, {S_IFDIR}, R_OK | X_OK);
+  if (!share.read_only && facts.misfit.empty()) facts.ours = own_place_at(share.path, config);
   facts.virtiofsd = find_virtiofsd(config);
   if (facts.virtiofsd.empty()) return facts;
   if (facts.why = misfit(facts.virtiofsd, {S_IFREG}, X_OK); !facts.why.empty()) {

@@ -31,6 +31,7 @@ struct Share {
 
   struct Facts {
     std::string misfit = {};  // why the directory cannot be shared; "" if it can
+    std::string ours = {};    // vmrun's own directory, into which the guest could write; "" if it cannot
     std::string virtiofsd;    // the program; "": not found
     bool rust = true;         // of the two programs of this name, the later one; false: that of QEMU up to 7.2
     bool knows_readonly = true;

@@ -109,8 +109,17 @@ std::string format_by_name(std::string_view path) {
 }
 
 std::string format_by_bytes(std::string_view head) {
-  static constexpr std::array<std::pair<std::string_view, const char*>, 5> known = {
-      {{"QFI\xfb", "qcow2"}, {"KDMV", "vmdk"}, {"vhdxfile", "vhdx"}, {{"QED\0", 4}, "qed"}, {"<<< ", "vdi"}}};
+  static constexpr std::array<std::pair<std::string_view, const char*>, 10> known = {
+      {{"QFI\xfb", "qcow2"},
+       {"KDMV", "vmdk"},
+       {"COWD", "vmdk"},
+       {"# Disk DescriptorFile", "vmdk"},
+       {"vhdxfile", "vhdx"},
+       {"conectix", "vpc"},
+       {{"QED\0", 4}, "qed"},
+       {"<<< ", "vdi"},
+       {"WithoutFreeSpace", "parallels"},
+       {"WithouFreSpacExt", "parallels"}}};
   for (const auto& [magic, name] : known)
     if (head.starts_with(magic)) return name;
   return {};

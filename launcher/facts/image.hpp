@@ -34,7 +34,8 @@ constexpr std::size_t image_head = 64 * 1024;  // of an image's bytes, so many a
 // By the name's end: "raw" (.raw, .img, .iso) | "qcow2" (.qcow2) | "": it says nothing.
 std::string format_by_name(std::string_view path);
 
-// Whose first bytes these are: "qcow2", "vmdk", "vhdx", "qed", "vdi"; "": of nothing known.
+// Whose first bytes these are: "qcow2", "vmdk", "vhdx", "vpc", "qed", "vdi", "parallels"; "": of nothing known. (LUKS is no format of
+// an image here: a guest may well encrypt its raw disk.)
 std::string format_by_bytes(std::string_view head);
 
 // From an image's first bytes, whatever they are (fuzzed). Errors: what QEMU would not take, an encrypted image or one with

@@ -48,6 +48,30 @@ std::vector<Node> nodes_of(const std::string& device, const topology::Sysfs& sys
   return nodes;
 }
 
+std::string file_of_loop(const std::string& device, const topology::Sysfs& sysfs) {
+  const auto file = sysfs.read(fmt::format("/sys/dev/block/{}/loop/backing_file", device));
+  struct stat info {};
+  return file && stat(file->c_str(), &info) == 0 ? file_id(info) : "";
+}
+
+// What a device is made of, down to the disks and files.
+std::vector<std::string> below(const std::string& device, const topology::Sysfs& sysfs) {
+  std::vector<std::string> ids, open{device}, seen;
+  while (!open.empty()) {
+    const std::string here = open.back();
+    open.pop_back();
+    if (here.empty() || std::ranges::find(seen, here) != seen.end()) continue;
+    seen.push_back(here);
+    if (here != device) ids.push_back("block " + here);
+    if (const std::string file = file_of_loop(here, sysfs); !file.empty()) ids.push_back(file);
+    for (const Node& node : nodes_of(here, sysfs))
+      if (node.words.starts_with("the disk")) open.push_back(node.device);
+    for (const std::string& part : sysfs.list(fmt::format("/sys/dev/block/{}/slaves", here)))
+      open.push_back(sysfs.read("/sys/class/block/" + part + "/dev").value_or(""));
+  }
+  return ids;
+}
+
 std::string mount_of(const std::string& device, const topology::Sysfs& sysfs) {
   std::istringstream lines(sysfs.read("/proc/self/mountinfo").value_or(""));
   for (std::string line;
@@ -136,12 +160,16 @@ std::string file_id(const struct stat& info) {
   return fmt::format("file {} inode {}", numbers(info.st_dev), info.st_ino);
 }
 
-std::vector<std::string> ids_of_partitions(const struct stat& info, const topology::Sysfs& sysfs) {
-  std::vector<std::string> ids;
-  if (!S_ISBLK(info.st_mode)) return ids;
-  for (const Node& node : nodes_of(numbers(info.st_rdev), sysfs))
-    if (node.words.starts_with("its partition")) ids.push_back("block " + node.device);
-  return ids;
+OtherNames other_names(const struct stat& info, const topology::Sysfs& sysfs) {
+  OtherNames names;
+  if (!S_ISBLK(info.st_mode)) return names;
+  const std::string device = numbers(info.st_rdev);
+  for (const Node& node : nodes_of(device, sysfs))
+    if (node.words.starts_with("its partition")) names.whole.push_back("block " + node.device);
+  if (const std::string file = file_of_loop(device, sysfs); !file.empty()) names.whole.push_back(file);
+  for (const std::string& id : below(device, sysfs))
+    if (std::ranges::find(names.whole, id) == names.whole.end()) names.below.push_back(id);
+  return names;
 }
 
 std::string use_by_host(const struct stat& info, const topology::Sysfs& sysfs) {

@@ -13,7 +13,14 @@ namespace launcher::inline facts {
 
 // The same for every name of it: "block 8:16", "file 8:1 inode 4711".
 std::string file_id(const struct stat& info);
-std::vector<std::string> ids_of_partitions(const struct stat& info, const topology::Sysfs& sysfs = topology::Sysfs{});
+
+// By which names else the bytes of a block device are reached.
+struct OtherNames {
+  std::vector<std::string> whole;  // all or a part of what it is: its partitions, the file that a loop device shows
+  std::vector<std::string> below;  // what it is a part of: a partition's disk, what a volume or an array is made of
+  friend bool operator==(const OtherNames&, const OtherNames&) = default;
+};
+OtherNames other_names(const struct stat& info, const topology::Sysfs& sysfs = topology::Sysfs{});
 
 // How the host itself uses it: "it is mounted on '/mnt'", "its partition sda2 is swap"; "" where nothing is known of it.
 std::string use_by_host(const struct stat& info, const topology::Sysfs& sysfs = topology::Sysfs{});

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "launcher/host/device_rules.hpp"
 #include "launcher/host/fd.hpp"
 #include "launcher/text/printable.hpp"
 #include "topology/text_file.hpp"
@@ -39,12 +40,15 @@ std::string not_there(const std::string& path, std::initializer_list<mode_t> wan
 // By the effective user's rights, as an open goes.
 std::string not_allowed(const std::string& path, int access) {
   if (faccessat(AT_FDCWD, path.c_str(), access, AT_EACCESS) == 0) return {};
+  const int error = errno;
   const char* what = access == R_OK            ? "read"
                      : access == (R_OK | W_OK) ? "opened for reading and writing"
                      : (access & W_OK) != 0    ? "written to"
                      : access == X_OK          ? "executed"
                                                : "entered";
-  if (errno != EACCES) return fmt::format("'{}' cannot be {}: {}", printable(path), what, std::strerror(errno));
+  if (const std::string why = denied_by_device_rules(path, error); !why.empty())
+    return fmt::format("'{}' cannot be {}: {}", printable(path), what, printable(why));
+  if (error != EACCES) return fmt::format("'{}' cannot be {}: {}", printable(path), what, std::strerror(error));
   return fmt::format("'{}' cannot be {} by this user", printable(path), what);
 }
 

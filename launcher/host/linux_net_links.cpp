@@ -23,6 +23,7 @@
 #include <system_error>
 #include <thread>
 
+#include "launcher/host/device_rules.hpp"
 #include "launcher/host/linux_host.hpp"
 #include "launcher/host/netlink.hpp"
 #include "topology/sysfs.hpp"
@@ -51,7 +52,11 @@ ifreq request_for(const std::string& interface) {
 
 // A queue of a tap, or of a macvtap, which has a device node of its own.
 Fd open_queue(const std::string& name, int flags, const std::string& device = "/dev/net/tun") {
-  Fd fd = opened_or_refuse(open(device.c_str(), O_RDWR | O_CLOEXEC), "open " + device);
+  Fd fd(open(device.c_str(), O_RDWR | O_CLOEXEC));
+  const int error = errno;
+  if (const std::string why = denied_by_device_rules(device, error); !fd && !why.empty())
+    throw std::runtime_error("open " + device + ": " + why);
+  if (!fd) refuse("open " + device, error);
   ifreq request = request_for(name);
   request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags);
   if (ioctl(fd.get(), TUNSETIFF, &request) < 0) refuse("tap " + name);

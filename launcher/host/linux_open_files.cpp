@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "launcher/host/device_rules.hpp"
 #include "launcher/host/linux_host.hpp"
 #include "topology/text_file.hpp"
 
@@ -23,13 +24,10 @@ namespace {
 Fd opened_at_once(const std::string& path, int flags) {
   Fd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   const int error = errno;
-  struct stat info {};
-  if (!fd && error == EPERM && stat(path.c_str(), &info) == 0 && (S_ISBLK(info.st_mode) || S_ISCHR(info.st_mode)))
-    throw std::runtime_error(
-        "open " + path +
-        ": Operation not permitted; its mode would allow it, so a container's or unit's device rules "
-        "(DeviceAllow=, the cgroup's) do not");
+  if (const std::string why = denied_by_device_rules(path, error); !fd && !why.empty())
+    throw std::runtime_error("open " + path + ": " + why);
   if (!fd) refuse("open " + path, error);
+  struct stat info {};
   if (fstat(fd.get(), &info) < 0) refuse("fstat " + path);
   if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode) && !S_ISCHR(info.st_mode))
     throw std::runtime_error("open " + path + ": it is " + topology::file_kind(info.st_mode) + " by now");

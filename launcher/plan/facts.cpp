@@ -16,6 +16,7 @@
 #include "launcher/devices/identity.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/facts/vm_uids.hpp"
+#include "launcher/host/device_rules.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "launcher/steps/run_base.hpp"
 #include "topology/sysfs.hpp"
@@ -35,7 +36,9 @@ void look_at_kvm(Facts& facts) {
     return;
   }
   if (!may("/dev/kvm", R_OK | W_OK)) {
-    facts.kvm_why = "/dev/kvm may not be opened by this user (join group kvm, or run as root)";
+    const std::string why = denied_by_device_rules("/dev/kvm", errno);
+    facts.kvm_why = why.empty() ? "/dev/kvm may not be opened by this user (join group kvm, or run as root)"
+                                : "/dev/kvm cannot be opened: " + why;
     return;
   }
   facts.kvm = true;

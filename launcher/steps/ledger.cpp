@@ -94,22 +94,29 @@ void subtract(topology::HostTopology& host, const topology::PageClaim& claim, st
   }
 }
 
-std::vector<topology::Reservation> foreign_reservations(const fs::path& base) {
+}  // namespace
+
+// A file costs its owner one name more, and whoever reads it all of it: so many directories and bytes, and no more.
+std::vector<topology::Reservation> reservations_of_others(const fs::path& base, uid_t uid) {
+  constexpr unsigned most_vms = 256;
+  constexpr std::uintmax_t most_bytes = 32 << 20;
   std::vector<topology::Reservation> held;
-  for (const Foreign& other : other_ledgers(base)) {
-    for (const VmDir& dir : VmDir::all(other.base)) {
-      if (other.uid == 0 && runs_as(dir.owner(), 0)) {
-        held.push_back(dir.reservation());  // root's word
-        continue;
-      }
-      const State state = dir.read_state();
-      if (runs_as(dir.owner(), other.uid) && runs_as(state.qemu, other.uid)) held.push_back(confirmed(dir));
+  std::uintmax_t bytes = 0;
+  for (const VmDir& dir : VmDir::all(base)) {
+    if (!runs_as(dir.owner(), uid)) continue;
+    for (const char* name : {"state.json", "plan.json"}) {
+      std::error_code none;
+      const std::uintmax_t size = fs::file_size(dir.path() / name, none);
+      bytes += none ? 0 : size;
     }
+    if (held.size() == most_vms || bytes > most_bytes) break;
+    if (uid == 0)
+      held.push_back(dir.reservation());  // root's word
+    else if (runs_as(dir.read_state().qemu, uid))
+      held.push_back(confirmed(dir));
   }
   return held;
 }
-
-}  // namespace
 
 topology::Reservations read_reservations(const fs::path& base) {
   topology::Reservations taken;
@@ -120,7 +127,9 @@ topology::Reservations read_reservations(const fs::path& base) {
           dir.name(), bad.front()));
     taken.vms.push_back(dir.reservation());
   }
-  for (topology::Reservation& other : foreign_reservations(base)) taken.vms.push_back(std::move(other));
+  for (const Foreign& other : other_ledgers(base))
+    for (topology::Reservation& one : reservations_of_others(other.base, other.uid))
+      taken.vms.push_back(std::move(one));
   return taken;
 }
 

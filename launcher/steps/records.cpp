@@ -10,6 +10,7 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <cerrno>
+#include <cstdio>
 #include <system_error>
 
 #include "launcher/host/fd.hpp"
@@ -19,14 +20,13 @@ namespace launcher::inline steps::records {
 
 namespace {
 
-constexpr off_t longest = 64 << 20;  // a plan of 4096 vCPUs is about 2 MiB
-
 // A regular file only, never waited for: what lies there may be another user's FIFO.
-std::expected<std::string, int> whole(const std::filesystem::path& path) {
+std::expected<std::string, int> whole(const std::filesystem::path& path, std::size_t longest_file) {
+  const auto most = static_cast<off_t>(longest_file);
   const Fd fd(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!fd) return std::unexpected(errno);
   struct stat info {};
-  int error = fstat(fd.get(), &info) < 0 ? errno : !S_ISREG(info.st_mode) ? EINVAL : info.st_size > longest ? EFBIG : 0;
+  int error = fstat(fd.get(), &info) < 0 ? errno : !S_ISREG(info.st_mode) ? EINVAL : info.st_size > most ? EFBIG : 0;
   std::string text;
   text.resize(error == 0 ? static_cast<std::size_t>(info.st_size) + 1 : 0);
   std::size_t got = 0;
@@ -36,7 +36,7 @@ std::expected<std::string, int> whole(const std::filesystem::path& path) {
     if (some < 0 && errno != EINTR) error = errno;
     if (some == 0) break;
     if (some > 0) got += static_cast<std::size_t>(some);
-    if (static_cast<off_t>(got) > longest) error = EFBIG;
+    if (static_cast<off_t>(got) > most) error = EFBIG;
   }
   if (error != 0) return std::unexpected(error);
   text.resize(got);
@@ -46,17 +46,21 @@ std::expected<std::string, int> whole(const std::filesystem::path& path) {
 }  // namespace
 
 std::optional<std::string> slurp(const std::filesystem::path& path) {
-  auto text = whole(path);
+  auto text = whole(path, longest);
   return text ? std::optional(std::move(*text)) : std::nullopt;
 }
 
 void replace(const std::filesystem::path& path, std::string_view text) {
   const std::filesystem::path next = path.string() + ".new";
-  const Fd fd = opened_or_refuse(open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644),
+  unlink(next.c_str());  // a crash's, or what somebody laid there
+  const Fd fd = opened_or_refuse(open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644),
                                  "open " + next.string());
   const ssize_t written = ::write(fd.get(), text.data(), text.size());
-  if (written != static_cast<ssize_t>(text.size())) refuse("write " + next.string(), written < 0 ? errno : ENOSPC);
-  std::filesystem::rename(next, path);
+  const bool whole = written == static_cast<ssize_t>(text.size());
+  if (whole && rename(next.c_str(), path.c_str()) == 0) return;
+  const int why = whole || written < 0 ? errno : ENOSPC;
+  unlink(next.c_str());
+  refuse("write " + path.string(), why);
 }
 
 void write(const std::filesystem::path& path, const boost::json::value& record) {
@@ -65,8 +69,8 @@ void write(const std::filesystem::path& path, const boost::json::value& record) 
   replace(path, boost::json::serialize(whole_record));
 }
 
-std::expected<boost::json::value, std::string> read(const std::filesystem::path& path) {
-  const auto text = whole(path);
+std::expected<boost::json::value, std::string> read(const std::filesystem::path& path, std::size_t most) {
+  const auto text = whole(path, most);
   if (!text && text.error() == ENOENT) return boost::json::value(nullptr);
   if (!text) return std::unexpected(std::system_category().message(text.error()));
   boost::system::error_code error;

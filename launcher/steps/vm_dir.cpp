@@ -28,8 +28,8 @@ constexpr const char* host_name = ".host";  // of what `vmrun host tune` changed
 
 // A record's struct; nullopt where there is none, or none that can be read.
 template <class T>
-std::optional<T> read_as(const fs::path& path) {
-  const auto json = records::read(path);
+std::optional<T> read_as(const fs::path& path, std::size_t most = records::longest) {
+  const auto json = records::read(path, most);
   if (!json || json->is_null()) return std::nullopt;
   try {
     return topology::json::read<T>(*json);
@@ -95,7 +95,10 @@ std::optional<VmDir> VmDir::of_host(const fs::path& base, bool make) {
   return fs::is_directory(dir.path_) ? std::optional(dir) : std::nullopt;
 }
 
-std::optional<ProcessId> VmDir::owner() const { return read_as<ProcessId>(path_ / "owner"); }
+std::optional<ProcessId> VmDir::owner() const {
+  constexpr std::size_t most = 4096;  // it is read of every directory that anybody made
+  return read_as<ProcessId>(path_ / "owner", most);
+}
 
 bool VmDir::owner_alive() const {
   const auto id = owner();

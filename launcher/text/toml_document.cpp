@@ -19,8 +19,6 @@ constexpr std::size_t deepest_include = 16;
 constexpr std::size_t most_files = 256;
 constexpr std::size_t most_looks = 1024;  // at entries of include lists, of all files together
 
-using Kind = TomlNode::Kind;
-
 fs::path absolute_path(const fs::path& path) {
   std::error_code ignored;
   const fs::path whole = fs::absolute(path, ignored);

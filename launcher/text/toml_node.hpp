@@ -46,6 +46,7 @@ struct TomlNode {
   TomlNode* member(std::string_view key);
   TomlNode& add_member(TomlNode child);  // precondition: there is none of its name
 };
+using Kind = TomlNode::Kind;
 
 // A text that gave values: a file, or one --set.
 struct TomlSource {

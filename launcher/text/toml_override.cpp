@@ -12,8 +12,6 @@ namespace {
 
 constexpr std::string_view set_option = "--set ";
 
-using Kind = TomlNode::Kind;
-
 void move_to(TomlNode& node, unsigned source, unsigned shift) {
   for (TomlPlace* place : {&node.value_place, &node.name_place}) {
     place->source = source;

@@ -6,8 +6,6 @@
 
 namespace launcher::inline text {
 
-using Kind = TomlNode::Kind;
-
 const TomlNode* TomlDocument::Impl::find(std::string_view key) const {
   if (key.empty()) return &root;
   const std::expected<std::vector<TomlStep>, std::string> steps = split_key_path(key);

@@ -9,8 +9,6 @@
 
 namespace launcher::inline text {
 
-using Kind = TomlNode::Kind;
-
 // Takes from `defaults` what `into` has not.
 void TomlLoader::fill(TomlNode& into, const TomlNode& defaults, const std::string& key) {
   for (const TomlNode& one : defaults.children) {

@@ -13,8 +13,6 @@
 
 namespace launcher::inline text {
 
-using Kind = TomlNode::Kind;
-
 std::string TableReader::Impl::join(const std::string& path, std::string_view key) {
   return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
 }

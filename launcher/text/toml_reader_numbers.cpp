@@ -10,7 +10,6 @@ namespace launcher::inline text {
 
 using topology::Bytes;
 using topology::CpuSet;
-using Kind = TomlNode::Kind;
 
 namespace {
 

@@ -11,8 +11,6 @@
 
 namespace launcher::inline text {
 
-using Kind = TomlNode::Kind;
-
 namespace {
 
 // A user's name as a step of a key path: odd ones are quoted, so that the path can be taken apart again.

@@ -12,8 +12,6 @@ namespace launcher::inline text {
 
 namespace {
 
-using Kind = TomlNode::Kind;
-
 std::string toml_text(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {

@@ -3,16 +3,18 @@
 # a VM changes with what was there before: each node's pools, interfaces, bridge ports, processes, /run/vmrun, mounts, /dev/shm.
 #   tests/end_to_end/kill_campaign.sh VMRUN [ROUNDS] [SEED]      (200 rounds)
 # Each round draws: QEMU's version, run or start, 2M pages on an empty or partly filled pool, bridge, macvtap, passt, disk (of which
-# half are ephemeral), a new disk, a share, who is killed, and when. In a tenth the file system of the run directory fills up while the
-# VM runs ($VMRUN_CAMPAIGN_FULL percent); in $VMRUN_CAMPAIGN_OTHERS percent (none) others have a hand in the pool: they raise it, map pages
-# and let go of them, and take back what they raised. The last lines say how many rounds ended equal, and how far the VMs had come when
-# they were hit.
+# half are ephemeral), a new disk, a share, who is killed, and when. In $VMRUN_CAMPAIGN_FULL percent (10) the file system of the run
+# directory fills up while the VM runs; in $VMRUN_CAMPAIGN_OTHERS percent (10) others have a hand in the pool: they raise it, map pages and
+# let go of them, and take back what they raised; in $VMRUN_CAMPAIGN_VMS percent (10) one or two other VMs start at the same time, which
+# live on while this one is killed and put away, and of which half are killed then. VMRUN_CAMPAIGN_MIXED=1: 40 percent each, for a
+# campaign by hand. The last lines say how many rounds ended equal, and how far the VMs had come when they were hit.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
 have_kvm || skip "no /dev/kvm: the rounds would take hours"
 exec 2> >(grep -v ' Killed ' >&2) # bash tells of every child that was killed
 rounds=${2:-200}
+usual=$([ -n "${VMRUN_CAMPAIGN_MIXED:-}" ] && echo 40 || echo 10) # percent
 RANDOM=${3:-$$}
 echo "seed ${3:-$$}"
 bridge=vmrune2e4
@@ -46,7 +48,8 @@ pause_for() { sleep "$(printf '%d.%06d' $(($1 / 1000000)) $(($1 % 1000000)))"; }
 
 # How long a whole start takes with each QEMU: the instants are drawn from there.
 declare -A span
-one_spec() { # NAME: what this round's VM has
+one_spec() { # NAME: what this round's VM has; what one of its name kept (a TPM's memory) belongs to another VM, with other disks
+    "$vmrun" forget "$1" >/dev/null 2>&1 || true
     {
         printf 'name = "%s"\naccel = "kvm"\n[cpu]\ncount = %d\nmodel = "qemu64"\npin = %s\n' "$1" $((1 + RANDOM % 2)) "$(chance 50 && echo '"off"' || echo '"auto"')"
         printf '[memory]\nsize = "%dM"\npage = "%s"\n' "$((64 << (RANDOM % 2)))" "$(chance 75 && echo 2M || echo 4K)"
@@ -59,6 +62,44 @@ one_spec() { # NAME: what this round's VM has
         [ -z "$virtiofsd" ] || ! chance 40 || printf '\n[[share]]\npath = "shared"\ntag = "t"\n'
         rom_boot
     } | spec "$1"
+}
+# bystanders COUNT: other VMs, whose starts contend with this round's for the lock, the pool and the bridge
+declare -A starts=() # name -> pid of its `vmrun start`
+bystanders() {
+    local i name
+    for ((i = 1; i <= $1; i++)); do
+        name=by$i
+        {
+            printf 'name = "%s"\naccel = "kvm"\n[cpu]\ncount = 1\nmodel = "qemu64"\npin = "off"\n' "$name"
+            printf '[memory]\nsize = "%dM"\npage = "%s"\n' "$((32 << (RANDOM % 2)))" "$(chance 75 && echo 2M || echo 4K)"
+            ! chance 60 || printf '[[net]]\nbridge = "%s"\n' "$bridge"
+            [ -z "$virtiofsd" ] || ! chance 30 || printf '\n[[share]]\npath = "shared"\ntag = "t"\n'
+            rom_boot
+        } | spec "$name"
+        "$vmrun" start "$work/$name.toml" >/dev/null 2>"$work/$name.err" </dev/null &
+        starts[$name]=$!
+    done
+}
+# What a round's killing and recovering did to them: nothing. Then their end, half of them by the same means.
+end_bystanders() {
+    local name keeper child pages
+    for name in "${!starts[@]}"; do
+        keeper=$("$vmrun" list --json | jq -r ".[] | select(.name == \"$name\") | .pid")
+        child=$(qemu_of "$name" || true)
+        pages=$(sed -n 's/^size = "\([0-9]*\)M"/\1/p' "$work/$name.toml")
+        if [ "${lived[$name]}" = 0 ] && { [ -z "$child" ] || ended "$keeper"; }; then
+            failed "round $round: the VM beside it lives on" "$(tail -n 2 "$work/$name.err")"
+        elif [ -n "$child" ] && grep -q '^page = "2M"' "$work/$name.toml" && [ "${lived[$name]}" = 0 ]; then
+            [ "$(huge_pages_of "$child")" = $((pages / 2)) ] || failed "round $round: the VM beside it has its pages" "$(huge_pages_of "$child")"
+        fi
+        if chance 50; then
+            "$vmrun" kill "$name" >/dev/null 2>&1 || true
+        else
+            # shellcheck disable=SC2086
+            hit $keeper $child
+        fi
+    done
+    starts=()
 }
 for qemu in "${qemus[@]}"; do
     use_qemu "$qemu"
@@ -116,7 +157,8 @@ except (OSError, ValueError): pass' "$1" 2>/dev/null || true
 }
 python=$(command -v python3 || true)
 # What vmrun says when others changed the pool in the very instant that it was killed in: so many pages may be left over.
-doubtful() { sed -n 's/.* pages, of which \([0-9]*\) may be left over.*/\1/p' "$work/recover.out"; }
+# (A start of another VM recovers, too, before it takes anything.)
+doubtful() { sed -n 's/.* pages, of which \([0-9]*\) may be left over.*/\1/p' "$work"/recover.out "$work"/by*.err 2>/dev/null || true; }
 take_doubtful() {
     local pages
     for pages in $(doubtful); do
@@ -124,6 +166,18 @@ take_doubtful() {
         echo "round $round: told that $pages pages may be left over, and they were"
         echo $(($(pool) - pages)) >"$(pool_file nr)"
     done
+    rm -f "$work"/by*.err
+}
+# Pages that processes have which are not ours: where they change, another test or VM of this machine took or gave some, and the round
+# says nothing.
+foreign_pages() {
+    local file sum=0 kib
+    for file in /proc/[0-9]*; do
+        [[ $(environment "$file") != *"$VMRUN_RUN_DIR"* ]] || continue
+        kib=$(awk '/Hugetlb:/ { sum += $2 } END { print sum + 0 }' "$file/smaps_rollup" 2>/dev/null) || continue
+        sum=$((sum + kib))
+    done
+    echo $sum
 }
 
 # hit PID...: SIGKILL
@@ -131,8 +185,8 @@ hit() { kill -KILL "$@" 2>/dev/null || true; }
 children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
 # shellcheck source=tests/stage.sh
 . "$here/../stage.sh"
-declare -A stages victims
-equal=0
+declare -A stages victims lived
+equal=0 beside=0 filled=0 shared=0 disturbed=0
 for ((round = 1; round <= rounds; round++)); do
     qemu=${qemus[RANDOM % ${#qemus[@]}]}
     use_qemu "$qemu"
@@ -140,16 +194,24 @@ for ((round = 1; round <= rounds; round++)); do
     rm -f "$work/new/made.img"
     set_pool $((RANDOM % 3 == 0 ? RANDOM % 40 : 0))
     was=$(our_pool)
+    rm -f "$work"/by*.err
+    foreign=$(foreign_pages)
     remember
     whole=${span[$qemu]}
     other=''
-    if chance "${VMRUN_CAMPAIGN_OTHERS:-0}"; then
+    if chance "${VMRUN_CAMPAIGN_OTHERS:-$usual}"; then
         touch "$work/others"
         others &
         other=$!
+        shared=$((shared + 1))
     fi
-    full=''
-    ! chance "${VMRUN_CAMPAIGN_FULL:-10}" || full=1
+    full='' lived=()
+    ! chance "${VMRUN_CAMPAIGN_FULL:-$usual}" || full=1
+    filled=$((filled + ${full:-0}))
+    if chance "${VMRUN_CAMPAIGN_VMS:-$usual}"; then
+        bystanders $((1 + RANDOM % 2))
+        beside=$((beside + 1))
+    fi
     verb=$(chance 50 && echo run || echo start)
     options=()
     [ "$verb" = start ] || options=(--no-console)
@@ -227,10 +289,26 @@ for ((round = 1; round <= rounds; round++)); do
             within 10 end_it || hit $launcher $keeper
         fi
     fi
+    within 60 ended "$launcher" || {
+        failed "round $round: vmrun was told to end, and runs on after a minute" "$(cat "$work/round.out")"
+        # shellcheck disable=SC2086
+        hit $launcher $keeper
+    }
     wait "$launcher" 2>/dev/null || true
     [ -z "$ender" ] || wait "$ender" 2>/dev/null || true
     rm -f "$work/others" "$VMRUN_RUN_DIR/.filler"
     [ -z "$other" ] || wait "$other" 2>/dev/null || true
+    # a spec that is refused is no VM's life; only a full file system or a pool in others' hands may refuse one
+    [ -n "$full$other" ] || ! grep -q '^error:' "$work/round.out" || failed "round $round: the spec was refused" "$(head -n 1 "$work/round.out")"
+    if [ ${#starts[@]} != 0 ]; then
+        for name in "${!starts[@]}"; do
+            lived[$name]=0
+            wait "${starts[$name]}" 2>/dev/null || lived[$name]=1
+        done
+        "$vmrun" recover >"$work/recover.out" 2>&1 || failed "round $round: recover beside other VMs" "$(cat "$work/recover.out")"
+        take_doubtful
+        end_bystanders
+    fi
     gone() { [ -z "$(processes_of_ours)" ]; }
     within 5 gone || true
     code=0
@@ -239,8 +317,12 @@ for ((round = 1; round <= rounds; round++)); do
     take_doubtful
     if [ "$code" = 0 ] && within 3 same_as_before; then
         equal=$((equal + 1))
+    elif [ "$code" = 0 ] && [ "$(foreign_pages)" != "$foreign" ] && [ "$disturbed" -lt "$rounds" ]; then
+        echo "round $round: others of this machine took or gave pages meanwhile; once more"
+        disturbed=$((disturbed + 1)) round=$((round - 1))
+        pool_base=$(($(pool) - $(pool_free)))
     else
-        failed "round $round: $verb, victim $victim after $delay us of $whole at stage '$reached'" "recover exit $code: $(cat "$work/recover.out")
+        failed "round $round: $verb, victim $victim after $delay us of $whole at stage '$reached'${full:+, full}${other:+, others}, beside ${!lived[*]}" "recover exit $code: $(cat "$work/recover.out")
 $(diff "$work/before" "$work/after" || true)"
         grep -aE 'trim_pool|"done":0|undo' "$work/journal" || true # what it said before recover
         # start the next round from a clean machine
@@ -250,5 +332,7 @@ $(diff "$work/before" "$work/after" || true)"
 done
 echo "killed: vmrun ${victims[0]:-0}, QEMU ${victims[1]:-0}, both ${victims[2]:-0}, QEMU before it was there ${victims[3]:-0}"
 for reached in "${!stages[@]}"; do printf '%5d  %s\n' "${stages[$reached]}" "${reached#* }"; done | sort -k2
+echo "in $filled rounds the file system was full, in $shared others had a hand in the pool, in $beside other VMs lived beside it"
+[ "$disturbed" = 0 ] || echo "$disturbed rounds were done again, as others of this machine changed the pool"
 echo "$equal of $rounds rounds ended with the machine as before"
-[ "$equal" = "$rounds" ]
+[ "$equal" = "$rounds" ] && [ "$failures" = 0 ]

@@ -78,10 +78,14 @@ check "promtool takes that page, too" promtool check metrics <"$work/page"
 is "another page is not there" "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$served_port/etc/passwd")" 404
 is "nothing is posted" "$(curl -s -o /dev/null -w '%{http_code}' -X POST -d x "http://127.0.0.1:$served_port/metrics")" 405
 has "who takes OpenMetrics gets it" "$(curl -s -H 'Accept: application/openmetrics-text' "http://127.0.0.1:$served_port/metrics" | tail -n 1)" '^# EOF$'
-# one who says nothing holds the next one for a while, not for ever
-exec 7<>"/dev/tcp/127.0.0.1/$served_port"
-check "the next one is served behind a silent one" curl -sf -m 25 -o /dev/null "http://127.0.0.1:$served_port/metrics"
-exec 7>&-
+# who connects and says nothing keeps nobody out, were they many
+silent=()
+for ((i = 0; i < 40; i++)); do
+    exec {fd}<>"/dev/tcp/127.0.0.1/$served_port"
+    silent+=("$fd")
+done
+check "the next one is served beside 40 silent ones" curl -sf -m 8 -o /dev/null "http://127.0.0.1:$served_port/metrics"
+for fd in "${silent[@]}"; do exec {fd}>&-; done
 
 prometheus_port=$(free_port)
 cat >"$work/prometheus.yml" <<EOF

@@ -3,6 +3,7 @@
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
+need python3
 
 { rom_accel; printf '[cpu]\nmodel = "qemu64"\npin = "off"\n[memory]\nsize = "64M"\npage = "4K"\n'; rom_boot; } | spec deaf # hears no power button
 linux() { # NAME WORDS
@@ -87,6 +88,42 @@ start deaf
 check "vmrun console is served" within 10 grep -qa 'vmrun-rom' "$work/console"
 "$vmrun" kill deaf 2>/dev/null
 wait
+as_before "as before"
+
+echo "--- a console that somebody holds and does not read; a keeper that is stopped"
+# It counts on its disk while it talks without end: the count is what the guest does, whatever becomes of its words.
+truncate -s 1M "$work/count.img"
+chatter='(while :; do echo and so on and so on and so on and so on and so on and so on; done) >/dev/console &
+i=0; while :; do i=$((i + 1)); printf "%08d\\n" $i | dd of=/dev/vda bs=512 conv=sync,fsync 2>/dev/null; sleep 0.1; done'
+{
+    printf 'accel = "tcg"\n[cpu]\ncount = 1\npin = "off"\n[memory]\nsize = "256M"\npage = "4K"\n'
+    printf '[[disk]]\npath = "count.img"\nformat = "raw"\ncache = "writeback"\n'
+    boot "vmrun.do=$(base64 -w0 <<<"$chatter")"
+} | spec chatter
+count() { echo $((10#0$(head -c 8 "$work/count.img" | tr -dc 0-9))); }
+further() { [ "$(count)" -ge "$1" ]; }
+counts_on() { within 30 further $(($(count) + 10)); }
+run_size() { du -sk "$VMRUN_RUN_DIR/chatter" | cut -f1; }
+start chatter
+counting() { [ "$(count)" -gt 0 ]; }
+within 90 counting || failed "the guest counts" "$(tail -3 "$work/chatter.err")"
+size=$(run_size)
+kill -STOP "$(keeper_of chatter)"
+sleep 3 # its console's socket is full by then
+check "the guest goes on while its keeper is stopped" counts_on
+kill -CONT "$(keeper_of chatter)"
+python3 -c 'import socket, sys, time
+held = socket.socket(socket.AF_UNIX)
+held.connect(sys.argv[1])
+time.sleep(60)' "$VMRUN_RUN_DIR/chatter/console.sock" &
+holder=$!
+sleep 0.5
+kill -USR2 "$(keeper_of chatter)" # as `vmrun console` asks for the console
+sleep 3
+check "and while a program holds its console and reads nothing" counts_on
+kill "$holder"
+is "the run directory is as large as before" "$(run_size)" "$size"
+"$vmrun" kill chatter 2>/dev/null
 as_before "as before"
 
 echo "--- nobody reads"
@@ -179,6 +216,68 @@ exits "the start" "$starting" 30 0
 exit_of "$killing" 30
 check "kill acts only on the VM that it saw" test -n "$(qemu_of deaf || true)"
 "$vmrun" kill deaf 2>/dev/null || true
+as_before "as before"
+
+# a name that is being claimed in this very instant has a directory, and no owner yet
+exec 9>"$VMRUN_RUN_DIR/.lock"
+flock 9
+mkdir "$VMRUN_RUN_DIR/claimed"
+"$vmrun" kill claimed >/dev/null 2>"$work/kill.err" 9>&- &
+killing=$!
+sleep 0.7
+python3 -c 'import json, os, shutil, signal, sys, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+start = int(open("/proc/self/stat").read().rsplit(")", 1)[1].split()[19])
+json.dump({"version": 2, "pid": os.getpid(), "start": start}, open(sys.argv[1] + "/owner", "w"))
+while signal.SIGTERM not in signal.sigpending(): time.sleep(0.05)
+shutil.rmtree(sys.argv[1])' "$VMRUN_RUN_DIR/claimed" 9>&- &
+claiming=$!
+within 10 test -s "$VMRUN_RUN_DIR/claimed/owner" || true
+flock -u 9
+exec 9>&-
+exits "kill of a VM that is being claimed: its keeper is told" "$claiming" 20 0
+exits "and then it is over: exit code" "$killing" 20 0
+kill -KILL "$claiming" 2>/dev/null || true
+as_before "as before"
+
+echo "--- what a command reads and writes may be anything"
+mkfifo "$work/nobody" "$work/unread"
+timeout 60 "$vmrun" import "$work/nobody" >/dev/null 2>&1 </dev/null &
+importing=$!
+run_code timeout 20 "$vmrun" metrics --textfile "$work/unread"
+is "metrics to a FIFO nobody reads: exit code" "$code" 1
+has "it says so" "$err" 'nobody reads what is written there'
+run_code timeout 20 "$vmrun" lock -o "$work/unread" "$work/deaf.toml"
+is "lock to it: exit code" "$code" 1
+check "it is a FIFO still" test -p "$work/unread"
+mkdir "$work/tiny"
+mount -t tmpfs -o size=8k,mode=755 none "$work/tiny"
+at_end+=("umount '$work/tiny' 2>/dev/null || true")
+echo before >"$work/tiny/a.lock"
+run_code "$vmrun" lock -o "$work/tiny/a.lock" "$work/deaf.toml"
+is "lock to a full file system: exit code" "$code" 1
+is "what was there is there" "$(cat "$work/tiny/a.lock")" before
+is "and nothing else" "$(ls "$work/tiny")" a.lock
+run_code "$vmrun" start --record "$work/tiny" "$work/deaf.toml"
+is "a record for which there is no room costs no guest: exit code" "$code" 0
+has "it is told" "$err" 'write .*/tiny/deaf-[0-9]+.json'
+"$vmrun" kill deaf 2>/dev/null
+umount "$work/tiny"
+exits "import of a FIFO nobody writes to: exit code" "$importing" 30 2
+as_before "as before"
+
+echo "--- the caller's umask"
+{ printf 'name = "masked"\n'; rom_accel; printf '[cpu]\nmodel = "qemu64"\npin = "off"\n[memory]\nsize = "64M"\npage = "4K"\n[cloud_init]\n'; rom_boot; } | spec masked
+for mask in 000 077 777; do
+    (
+        umask $mask
+        VMRUN_STATE_DIR=$work/state-$mask VMRUN_CACHE_DIR=$work/cache-$mask "$vmrun" start "$work/masked.toml" 2>"$work/masked.err"
+    ) || failed "umask $mask: it starts" "$(tail -1 "$work/masked.err")"
+    is "umask $mask: nobody else writes to what is kept and believed" \
+        "$(find "$work/state-$mask" "$work/cache-$mask" "$VMRUN_RUN_DIR" ! -type l -perm /022 -printf '%P ')" ''
+    is "umask $mask: its owner can" "$(find "$work/state-$mask" "$VMRUN_RUN_DIR" -type d ! -perm -700 -printf '%P ')" ''
+    "$vmrun" kill masked 2>/dev/null || true
+done
 as_before "as before"
 
 echo "--- what QEMU says without end"

@@ -155,10 +155,13 @@ TEST_CASE("encrypted images and those with their data elsewhere are refused") {
 
 TEST_CASE("other formats are named") {
   const Folder dir;
-  for (const std::string format : {"vmdk", "vhdx", "qed", "vdi"}) {
+  for (const std::string format : {"vmdk", "vhdx", "qed", "vdi", "vpc", "parallels"}) {
     dir.img({"create", "-q", "-f", format, "a", "2M"});
     CHECK(format_by_bytes(head_of(dir.file("a"))) == format);
   }
+  dir.img({"create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", "a", "2M"});  // words that name other files
+  CHECK(format_by_bytes(head_of(dir.file("a"))) == "vmdk");
+  CHECK(format_by_bytes("LUKS\xba\xbe") == "");  // what a guest does to its raw disk
 }
 
 TEST_CASE("a backing file whose format the image does not state is not followed") {

@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 #include "tests/fakes/temp_dir.hpp"
@@ -68,7 +69,32 @@ TEST_CASE("what a volume or an array is built on is in use") {
   CHECK(tree.use(2) == "");
   fs::create_directories(tree / "sys/devices/pci/block/sda/holders/md0");
   CHECK(tree.use(2) == "the disk it is a part of, sda, is a part of md0");
-  CHECK(ids_of_partitions(block(8, 0), tree.sysfs) == std::vector<std::string>{"block 8:1", "block 8:2"});
+}
+
+TEST_CASE("a device's other names are told: its partitions, a loop device's file, and what it is a part of") {
+  Tree tree;
+  CHECK(other_names(block(8, 0), tree.sysfs) == OtherNames{{"block 8:1", "block 8:2"}, {}});
+  CHECK(other_names(block(8, 1), tree.sysfs) == OtherNames{{}, {"block 8:0"}});
+  // a volume on sda1 and on a partition of a loop device
+  const std::string file = tree / "image.raw";
+  fakes::write_file(file, "x");
+  struct stat info {};
+  REQUIRE(stat(file.c_str(), &info) == 0);
+  const fs::path loop = tree / "sys/devices/virtual/block/loop3", volume = tree / "sys/devices/virtual/block/dm-0";
+  fakes::write_file(loop / "dev", "7:3\n");
+  fakes::write_file(loop / "loop/backing_file", file + "\n");
+  fakes::write_file(loop / "loop3p1/dev", "259:1\n");
+  fakes::write_file(loop / "loop3p1/partition", "1\n");
+  fs::create_directories(volume / "slaves/sda1");
+  fs::create_directories(volume / "slaves/loop3p1");
+  tree.link(loop, "7:3");
+  tree.link(loop / "loop3p1", "259:1");
+  tree.link(volume, "253:0");
+  CHECK(other_names(block(7, 3), tree.sysfs) == OtherNames{{"block 259:1", file_id(info)}, {}});
+  CHECK(other_names(block(259, 1), tree.sysfs) == OtherNames{{}, {"block 7:3", file_id(info)}});
+  OtherNames of_volume = other_names(block(253, 0), tree.sysfs);
+  std::ranges::sort(of_volume.below);
+  CHECK(of_volume == OtherNames{{}, {"block 259:1", "block 7:3", "block 8:0", "block 8:1", file_id(info)}});
 }
 
 TEST_CASE("a file that is swap or has a loop device is in use") {

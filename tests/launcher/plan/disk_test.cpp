@@ -35,9 +35,18 @@ struct Case {
     facts = assumed_facts(spec, host);
   }
   Disk::Facts& disk(std::size_t index = 0) { return std::get<Disk::Facts>(facts.devices.at(index)); }
-  // As a start does it: with what this machine says of its first `count` disks.
+  // As a start does it: with what this machine says of its first `count` images.
   Case& look(std::size_t count = 1) {
-    for (std::size_t i = 0; i < count; ++i) disk(i) = look_at(std::get<Disk>(spec.devices.at(i)), HostConfig{});
+    for (std::size_t i = 0; i < spec.devices.size() && count > 0; ++i) {
+      const Device& one = spec.devices[i];
+      const auto* disk = std::get_if<Disk>(&one);
+      const auto* cdrom = std::get_if<Cdrom>(&one);
+      const auto* nvdimm = std::get_if<Nvdimm>(&one);
+      if (disk) facts.devices[i] = look_at(*disk, HostConfig{});
+      if (cdrom) facts.devices[i] = look_at(*cdrom);
+      if (nvdimm) facts.devices[i] = look_at(*nvdimm);
+      count -= disk || cdrom || nvdimm ? 1 : 0;
+    }
     return *this;
   }
   LaunchPlan plan() const {
@@ -157,6 +166,91 @@ TEST_CASE("an image has one writer, by whatever name it is called") {
   CHECK(second("hard.img", "read_only = true\n", reader) == "none");
   CHECK(has(second("hard.img", "", reader), "belongs to VM al"));
   CHECK(has(Case(disk_at(dir / "al.img") + disk_at(dir / "hard.img")).look(2).problems(), "is given twice to this VM"));
+}
+
+TEST_CASE("an image is one image, whatever kind of device it is given as") {
+  const fakes::TempDir dir;
+  const std::string file = dir / "al.img", link = dir / "hard.img";
+  fakes::write_file(file, std::string(4 << 20, 'x'));
+  fs::create_hard_link(file, link);
+  const auto table = [](const std::string& kind, const std::string& path) {
+    return kind == "disk" ? disk_at(path) : "[[" + kind + "]]\npath = \"" + path + "\"\n";
+  };
+  for (const std::string first : {"disk", "nvdimm", "cdrom"})
+    for (const std::string second : {"disk", "nvdimm", "cdrom"}) {
+      INFO(first, " and ", second);
+      const LaunchPlan before = Case(table(first, file)).look().plan();
+      Case one = Case(table(second, link)).look();
+      one.taken.vms.push_back({"al", {}, {}, before.reservation.things});
+      const bool both_read = first == "cdrom" && second == "cdrom";
+      CHECK(has(one.problems(), both_read ? "none" : second + "[0].path: image '" + link + "' belongs to VM al"));
+    }
+  CHECK(has(Case(disk_at(file) + table("cdrom", link)).look(2).problems(), "is given twice to this VM"));
+}
+
+TEST_CASE("a partition, a volume and a loop device are seen to be parts of what another VM has") {
+  const auto plan_with = [](const std::string& id, const OtherNames& names, const std::vector<std::string>& taken) {
+    Case one(disk_at("/dev/x"));
+    one.disk().id = id, one.disk().names = names;
+    one.taken.vms.push_back({"al", {}, {}, taken});
+    return one.problems();
+  };
+  const auto things_of = [](const std::string& id, const OtherNames& names) {
+    Case one(disk_at("/dev/x"));
+    one.disk().id = id, one.disk().names = names;
+    return one.plan().reservation.things;
+  };
+  const OtherNames whole{{"block 8:1"}, {}}, part{{}, {"block 8:0"}}, loop{{"file 8:1 inode 7"}, {}};
+  CHECK(
+      has(plan_with("block 8:3", part, things_of("block 8:0", whole)), "what '/dev/x' is a part of belongs to VM al"));
+  CHECK(has(plan_with("block 8:0", whole, things_of("block 8:3", part)), "image '/dev/x' belongs to VM al"));
+  CHECK(plan_with("block 8:2", part, things_of("block 8:3", part)) == "none");  // two parts of one disk
+  CHECK(has(plan_with("block 7:0", loop, things_of("file 8:1 inode 7", {})), "image '/dev/x' belongs to VM al"));
+  CHECK(has(plan_with("block 7:1", loop, things_of("block 7:0", loop)), "image '/dev/x' belongs to VM al"));
+}
+
+TEST_CASE("an image that is to be made is one by every name of its place") {
+  const fakes::TempDir dir;
+  fs::create_directory(dir / "a");
+  fs::create_directory_symlink(dir / "a", dir / "b");
+  const std::string make = "create = { size = \"1M\" }\n";
+  CHECK(has(Case(disk_at(dir / "a" / "new.img", make) + disk_at(dir / "b" / "new.img", make)).look(2).problems(),
+            "is given twice to this VM"));
+  CHECK(Case(disk_at(dir / "a" / "new.img", make) + disk_at(dir / "a" / "other.img", make)).look(2).problems() ==
+        "none");
+}
+
+TEST_CASE("an NVDIMM's file that the host has in use is given read-only, or not") {
+  for (const std::string keys : {"", "read_only = true\n"}) {
+    Case one("[[nvdimm]]\npath = \"/images/n\"\n" + keys);
+    for (DeviceFacts& facts : one.facts.devices)
+      if (auto* nvdimm = std::get_if<Nvdimm::Facts>(&facts))
+        nvdimm->used_by_host = keys.empty() ? "it is swap" : "";  // as look_at() leaves it for what is only read
+    CHECK(has(one.problems(),
+              keys.empty() ? "nvdimm[0].path: '/images/n' is in use by this host: it is swap; wanted" : "none"));
+  }
+}
+
+TEST_CASE("no guest writes where vmrun keeps what it believes") {
+  const fakes::TempDir dir;
+  const fakes::Environment run("VMRUN_RUN_DIR", dir / "run/vmrun");
+  HostConfig config;
+  config.state_dir = dir / "lib/state";
+  for (const char* one : {"run/vmrun", "lib/state/web", "apart", "run/vmrun-like"}) fs::create_directories(dir / one);
+  fs::create_directory_symlink(dir / "lib", dir / "link");
+  const auto told = [&](const std::string& path, const std::string& keys = "") {
+    Case one("[[share]]\npath = \"" + (dir / path).string() + "\"\ntag = \"t\"\n" + keys);
+    Share::Facts facts = look_at(std::get<Share>(one.spec.devices.at(0)), config);
+    facts.virtiofsd = "/usr/libexec/virtiofsd", facts.rust = facts.knows_readonly = true, facts.why = "";
+    one.facts.devices.at(0) = facts;
+    return one.problems();
+  };
+  for (const char* path : {"", "run", "run/vmrun", "lib", "lib/state", "lib/state/web", "link"}) {
+    CHECK(has(told(path), "share[0].path"));
+    CHECK(has(told(path), "lie within each other"));
+    CHECK(told(path, "read_only = true\n") == "none");
+  }
+  for (const char* path : {"apart", "run/vmrun-like"}) CHECK(told(path) == "none");
 }
 
 TEST_CASE("what an image stands on is nobody's to write to while the VM runs") {

@@ -229,6 +229,32 @@ TEST_CASE("records are regular files: nothing waits for a FIFO, and no link is f
   CHECK_THROWS(read_reservations(base.path()));
 }
 
+TEST_CASE("what another user wrote costs so many directories and bytes, and no more") {
+  const fakes::TempDir base;
+  const VmDir first = VmDir::claim(base.path(), "a").value();
+  first.write_plan(plan_text);
+  fakes::write_file(first.path() / "state.json",
+                    R"({"phase":"running","qemu":{"pid":)" + std::to_string(getpid()) + R"(,"start":)" +
+                        std::to_string(process_id(getpid()).value().start) +
+                        R"(},"helpers":[],"threads":[],"since":1,"pages_held":true,"left":[]})");
+  CHECK(reservations_of_others(base.path(), geteuid()).size() == 1);
+  CHECK(reservations_of_others(base.path(), geteuid() + 1).empty());  // no process of theirs
+  const auto links_of = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      const fs::path dir = base / ("b" + std::to_string(i));
+      fs::create_directory(dir);
+      for (const char* name : {"owner", "plan.json", "state.json"})
+        fs::create_hard_link(first.path() / name, dir / name);
+    }
+  };
+  links_of(300);
+  CHECK(reservations_of_others(base.path(), geteuid()).size() == 256);
+  fakes::write_file(first.path() / "plan.json", plan_text + std::string(20 << 20, ' '));  // of all 301
+  CHECK(reservations_of_others(base.path(), geteuid()).size() == 1);
+  fakes::write_file(first.path() / "owner", fakes::read_file(first.path() / "owner") + std::string(8192, ' '));
+  CHECK(!first.owner());
+}
+
 TEST_CASE("the ledger is what the directories say") {
   const fakes::TempDir base;
   CHECK(read_reservations(base.path()).vms.empty());
