@@ -48,6 +48,12 @@ struct Deadline {
   bool passed() const { return Clock::now() >= end; }
 };
 
+// Not that of whoever had the line before us.
+std::uint64_t first_id_of_shared() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count()) % 1'000'000'000;
+}
+
 }  // namespace
 
 struct Client::Impl {
@@ -71,6 +77,8 @@ struct Client::Impl {
   }
   void take(Event& message);
   void take_answer(std::uint64_t id, std::variant<Reply, Failure> message);
+  // A guest's agent greets nobody, and others had its line before us: what it answers them late is not ours.
+  bool line_is_shared() const { return !greeting && last_id != 0; }
   void check_open() const;
   [[noreturn]] void give_up(Kind kind, const std::string& why);
   [[noreturn]] void time_out(const std::string& awaited, const Deadline& deadline) const;
@@ -104,6 +112,7 @@ boost::json::value Client::Impl::call(const Command& command, const Deadline& de
   if (waiting_for != 0) abandoned.push_back(waiting_for);  // an event handler threw out of the call before this one
   waiting_for = 0;
   answer.reset();
+  if (last_id == 0 && !greeting) last_id = first_id_of_shared();
   const std::uint64_t id = ++last_id;
   const std::string awaited = "the reply to '" + command.name + "'";
   send(to_line(command, id), awaited, deadline);
@@ -189,6 +198,7 @@ bool Client::Impl::wait(Socket::wait_type what, const Deadline& deadline) {
 void Client::Impl::dispatch() {
   while (splitter.has_line()) {
     std::expected<Message, std::string> message = parse_message(*splitter.next());
+    if (!message && line_is_shared()) continue;  // the rest of what was cut
     if (!message) give_up(Kind::protocol, message.error());
     std::visit([this](auto& m) { take(m); }, *message);
   }
@@ -209,7 +219,7 @@ void Client::Impl::take_answer(std::uint64_t id, std::variant<Reply, Failure> me
   if (id != 0 && id == waiting_for) {
     answer = std::move(message);
     waiting_for = 0;
-  } else if (std::erase(abandoned, id) == 0) {
+  } else if (std::erase(abandoned, id) == 0 && !line_is_shared()) {
     give_up(Kind::protocol,
             "QEMU sent a reply with id " + std::to_string(id) +
                 (waiting_for ? " where " + std::to_string(waiting_for) + " was awaited" : " to no command"));

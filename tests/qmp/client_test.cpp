@@ -288,6 +288,23 @@ TEST_CASE("a late reply is believed once only") {
   CHECK(error_of([&] { client.execute({"second"}, plenty); }).kind == Kind::protocol);
 }
 
+TEST_CASE("a guest's agent may answer late what another client asked") {
+  Peer peer([&](Peer::End& agent) {
+    const auto first = agent.asked();
+    agent.send("ading\": 1}, \"id\": 1}\r\n");
+    agent.reply(1, "\"for another\"");
+    agent.reply(first->id, "\"for us\"");
+    const auto second = agent.asked();
+    agent.reply(1, "\"for another\"");
+    agent.reply(2, "\"for a third\"");
+    agent.reply(second->id, "\"for us, too\"");
+    agent.wait_for_eof();
+  });
+  Client client(peer.take());
+  CHECK(client.execute({"guest-ping"}, plenty) == "for us");
+  CHECK(client.execute({"guest-info"}, plenty) == "for us, too");
+}
+
 TEST_CASE("a reply that nobody asked for is a protocol error") {
   std::atomic<bool> speak{false};
   Peer peer([&](Peer::End& qemu) {
