@@ -35,6 +35,7 @@ int view(const Options&);
 int plan(const Options&);
 int lock(const Options&);
 int diff(const Options&);
+int guest_setup(const Options&);
 int replay(const Options&);
 int measure(const Options&);
 int ablate(const Options&);

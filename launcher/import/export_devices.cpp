@@ -228,6 +228,9 @@ struct Writer {
     element.add("target").set("dev", fmt::format("sd{}", scsi++)).set("bus", "sata");
     element.add("readonly");
   }
+  void operator()(const Guest&) {
+    to.row("guest", Verb::dropped, "vmrun sets it at each start: run what `vmrun guest-setup` prints in the guest");
+  }
   void operator()(const CloudInit&) {
     to.row("cloud_init", Verb::dropped, "vmrun makes the seed at each start: give the domain a seed image of its own");
   }
