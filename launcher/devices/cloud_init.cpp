@@ -33,9 +33,6 @@ bool consists_of(std::string_view text, std::string_view more, std::size_t most)
   });
 }
 
-bool is_user(const std::string& name) {
-  return consists_of(name, "_-", 32) && std::isdigit(static_cast<unsigned char>(name[0])) == 0 && name[0] != '-';
-}
 bool is_hostname(const std::string& name) {
   return consists_of(name, "-.", 63) && name.front() != '-' && name.front() != '.' && name.back() != '-' &&
          name.back() != '.';
@@ -55,7 +52,7 @@ bool is_public_key(const std::string& line) {
 }
 
 void check_texts(TableReader& table, const CloudInit& one) {
-  if (!is_user(one.user))
+  if (!is_guest_user(one.user))
     table.problem(
         "user",
         fmt::format("\"{}\" can name no user; wanted a name that useradd takes", printable(one.user.substr(0, 64))),
@@ -104,11 +101,11 @@ Parts cloud_config(const CloudInit& one, const DeviceContext& context, const std
                                     : ",\"lock_passwd\":false,\"hashed_passwd\":" + quoted(one.password_hash);
   text += ",\"ssh_authorized_keys\":[" + quoted_list(one.ssh_keys) + (one.ssh_keys.empty() ? "\"" : ",\"");
   Parts parts{{.text = text}, {.text = "", .file = keys + "/id.pub", .as = "json"}};
-  if (const auto& half = context.results.guest; !half.empty())  // at each boot, before what the guest is for
-    text += ",\n\"bootcmd\":[[\"sh\",\"-c\"," + quoted(guest_script(context.vm, half)) + ",\"sh\",\"boot\"]]";
   text = "\"]}],\n\"manage_etc_hosts\":true";
   if (root) text += ",\"disable_root\":false";
   if (!one.packages.empty()) text += ",\"package_update\":true,\"packages\":[" + quoted_list(one.packages) + "]";
+  if (const auto& half = context.results.guest; !half.empty())  // at each boot, before what the guest is for
+    text += ",\n\"bootcmd\":[[\"sh\",\"-c\"," + quoted(guest_script(context.vm, half)) + ",\"sh\",\"boot\"]]";
   parts.push_back({.text = text + ",\n\"ssh_deletekeys\":true,\"ssh_keys\":{\"ed25519_private\":\""});
   parts.push_back({.text = "", .file = keys + "/host_key", .as = "json"});
   parts.push_back({.text = "\",\"ed25519_public\":\""});
@@ -212,6 +209,10 @@ CloudInit::Facts look_at(const CloudInit& one) {
 }
 CloudInit::Facts assumed(const CloudInit&) { return {.ssh_keygen = "/usr/bin/ssh-keygen"}; }
 DeviceNeeds needs(const CloudInit&, const CloudInit::Facts&, unsigned) { return {}; }
+
+bool is_guest_user(const std::string& name) {
+  return consists_of(name, "_-", 32) && std::isdigit(static_cast<unsigned char>(name[0])) == 0 && name[0] != '-';
+}
 
 std::string ssh_directory(const std::string& state_dir) { return state_dir + "/ssh"; }
 
