@@ -30,9 +30,12 @@ const Command* find_command(std::vector<std::string>& words);
 
 int new_vm(const Options&);
 int validate(const Options&);
+int enable(const Options&);
+int disable(const Options&);
 int edit(const Options&);
 int view(const Options&);
 int plan(const Options&);
+int guest_setup(const Options&);
 int lock(const Options&);
 int diff(const Options&);
 int replay(const Options&);

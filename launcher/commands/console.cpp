@@ -1,16 +1,25 @@
 // `vmrun console`: this terminal becomes the guest's serial console until Ctrl-] or until the guest ends.
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/ending.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/guest/agent.hpp"
 #include "launcher/host/fd.hpp"
+#include "launcher/life/console_tap.hpp"
 #include "launcher/life/terminal.hpp"
+#include "launcher/text/out.hpp"
 
 namespace launcher::commands {
 
@@ -36,17 +45,59 @@ void relay(int console, bool interactive) {
   }
 }
 
+// What was said before we came, where the keeper had listened: it leaves it as it lets go.
+std::string backlog(const std::filesystem::path& file, bool keeper_told) {
+  constexpr int looks = 30;
+  constexpr std::chrono::milliseconds between{10};
+  for (int i = 0; keeper_told && i < looks; ++i) {
+    std::ifstream in(file, std::ios::binary);
+    if (in) {
+      std::string text(std::istreambuf_iterator<char>(in), {});
+      std::erase(text, '\r');  // it is printed as words, not as a terminal's traffic
+      return text;
+    }
+    std::this_thread::sleep_for(between);
+  }
+  return {};
+}
+
+// A serial line does not know how large its terminal is; the guest's agent, where one answers, can tell it.
+void tell_size(const VmDir& dir) {
+  winsize size{};
+  if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0) return;
+  try {
+    if (auto agent = reach_agent(dir.path(), std::chrono::milliseconds(300)))
+      run_by_agent(
+          *agent,
+          {"stty", "-F", "/dev/ttyS0", "rows", std::to_string(size.ws_row), "cols", std::to_string(size.ws_col)},
+          std::nullopt, [] {}, std::chrono::seconds(2));
+  } catch (const std::exception&) {
+    // an agent that does not run programs: the guest keeps its own idea
+  }
+}
+
 }  // namespace
 
 int console(const Options& options) {
   const VmDir dir = named_vm(options);
   signal(SIGPIPE, SIG_IGN);
+  const bool interactive = isatty(STDIN_FILENO) != 0;
+  const std::filesystem::path before = console_backlog(dir.path());
+  std::error_code none;
+  std::filesystem::remove(before, none);
   const Fd fd(::qmp::connect_unix(dir.path() / "console.sock"));
-  if (const auto keeper = dir.owner()) signal_keeper(*keeper, SIGUSR2);  // it listens where nobody else does
-  const RawTerminal terminal(false);
-  if (terminal.active())
-    say("connected to " + dir.name() + "'s console (Ctrl-] leaves; nothing is shown while another holds it)\r");
-  relay(fd.get(), terminal.active());
+  const auto keeper = dir.owner();
+  if (keeper) signal_keeper(*keeper, SIGUSR2);  // it listens where nobody else does
+  if (interactive) {
+    say("connected to " + dir.name() + "'s console (Ctrl-] leaves; nothing is shown while another holds it)");
+    tell_size(dir);
+    hand_on(STDOUT_FILENO, backlog(before, keeper.has_value()));
+  }
+  {
+    const RawTerminal terminal(false);
+    relay(fd.get(), terminal.active());
+  }
+  if (interactive) print("\n");  // the shell's prompt begins a line of its own
   return done;
 }
 

@@ -18,6 +18,7 @@
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/devices/cloud_init.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/facts/port_holder.hpp"
 #include "launcher/guest/base_image.hpp"
@@ -79,6 +80,9 @@ void need_name(const std::string& name) {
   if (!good)
     throw UsageError(fmt::format("'{}' can name no VM; wanted a letter or digit, then letters, digits, '.', '_', '-'",
                                  printable(name)));
+  if (name.ends_with(".toml"))
+    throw UsageError(
+        fmt::format("'{}' is a spec's file; wanted the VM's name: {}", name, name.substr(0, name.size() - 5)));
 }
 
 Bytes size_of(const Options& options, const char* name, Bytes fallback) {
@@ -86,6 +90,9 @@ Bytes size_of(const Options& options, const char* name, Bytes fallback) {
   if (!text) return fallback;
   const auto size = topology::parse_bytes(*text);
   if (!size) throw UsageError(fmt::format("--{} {}: {}", name, printable(*text), size.error()));
+  if (size->count < topology::mib(1).count)
+    throw UsageError(
+        fmt::format("--{0} {1}: that is {2} bytes; give the unit: --{0} {2}G", name, printable(*text), size->count));
   return *size;
 }
 
@@ -95,7 +102,7 @@ unsigned cpus_of(const Options& options) {
   unsigned count = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), count);
   if (error != std::errc{} || end != text->data() + text->size() || count == 0)
-    throw UsageError(fmt::format("--cpus wants a number, not '{}'", printable(*text)));
+    throw UsageError(fmt::format("--cpus wants a number from 1 on, not '{}'", printable(*text)));
   return count;
 }
 
@@ -126,7 +133,8 @@ std::vector<std::string> keys_of(const std::string& file) {
 std::string default_user() {
   for (const char* name : {"SUDO_USER", "USER"}) {
     const char* value = std::getenv(name);
-    if (value != nullptr && *value != '\0' && std::string_view(value) != "root") return value;
+    if (value != nullptr && std::string_view(value) != "root" && is_guest_user(value))
+      return value;  // "DOMAIN\\ann" is none
   }
   return "vmrun";
 }

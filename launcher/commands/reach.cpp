@@ -5,6 +5,7 @@
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
+#include <filesystem>
 
 #include "launcher/commands/elsewhere.hpp"
 #include "launcher/text/printable.hpp"
@@ -14,6 +15,13 @@ namespace launcher::commands {
 
 bool is_file_name(const std::string& name) {
   return !name.empty() && !name.starts_with('.') && name.find('/') == std::string::npos;
+}
+
+std::string spec_named(const std::string& name) {
+  std::error_code none;
+  for (const std::string& file : {name + ".toml", "/etc/vmrun/" + name + ".toml", name})
+    if (is_file_name(name) && std::filesystem::is_regular_file(file, none)) return file;
+  return "";
 }
 
 VmDir named_vm(const Options& options) { return named_vm(options.word(0, "a VM's name")); }
@@ -27,8 +35,10 @@ VmDir named_vm(const std::string& name) {
   std::vector<std::string> names;
   for (const VmDir& dir : VmDir::all(run_base())) names.push_back(dir.name());
   const std::string close = closest(name, names);
+  const std::string spec = close.empty() ? spec_named(name) : "";
   throw std::runtime_error(fmt::format(
-      "no VM '{}' runs here{} ({})", printable(name), close.empty() ? "" : "; did you mean '" + close + "'?",
+      "no VM '{}' runs here{}{} ({})", printable(name), close.empty() ? "" : "; did you mean '" + close + "'?",
+      spec.empty() ? "" : fmt::format("; `vmrun start {}` starts it", printable(spec)),
       names.empty() ? "none does" : fmt::format("there are: {}", fmt::join(names, ", "))));
 }
 

@@ -14,7 +14,8 @@ namespace launcher::commands {
 // The VM named by the first word; throws std::runtime_error with the names there are, and whose it is if it is not ours.
 VmDir named_vm(const Options& options);
 VmDir named_vm(const std::string& name);
-bool is_file_name(const std::string& name);  // it can be a VM's; the name of nothing outside
+bool is_file_name(const std::string& name);       // it can be a VM's; the name of nothing outside
+std::string spec_named(const std::string& name);  // NAME.toml here or for a unit, or that file; "": there is none
 
 // How long QEMU may take to answer a command of ours.
 inline constexpr std::chrono::seconds patience{5};

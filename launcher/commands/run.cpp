@@ -15,6 +15,7 @@
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/run_recorder.hpp"
+#include "launcher/guest/half.hpp"
 #include "launcher/guest/ready.hpp"
 #include "launcher/host/fd.hpp"
 #include "launcher/host/linux_host.hpp"
@@ -174,6 +175,9 @@ class Supervisor {
                     [this, &vm](const std::optional<std::string>& how) { tell_ready(vm, how); });
       keeping_.heard = [&watch](const std::string& text) { watch->heard(text); };
     }
+    std::optional<GuestSetter> setter;
+    if (!vm.plan.guest.empty() && access_of(vm.plan.name, plan_json(vm.plan)).agent)
+      setter.emplace(vm.dir.path(), vm.plan.name, vm.plan.guest, [](const std::string& words) { say(words); });
     slim_down();
     std::optional<RawTerminal> terminal;
     if (keeping_.console >= 0) terminal.emplace(true);
@@ -181,6 +185,7 @@ class Supervisor {
     const Ended ended = keep(vm, machine_, world.base, keeping_);
     terminal.reset();
     watch.reset();
+    setter.reset();
     console_.reset();
     tell_ended(ended);
     return record_.exit_code;

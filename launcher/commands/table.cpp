@@ -22,6 +22,7 @@ const OptionInfo identity{"identity", "",
 const OptionInfo locked{"locked", "", "start it as SPEC.lock says, or not at all"};
 const OptionInfo allow{"allow", "GROUP",
                        "let drifts of this group pass (may be given several times); the record says so", true};
+const OptionInfo unit_root{"root", "DIR", "in the system whose root is there: an image"};
 const OptionInfo no_console{"no-console", "", "do not connect this terminal to the guest's console"};
 const OptionInfo guest_user{"user", "NAME", "who to be in the guest (that of [cloud_init], else root)"};
 const OptionInfo guest_timeout{"timeout", "SECONDS", "how long the guest's sshd is waited for (180)"};
@@ -63,6 +64,12 @@ const std::vector<Command>& command_table() {
         other_host},
        1,
        plan},
+      {"guest-setup",
+       "guest-setup SPEC",
+       "print what [guest] asks for as a shell script, for a guest without systemd, cloud-init and agent",
+       {overrides, other_host},
+       1,
+       guest_setup},
       {"lock",
        "lock SPEC",
        "write down all that decides a run of it here: placement, command line, digests, host",
@@ -121,6 +128,13 @@ const std::vector<Command>& command_table() {
        1,
        validate},
       {"edit", "edit NAME", "open its spec in $EDITOR, and say what is wrong with it afterwards", {json}, 1, edit},
+      {"enable",
+       "enable SPEC",
+       "start it with this host, as the unit vmrun@NAME, once the mounts that its files need are there",
+       {unit_root},
+       1,
+       enable},
+      {"disable", "disable NAME", "no longer", {unit_root}, 1, disable},
       {"list",
        "list",
        "the VMs that run here",

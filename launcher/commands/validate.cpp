@@ -15,8 +15,6 @@
 
 namespace launcher::commands {
 
-namespace fs = std::filesystem;
-
 namespace {
 
 // That of a VM that runs; else the one of this name here, or for a unit.
@@ -24,8 +22,7 @@ std::string spec_of(const std::string& name) {
   if (!is_file_name(name)) return name;
   if (const auto dir = VmDir::find(run_base(), name))
     if (const std::string spec = given_to(*dir).spec; !spec.empty()) return spec;
-  for (const fs::path& file : {fs::path(name + ".toml"), fs::path("/etc/vmrun") / (name + ".toml"), fs::path(name)})
-    if (fs::exists(file)) return file;
+  if (std::string file = spec_named(name); !file.empty()) return file;
   throw std::runtime_error(
       fmt::format("no spec of VM '{}' is known: none runs, and there is no {}.toml here or in "
                   "/etc/vmrun",

@@ -1,4 +1,5 @@
-// `vmrun verify`: what was promised beside what is in effect, a row each. The rule: read-only; what cannot be read is no pass.
+// `vmrun verify`: what was promised beside what is in effect, a row each. The rule: read-only, in the guest, too; what cannot be read
+// is no pass.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/guest/half.hpp"
 #include "launcher/proof/proofs.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/text/out.hpp"
@@ -62,7 +64,13 @@ boost::json::object json_of(const VmDir& dir, const std::vector<Row>& rows) {
 int verify(const Options& options) {
   const VmDir dir = named_vm(options);
   const auto monitor = monitor_if_free(dir);  // without it the rows that need it say so
-  const std::vector<Row> rows = prove(look_at(dir, monitor.get()));
+  Subject subject = look_at(dir, monitor.get());
+  if (const auto& settings = subject.plan.guest; settings && !settings->empty()) {
+    GuestWord word = tell_guest(dir.path(), guest_script(dir.name(), *settings), "rows");
+    subject.guest_rows = std::move(word.rows);
+    subject.no_guest_rows = std::move(word.why);
+  }
+  const std::vector<Row> rows = prove(subject);
   if (options.flag("json"))
     print_json(json_of(dir, rows));
   else

@@ -14,6 +14,7 @@
 
 #include "launcher/devices/credential.hpp"
 #include "launcher/devices/device_context.hpp"
+#include "launcher/devices/guest_settings.hpp"
 #include "launcher/facts/host_config.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/steps/fat_volume.hpp"
@@ -32,9 +33,6 @@ bool consists_of(std::string_view text, std::string_view more, std::size_t most)
   });
 }
 
-bool is_user(const std::string& name) {
-  return consists_of(name, "_-", 32) && std::isdigit(static_cast<unsigned char>(name[0])) == 0 && name[0] != '-';
-}
 bool is_hostname(const std::string& name) {
   return consists_of(name, "-.", 63) && name.front() != '-' && name.front() != '.' && name.back() != '-' &&
          name.back() != '.';
@@ -54,7 +52,7 @@ bool is_public_key(const std::string& line) {
 }
 
 void check_texts(TableReader& table, const CloudInit& one) {
-  if (!is_user(one.user))
+  if (!is_guest_user(one.user))
     table.problem(
         "user",
         fmt::format("\"{}\" can name no user; wanted a name that useradd takes", printable(one.user.substr(0, 64))),
@@ -95,7 +93,7 @@ std::string quoted_list(const std::vector<std::string>& texts) {
 }
 
 // A list of public keys ends with the VM's own.
-Parts cloud_config(const CloudInit& one, const std::string& keys) {
+Parts cloud_config(const CloudInit& one, const DeviceContext& context, const std::string& keys) {
   const bool root = one.user == "root";
   std::string text = fmt::format("#cloud-config\n{{\"users\":[{{\"name\":{}", quoted(one.user));
   if (!root) text += ",\"shell\":\"/bin/bash\",\"sudo\":\"ALL=(ALL) NOPASSWD:ALL\"";
@@ -106,6 +104,8 @@ Parts cloud_config(const CloudInit& one, const std::string& keys) {
   text = "\"]}],\n\"manage_etc_hosts\":true";
   if (root) text += ",\"disable_root\":false";
   if (!one.packages.empty()) text += ",\"package_update\":true,\"packages\":[" + quoted_list(one.packages) + "]";
+  if (const auto& half = context.results.guest; !half.empty())  // at each boot, before what the guest is for
+    text += ",\n\"bootcmd\":[[\"sh\",\"-c\"," + quoted(guest_script(context.vm, half)) + ",\"sh\",\"boot\"]]";
   parts.push_back({.text = text + ",\n\"ssh_deletekeys\":true,\"ssh_keys\":{\"ed25519_private\":\""});
   parts.push_back({.text = "", .file = keys + "/host_key", .as = "json"});
   parts.push_back({.text = "\",\"ed25519_public\":\""});
@@ -129,7 +129,7 @@ std::vector<SeedFile> seed_files(const CloudInit& one, const DeviceContext& cont
        {{.text = fmt::format("{{\"instance-id\":{},\"local-hostname\":{}}}\n", quoted("vmrun-" + context.uuid),
                              quoted(hostname_of(one, context.vm)))}}}};
   // what the user's own says wins over what a vendor says
-  files.push_back({one.user_data.empty() ? "user-data" : "vendor-data", cloud_config(one, keys)});
+  files.push_back({one.user_data.empty() ? "user-data" : "vendor-data", cloud_config(one, context, keys)});
   if (!one.user_data.empty()) files.push_back({"user-data", {{.text = "", .file = one.user_data}}});
   if (!one.network.empty()) files.push_back({"network-config", {{.text = "", .file = one.network}}});
   return files;
@@ -161,24 +161,19 @@ void add_volume(const CloudInit& one, DeviceContext& context, const std::string&
 
 // For a guest whose systemd reads credentials, with or without cloud-init.
 void add_credentials(const CloudInit& one, DeviceContext& context, const std::string& keys) {
-  const auto add = [&](const std::string& name, Parts parts, const std::string& why) {
-    if (!context.results.credentials.insert(name).second) return;  // the spec's own [[credential]] stands
-    const int fd = context.fds.take("credential " + name);
-    context.steps.push_back({MakeMemoryFile{"credential " + name, std::move(parts), fd}, why, "spec cloud_init"});
-    add_file_credential(context, name, fd, "spec cloud_init");
-  };
   Parts authorized;
   for (const std::string& key : one.ssh_keys) authorized.push_back({.text = key + "\n"});
   authorized.push_back({.text = "", .file = keys + "/id.pub"});
-  add("ssh.authorized_keys.root", authorized, "root can be reached where there is no cloud-init");
+  add_made_credential(context, "ssh.authorized_keys.root", authorized,
+                      "root can be reached where there is no cloud-init", "spec cloud_init");
   const std::string host_key = "/etc/ssh/ssh_host_ed25519_key";
-  add("tmpfiles.extra",
-      {{.text = "f+~ " + host_key + " 0600 root root - "},
-       {.text = "", .file = keys + "/host_key", .as = "base64"},
-       {.text = "\nf+~ " + host_key + ".pub 0644 root root - "},
-       {.text = "", .file = keys + "/host_key.pub", .as = "base64"},
-       {.text = "\n"}},
-      "the guest's sshd has the key that is known here");
+  add_made_credential(context, "tmpfiles.extra",
+                      {{.text = guest_tmpfiles(context.results.guest) + "f+~ " + host_key + " 0600 root root - "},
+                       {.text = "", .file = keys + "/host_key", .as = "base64"},
+                       {.text = "\nf+~ " + host_key + ".pub 0644 root root - "},
+                       {.text = "", .file = keys + "/host_key.pub", .as = "base64"},
+                       {.text = "\n"}},
+                      "the guest's sshd has the key that is known here", "spec cloud_init");
   if (context.results.credentials.insert("system.hostname").second)
     context.args.add(
         "-smbios",
@@ -214,6 +209,10 @@ CloudInit::Facts look_at(const CloudInit& one) {
 }
 CloudInit::Facts assumed(const CloudInit&) { return {.ssh_keygen = "/usr/bin/ssh-keygen"}; }
 DeviceNeeds needs(const CloudInit&, const CloudInit::Facts&, unsigned) { return {}; }
+
+bool is_guest_user(const std::string& name) {
+  return consists_of(name, "_-", 32) && std::isdigit(static_cast<unsigned char>(name[0])) == 0 && name[0] != '-';
+}
 
 std::string ssh_directory(const std::string& state_dir) { return state_dir + "/ssh"; }
 

@@ -40,6 +40,8 @@ CloudInit::Facts assumed(const CloudInit& cloud_init);
 DeviceNeeds needs(const CloudInit& cloud_init, const CloudInit::Facts& facts, unsigned vcpus);
 void plan_device(const CloudInit& cloud_init, const CloudInit::Facts& facts, DeviceContext& context);
 
+bool is_guest_user(const std::string& name);  // one that useradd takes everywhere
+
 std::string ssh_directory(const std::string& state_dir);  // of the VM's keys: "/var/lib/vmrun/db/ssh"
 
 }  // namespace launcher::devices

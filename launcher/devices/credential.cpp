@@ -28,6 +28,13 @@ bool is_plain(const std::string& text) {
   return std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c >= 0x7f; });
 }
 
+void add_by_smbios(DeviceContext& context, const std::string& name, const std::string& value, const std::string& why,
+                   const std::string& origin) {
+  const std::string text = is_plain(value) ? fmt::format("io.systemd.credential:{}={}", name, value)
+                                           : fmt::format("io.systemd.credential.binary:{}={}", name, base64(value));
+  context.args.add("-smbios", Opts().set("type", 11).set("value", text), why, origin);
+}
+
 }  // namespace
 
 Credential Credential::read(TableReader& table) {
@@ -72,6 +79,19 @@ void add_file_credential(DeviceContext& context, const std::string& name, int fd
       "read by the guest's systemd, and by nobody on this host", origin);
 }
 
+bool add_made_credential(DeviceContext& context, const std::string& name, std::vector<TextPart> parts,
+                         const std::string& why, const std::string& origin) {
+  if (!context.results.credentials.insert(name).second) return false;
+  if (name.size() > longest_file_name && parts.size() == 1 && parts[0].file.empty()) {
+    add_by_smbios(context, name, parts[0].text, why, origin);
+    return true;
+  }
+  const int fd = context.fds.take("credential " + name);
+  context.steps.push_back({MakeMemoryFile{"credential " + name, std::move(parts), fd}, why, origin});
+  add_file_credential(context, name, fd, origin);
+  return true;
+}
+
 void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context) {
   if (!facts.misfit.empty())
     context.problem("file", facts.misfit + "; wanted a regular file that this user may read",
@@ -84,12 +104,7 @@ void plan_device(const Credential& credential, const Credential::Facts& facts, D
     add_file_credential(context, credential.name, fd, context.origin("file"));
     return;
   }
-  const std::string text =
-      is_plain(credential.value)
-          ? fmt::format("io.systemd.credential:{}={}", credential.name, credential.value)
-          : fmt::format("io.systemd.credential.binary:{}={}", credential.name, base64(credential.value));
-  context.args.add("-smbios", Opts().set("type", 11).set("value", text), "read by the guest's systemd",
-                   context.origin("value"));
+  add_by_smbios(context, credential.name, credential.value, "read by the guest's systemd", context.origin("value"));
 }
 
 }  // namespace launcher::devices

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launcher/devices/kind.hpp"
+#include "launcher/steps/memory_file.hpp"
 
 namespace launcher::inline text {
 class TableReader;
@@ -34,6 +35,10 @@ Credential::Facts look_at(const Credential& credential);
 Credential::Facts assumed(const Credential& credential);
 DeviceNeeds needs(const Credential& credential, const Credential::Facts& facts, unsigned vcpus);
 void plan_device(const Credential& credential, const Credential::Facts& facts, DeviceContext& context);
+
+// One that is made in memory (or of SMBIOS, where a text's name is too long for a file's); false: the spec has its own of this name, which stands.
+bool add_made_credential(DeviceContext& context, const std::string& name, std::vector<TextPart> parts,
+                         const std::string& why, const std::string& origin);
 
 // A credential that is an open file: by fw_cfg, so that no argument has it.
 void add_file_credential(DeviceContext& context, const std::string& name, int fd, const std::string& origin);

@@ -13,6 +13,7 @@
 #include "launcher/devices/credential.hpp"
 #include "launcher/devices/disk.hpp"
 #include "launcher/devices/display.hpp"
+#include "launcher/devices/guest.hpp"
 #include "launcher/devices/nic.hpp"
 #include "launcher/devices/nvdimm.hpp"
 #include "launcher/devices/pci.hpp"
@@ -26,8 +27,9 @@
 
 namespace launcher::inline devices {
 
-using Device = std::variant<Disk, Nic, Share, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display,
-                            Smbios, Credential, Pci, Usb, CloudInit, Cdrom>;  // devices are planned in this order
+using Device =
+    std::variant<Disk, Nic, Share, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display, Smbios,
+                 Credential, Pci, Usb, Guest, CloudInit, Cdrom>;  // devices are planned in this order
 
 // What the machine answered about one device: its kind's Facts, from look_at(), or assumed() for another machine.
 template <class Kind>

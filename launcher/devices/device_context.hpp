@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "launcher/devices/guest_settings.hpp"
 #include "launcher/devices/kind.hpp"
 #include "launcher/devices/qemu_args.hpp"
 #include "launcher/facts/qemu_features.hpp"
@@ -24,6 +25,13 @@ struct OtherNames;
 
 namespace launcher::inline devices {
 
+// A network card as the guest gets it.
+struct PlannedCard {
+  std::string mac;
+  unsigned queues = 1;
+  std::optional<unsigned> mtu;  // that it says or carries; nullopt: nothing is known
+};
+
 // What the launch itself must know of the devices.
 struct DeviceResults {
   std::string console_socket;  // "" when the VM has no console
@@ -35,6 +43,8 @@ struct DeviceResults {
   std::set<std::string> limits;                         // throttle groups that are there
   unsigned fw_cfg_files = 0;                            // credentials that are files
   std::set<std::string> credentials;                    // names of those that the spec has
+  std::vector<PlannedCard> cards;                       // in the order of [[net]]
+  std::vector<GuestSetting> guest;                      // what shall be set inside
   std::vector<PassedFunction> functions;                // the host's PCI functions that are passed on
   std::vector<std::string> device_nodes;                // files below /dev that QEMU opens by path
   std::map<std::string, unsigned> used_slots;           // by bus: how many devices are on it
@@ -61,12 +71,13 @@ struct DeviceContext {
   std::string host_id;       // what keeps its identity apart from that of other hosts' VMs; "": nothing
   unsigned vcpus = 1;
   bool kvm = false;
-  bool root = false;                   // vmrun has the rights to make taps
-  bool notified = false;               // the guest's systemd is told where to say that it is ready
-  unsigned uid = 0;                    // QEMU's
-  std::string run_dir;                 // "/run/vmrun/db"
-  std::string state_dir;               // "/var/lib/vmrun/db": what outlives the VM's run
-  bool boots_from_net = false;         // network cards keep their boot ROM
+  bool root = false;                               // vmrun has the rights to make taps
+  bool notified = false;                           // the guest's systemd is told where to say that it is ready
+  bool has_agent = false, has_cloud_init = false;  // ways into the guest
+  unsigned uid = 0;                                // QEMU's
+  std::string run_dir;                             // "/run/vmrun/db"
+  std::string state_dir;                           // "/var/lib/vmrun/db": what outlives the VM's run
+  bool boots_from_net = false;                     // network cards keep their boot ROM
   std::optional<unsigned> boot_base;   // what comes before its kind has smaller boot indices; nullopt: none boots
   std::vector<std::string> iothreads;  // ids of those it asked for
   QemuArgs& args;

@@ -173,6 +173,7 @@ void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context
   if (context.problems.size() > problems) return;
   tell(nic, facts, choice, context);
   context.claim("mac", "MAC address " + choice.mac);
+  context.results.cards.push_back({choice.mac, choice.queues, choice.mtu});
   add_host_side(nic, facts, choice, context);
   const bool emulated = nic.model == Nic::Model::e1000e;
   Opts device(emulated ? "e1000e" : "virtio-net-pci");

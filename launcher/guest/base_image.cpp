@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 
 #include "launcher/facts/image.hpp"
@@ -23,6 +25,15 @@ std::string packed_with(std::string_view head) {
   if (head.starts_with("\x28\xb5\x2f\xfd")) return "unzstd";
   if (head.starts_with("BZh")) return "bunzip2";
   return "";
+}
+
+// ISO 9660's volume descriptor. An installer's CD may have a boot sector, too, so as to start from a USB stick.
+bool is_cd(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::array<char, 5> mark{};
+  file.seekg(0x8001);
+  file.read(mark.data(), mark.size());
+  return file && std::string_view(mark.data(), mark.size()) == "CD001";
 }
 
 std::expected<BaseImage, std::string> as_qcow2(BaseImage image, std::string_view head) {
@@ -53,6 +64,9 @@ std::expected<BaseImage, std::string> look_at_image(const std::string& path) {
     return std::unexpected(fmt::format(
         "'{}' is {}; wanted a raw or qcow2 image: qemu-img convert -O qcow2 FILE {}.qcow2", printable(path),
         kind.empty() ? "no qcow2 image, whatever its name says" : kind, std::filesystem::path(path).stem().string()));
+  if (is_cd(image.path))
+    return std::unexpected(
+        fmt::format("'{0}' is a CD; wanted a disk: --iso {0} makes a VM with an empty one", printable(path)));
   std::error_code none;
   image.bytes = std::filesystem::file_size(image.path, none);
   return image;

@@ -125,12 +125,12 @@ std::vector<Route> routes(const Access& access, const std::filesystem::path& run
 
 std::optional<Route> find_route(const Access& access, const std::filesystem::path& run_dir,
                                 std::chrono::milliseconds limit, const std::function<void()>& between) {
-  constexpr auto each = std::chrono::milliseconds(5000), pause = std::chrono::milliseconds(200);
+  constexpr auto pause = std::chrono::milliseconds(200);
   const Clock::time_point end = Clock::now() + limit;
   do {
     between();
     for (const Route& route : routes(access, run_dir))
-      if (dial(route, each)) return route;
+      if (dial(route, patience_with_sshd)) return route;
     std::this_thread::sleep_for(pause);
   } while (Clock::now() < end);
   return std::nullopt;

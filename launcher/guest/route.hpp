@@ -23,6 +23,9 @@ struct Route {
 // In the order in which they are tried; the guest's addresses by its agent and by this host's neighbours.
 std::vector<Route> routes(const Access& access, const std::filesystem::path& run_dir);
 
+// An emulated sshd needs seconds for its first words; and it counts those who leave before, and turns others away (MaxStartups).
+inline constexpr std::chrono::seconds patience_with_sshd{20};
+
 // Connected, and an sshd's first words wait to be read; empty: not (within that time).
 Fd dial(const Route& route, std::chrono::milliseconds patience);
 

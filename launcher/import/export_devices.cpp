@@ -232,6 +232,9 @@ struct Writer {
   void operator()(const Kind&) {  // a kind that nobody has thought of here
     to.row(std::string(Kind::kind.table), Verb::dropped, "it is not exported yet");
   }
+  void operator()(const Guest&) {
+    to.row("guest", Verb::dropped, "vmrun sets it at each start: run what `vmrun guest-setup` prints in the guest");
+  }
   void operator()(const CloudInit&) {
     to.row("cloud_init", Verb::dropped, "vmrun makes the seed at each start: give the domain a seed image of its own");
   }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "launcher/life/run_record.hpp"
+#include "launcher/steps/records.hpp"
 #include "qmp/client.hpp"
 
 namespace launcher::inline life {
@@ -19,6 +20,8 @@ void LastWords::add(const std::string& text) {
   text_ += text;
   if (text_.size() > 2 * last_words_kept) text_.erase(0, text_.size() - last_words_kept);
 }
+
+std::filesystem::path console_backlog(const std::filesystem::path& run_dir) { return run_dir / "console.backlog"; }
 
 bool more_to_read(int fd) {
   constexpr int moment = 100;  // ms
@@ -46,7 +49,13 @@ void ConsoleTap::read_some(LastWords& words) {
     fd_.reset();
 }
 
-void ConsoleTap::let_go() {
+void ConsoleTap::let_go(LastWords& words, const std::filesystem::path& backlog) {
+  try {
+    if (fd_) read_some(words);
+    if (fd_) records::replace(backlog, words.text());
+  } catch (const std::exception&) {
+    // a full disk: the console goes to whoever asks all the same
+  }
   fd_.reset();
   connect();
 }

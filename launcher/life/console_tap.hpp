@@ -2,6 +2,7 @@
 // `vmrun console`), and queues behind them, for QEMU serves one at a time.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <utility>
@@ -22,6 +23,9 @@ class LastWords {
   std::string text_;
 };
 
+// Where the keeper leaves what was said before somebody came.
+std::filesystem::path console_backlog(const std::filesystem::path& run_dir);
+
 // Of a console whose QEMU is gone: something, or its end, is there (or comes in a moment).
 bool more_to_read(int fd);
 
@@ -30,7 +34,8 @@ class ConsoleTap {
   explicit ConsoleTap(std::string socket);  // "": there is no console
   int fd() const { return fd_.get(); }      // for poll(2); -1: none
   void read_some(LastWords& words);
-  void let_go();  // whoever waits is served next
+  // Whoever waits is served next, and finds what was said before in that file.
+  void let_go(LastWords& words, const std::filesystem::path& backlog);
 
  private:
   void connect();

@@ -191,7 +191,7 @@ class Keeper {
     if (read(signals_.fd(), &info, sizeof info) != sizeof info) return;
     const bool again = ladder_.has_value();
     if (info.ssi_signo == SIGUSR2) {
-      tap_.let_go();
+      tap_.let_go(console_words_, console_backlog(vm_.dir.path()));
     } else if (info.ssi_signo == SIGUSR1) {
       kill_it("killed, as `vmrun kill` asked");
     } else if (again && info.ssi_signo == SIGINT) {

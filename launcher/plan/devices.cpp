@@ -75,6 +75,11 @@ bool boots_from_net(const Draft& draft) {
   return (draft.spec.boot.kernel.empty() && !draft.needs.boots) || boot_base(draft, "net");
 }
 
+template <class Kind>
+bool has(const Spec& spec) {
+  return std::ranges::any_of(spec.devices, [](const Device& one) { return std::holds_alternative<Kind>(one); });
+}
+
 bool is_notified(const Draft& draft) {
   return draft.spec.ready.by == ReadySpec::By::guest || draft.spec.ready.by == ReadySpec::By::notify;
 }
@@ -105,6 +110,8 @@ void add_devices(Draft& draft) {
                           .kvm = draft.kvm(),
                           .root = draft.facts.root,
                           .notified = is_notified(draft),
+                          .has_agent = has<Agent>(draft.spec),
+                          .has_cloud_init = has<CloudInit>(draft.spec),
                           .uid = draft.plan.uid.value_or(draft.facts.uid),
                           .run_dir = draft.plan.run_dir,
                           .state_dir = draft.facts.state_base + "/" + draft.spec.name,
@@ -130,6 +137,7 @@ void add_devices(Draft& draft) {
                [&](const auto& one, const auto& its_facts) { plan_device(one, its_facts, context); });
   }
   draft.plan.functions = results.functions;
+  draft.plan.guest = results.guest;
   if (draft.plan.uid) std::ranges::copy(results.device_nodes, std::back_inserter(draft.private_nodes));
   draft.plan.console_socket = results.console_socket;
   draft.plan.console_on_stdio = results.console_on_stdio;

@@ -14,7 +14,7 @@ BOOST_DESCRIBE_STRUCT(CpuFeature, (), (name, on))
 BOOST_DESCRIBE_STRUCT(LaunchPlan, (),
                       (name, uuid, accel, qemu, qemu_version, uid, placement, reservation, iothreads, pinned, features,
                        vcpu_fifo, iothread_fifo, core_cookie, partition, groups, vhost_workers, run_dir, spare,
-                       console_socket, console_on_stdio, functions, args, notes))
+                       console_socket, console_on_stdio, functions, guest, args, notes))
 
 boost::json::value plan_json(const LaunchPlan& plan);
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/devices/guest_settings.hpp"
 #include "launcher/devices/identity.hpp"
 #include "launcher/devices/kind.hpp"
 #include "launcher/devices/qemu_args.hpp"
@@ -58,6 +59,7 @@ struct LaunchPlan {
   std::string console_socket;              // "" when the VM has no console
   bool console_on_stdio = false;
   std::vector<PassedFunction> functions;  // the host's PCI functions that the guest has
+  std::vector<GuestSetting> guest;        // what shall be set inside
   std::vector<Arg> args;
   std::vector<PlannedStep> steps;  // in order; the last one starts QEMU
   std::vector<std::string> notes;  // what "auto" became and why; what was fallen back from

@@ -1,4 +1,5 @@
-// What the guest was promised to see: a running machine under the accelerator that was planned, its vCPUs' features and their number.
+// What the guest was promised to see: a running machine under the accelerator that was planned, its vCPUs' features and their number;
+// and what was to be set inside, as its agent reads it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -35,6 +36,22 @@ void prove_vcpus(const Subject& subject, Rows& rows) {
 }
 
 }  // namespace
+
+std::vector<Row> prove_guest_settings(const Subject& subject) {
+  Rows rows("guest");
+  const std::vector<GuestSetting> settings = subject.plan.guest.value_or(std::vector<GuestSetting>{});
+  const std::map<std::size_t, GuestReading> read = read_guest_rows(subject.guest_rows.value_or(""));
+  for (std::size_t i = 0; i < settings.size(); ++i) {
+    const auto found = read.find(i);
+    if (found != read.end())
+      rows.equal(settings[i].what, settings[i].wanted, found->second.is, found->second.where + " of the guest");
+    else
+      rows.add(settings[i].what, settings[i].wanted,
+               subject.guest_rows ? "the guest's agent said nothing of it" : subject.no_guest_rows, "the guest's agent",
+               Outcome::not_checked);
+  }
+  return rows.take();
+}
 
 std::vector<Row> prove_guest(const Subject& subject) {
   Rows rows("guest");

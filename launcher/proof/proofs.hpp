@@ -17,6 +17,7 @@ std::vector<Row> prove_networks(const Subject& subject);
 std::vector<Row> prove_host(const Subject& subject);
 std::vector<Row> prove_security(const Subject& subject);
 std::vector<Row> prove_guest(const Subject& subject);
+std::vector<Row> prove_guest_settings(const Subject& subject);
 
 std::vector<Row> prove(const Subject& subject);  // all of them
 

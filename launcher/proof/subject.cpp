@@ -18,7 +18,7 @@ namespace launcher::inline proof {
 
 BOOST_DESCRIBE_STRUCT(Promised, (),
                       (accel, qemu_version, uid, placement, pinned, features, core_cookie, partition, run_dir, spare,
-                       functions, args))
+                       functions, guest, args))
 
 namespace {
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "launcher/devices/guest_settings.hpp"
 #include "launcher/devices/kind.hpp"
 #include "launcher/devices/qemu_args.hpp"
 #include "launcher/life/pin.hpp"
@@ -35,6 +36,7 @@ struct Promised {
   std::string run_dir;
   std::vector<topology::PageClaim> spare;
   std::vector<PassedFunction> functions;
+  std::optional<std::vector<GuestSetting>> guest;  // nullopt: a plan from before there were any
   std::vector<Arg> args;
 };
 
@@ -48,7 +50,9 @@ struct Subject {
   std::vector<topology::MappedRange> maps;
   std::string no_maps;  // why there are none
   topology::Sysfs root;
-  ::qmp::Client* monitor = nullptr;  // nullptr: QEMU's socket is held by somebody else
+  std::optional<std::string> guest_rows;        // what guest_script() said there
+  std::string no_guest_rows = "was not asked";  // why there are none
+  ::qmp::Client* monitor = nullptr;             // nullptr: QEMU's socket is held by somebody else
 };
 
 // thoroughly: the kernel's threads that work for the VM are searched for in all of /proc; else those on record are taken, which is what

@@ -22,6 +22,9 @@ cache = "none"
 poll_max_ns = 100000
 [each.net]
 packed = "auto"
+[each.guest]
+rq_affinity = 2
+haltpoll = 50000
 )"},
       {"throughput", R"(# Long queues, one for each vCPU: guide 001 (multiqueue), guide 004.
 [memory]
@@ -31,6 +34,9 @@ cache = "none"
 queue_size = 1024
 [each.net]
 rx_queue_size = 1024
+[each.guest]
+sysctls = "guide 004"
+rq_affinity = 2
 )"},
       {"database",
        R"(# Its own memory, never swapped; its disks past the page cache, which the database has itself: guide 003 (PostgreSQL).
@@ -42,6 +48,9 @@ lock = true
 [each.disk]
 cache = "none"
 detect_zeroes = "off"
+[each.guest]
+swappiness = 1
+rq_affinity = 2
 )"},
       {"density", R"(# Many guests on one host, their CPUs and memory shared: guide 003 (cloud provider).
 [cpu]

@@ -46,6 +46,11 @@ void check_queues_of_all(Rules& rules) {
   check_queues<Nic>(rules, "net");
 }
 
+void check_guest(Rules& rules) {
+  if (rules.spec.windows && !rules.devices<Guest>("guest").empty() && rules.sound("guest") && rules.sound("windows"))
+    rules.add("guest", "there with windows = true; wanted one of them: these are settings of Linux", "remove [guest]");
+}
+
 void check_duplicates(Rules& rules) {
   using Words = std::pair<std::string, std::string>;
   check_unique<Nic>(

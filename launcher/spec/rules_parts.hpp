@@ -40,6 +40,7 @@ void check_memory_kinds(Rules& rules);
 void check_nodes(Rules& rules);
 // rules_devices.cpp
 void check_queues_of_all(Rules& rules);
+void check_guest(Rules& rules);
 void check_duplicates(Rules& rules);
 void check_shared(Rules& rules);
 // rules_args.cpp

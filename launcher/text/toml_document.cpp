@@ -68,8 +68,11 @@ void TomlLoader::load_main(const fs::path& file) {
     return;
   }
   impl->sources.push_back({file.string(), "", absolute_path(file).parent_path(), {}, {}});
+  std::error_code none;
+  const std::string meant = file.string() + ".toml";  // whoever gives a VM's name
   fail({"", fmt::format("cannot read the file: {}; wanted a TOML file", read.error()),
-        "check the path, and that you may read it"},
+        fs::is_regular_file(meant, none) ? fmt::format("did you mean {}?", printable(meant))
+                                         : "check the path, and that you may read it"},
        {0, {}});
 }
 

@@ -38,7 +38,9 @@ void TomlLoader::apply_profile(const std::vector<Profile>& profiles) {
   if (const TomlNode* each = defaults.member("each")) {
     for (const TomlNode& kind : each->children) {
       TomlNode* items = impl->root.member(kind.name);
-      if (items == nullptr || !items->of_tables) continue;
+      if (items == nullptr) continue;
+      if (items->kind == Kind::table) fill(*items, kind, kind.name);  // of a single one that is there
+      if (!items->of_tables) continue;
       for (std::size_t i = 0; i < items->children.size(); ++i)
         fill(items->children[i], kind, fmt::format("{}[{}]", kind.name, i));
     }

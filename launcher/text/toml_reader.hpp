@@ -46,7 +46,7 @@ struct Position {
 // A named set of defaults: TOML, merged below the document.
 struct Profile {
   std::string_view name;
-  std::string_view text;  // what stands in [each.disk] is a default of every [[disk]]
+  std::string_view text;  // what stands in [each.disk] is a default of every [[disk]], or of a table that is there
 };
 
 struct TomlErrors;

@@ -189,10 +189,22 @@ exec 7>"$work/keys"
 within 60 grep -qa 'guest# ' "$work/pty" || { printf '\r' >&7; within 10 grep -qa 'guest# ' "$work/pty" || failed "vmrun console shows the prompt" "$(cat "$work/pty")"; }
 printf 'echo 7 times 7 is $((7 * 7))\r' >&7
 check "vmrun console takes input" within 20 grep -qa '7 times 7 is 49' "$work/pty"
+printf '(sleep 1; echo 3 cubed is $((3 * 3 * 3))) &\r' >&7
+within 5 grep -qa '3 cubed' "$work/pty"
 printf '\035' >&7
 exits "Ctrl-] leaves: exit code" "$pid" 5 0
+is "on a line of its own" "$(grep -av 'Script done' "$work/pty" | tail -c 2 | od -An -c | tr -d ' ')" '\r\n'
 exec 7>&-
 check "and the VM runs on" test -n "$(qemu_of shell)"
+sleep 3
+: >"$work/pty"
+TERM=xterm script -qfec "$vmrun console shell" /dev/null <"$work/keys" >"$work/pty" 2>&1 &
+pid=$!
+exec 7>"$work/keys"
+check "what was said meanwhile is shown to who comes back" within 5 grep -qa '3 cubed is 27' "$work/pty"
+printf '\035' >&7
+exits "and leaves again" "$pid" 5 0
+exec 7>&-
 : >"$work/pty"
 TERM=xterm script -qfec "$vmrun run $work/idle.toml" /dev/null <"$work/keys" >"$work/pty" 2>&1 &
 pid=$!

@@ -13,11 +13,17 @@ deb=$(echo "$work"/vmrun_*.deb)
 check "a package was made" test -s "$deb"
 files=$(dpkg-deb -c "$deb" | awk '{print $6}')
 for file in usr/bin/vmrun usr/lib/systemd/system/vmrun@.service usr/share/man/man1/vmrun.1 usr/share/man/man5/vmrun.toml.5 \
-    usr/share/bash-completion/completions/vmrun usr/share/vmrun/vmrun.schema.json usr/share/doc/vmrun/examples/reference.toml etc/vmrun/; do
+    usr/share/man/man7/vmrun-guides.7 usr/share/bash-completion/completions/vmrun usr/share/vmrun/vmrun.schema.json usr/share/doc/vmrun/examples/reference.toml etc/vmrun/; do
     has "holds $file" "$files" "^\./$file\$"
 done
 has "depends on what it links" "$(dpkg-deb -f "$deb" Depends)" 'libhwloc15.*libnuma1.*liburing2'
 hasnt "nothing of a build machine in it" "$(dpkg-deb -p "$deb" >/dev/null 2>&1; dpkg-deb -x "$deb" "$work/x" && strings "$work/x/usr/bin/vmrun" | grep -F "$root" || true)" .
+
+guides=$(MANWIDTH=200 man -l "$work/x/usr/share/man/man7/vmrun-guides.7" 2>&1 | tr -s ' \n' ' ')
+if command -v man >/dev/null; then
+    has "vmrun-guides(7) has a section for each guide" "$guides" 'GUIDE 000 Tuning.*GUIDE 001 .*GUIDE 002 .*GUIDE 003 .*GUIDE 004 Network'
+    has "and names what answers a statement" "$guides" 'rq_affinity = 2 for multiqueue disks for a VM: guest.rq_affinity'
+fi
 
 if dpkg-query -W vmrun >/dev/null 2>&1 || [ -e /usr/bin/vmrun ]; then skip "vmrun is installed on this machine; it stays as it is"; fi
 check "dpkg installs it" dpkg -i "$deb"

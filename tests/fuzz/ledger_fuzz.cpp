@@ -1,5 +1,6 @@
 // A VM's directory as anybody may have left it, another user above all: owner, plan, state and journal of any bytes. Reading answers or
 // throws the one error that says so; a name, a number or a path in there is nothing more. Input: the four files, with a zero byte between.
+#include <boost/json.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

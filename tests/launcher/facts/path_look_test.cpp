@@ -13,7 +13,7 @@
 #include <filesystem>
 #include <string>
 
-#include "launcher/host/host.hpp"
+#include "launcher/host/linux_host.hpp"
 #include "tests/fakes/temp_dir.hpp"
 #include "tests/lacks.hpp"
 
@@ -46,7 +46,7 @@ TEST_CASE(
     fakes::write_file(group / "cgroup.procs", std::to_string(getpid()));
     std::string said = launcher::misfit("/dev/full", {S_IFCHR}, R_OK | W_OK);
     try {
-      (void)launcher::LinuxHost().open_file("/dev/full", true, false);
+      (void)launcher::LinuxFiles().open_file("/dev/full", true, false);
     } catch (const std::exception& error) {
       said += std::string("\n") + error.what();
     }

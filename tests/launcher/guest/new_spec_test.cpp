@@ -7,7 +7,9 @@
 #include <fstream>
 #include <string>
 
+#include "launcher/devices/cloud_init.hpp"
 #include "launcher/guest/base_image.hpp"
+#include "launcher/guest/half.hpp"
 #include "launcher/spec/read_spec.hpp"
 #include "tests/fakes/temp_dir.hpp"
 
@@ -136,5 +138,22 @@ TEST_CASE("an image's format is that of its name, and qcow2 by its bytes only wh
                   std::string(99, 'x'))
             .error()
             .find("unxz") != std::string::npos);
+  CHECK(image("debian.img", std::string(0x8001, 'x') + "CD001" + std::string(4096, 'x')).error().find("--iso") !=
+        std::string::npos);
   CHECK(!look_at_image(where / "missing").has_value());
+}
+
+TEST_CASE("a user whom no guest can make is not taken from the environment") {
+  for (const char* name : {"ann", "_svc", "ann-b_2"}) CHECK_MESSAGE(is_guest_user(name), name);
+  for (const char* name : {"", "Ann", "ann.b", "CORP\\ann", "2fast", "-x", "a b"})
+    CHECK_MESSAGE(!is_guest_user(name), name);
+  CHECK(!is_guest_user(std::string(33, 'a')));
+}
+
+TEST_CASE("what a guest did not take is told, with where it was read") {
+  const std::vector<GuestSetting> settings = {{"guest.swappiness", "vm.swappiness", "10", "file", {"/s"}},
+                                              {"guest.hugepages", "vm.nr_hugepages", "4", "file", {"/h"}},
+                                              {"guest.irqs", "interrupts", "1", "interrupts", {"52:54:00:00:00:01"}}};
+  CHECK(misses(settings, "1\t10\t/s\n2\t3\x1b[2J\t/h\n") ==
+        std::vector<std::string>{"vm.nr_hugepages: wanted 4, is 3\\x1b[2J (/h)", "interrupts: nothing was said of it"});
 }

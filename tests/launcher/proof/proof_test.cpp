@@ -207,4 +207,22 @@ TEST_CASE("a kernel file that somebody else changed, and others on the VM's own 
   CHECK(outcome_of(prove_host(composed.subject), "/proc/irq/24/smp_affinity_list") == Outcome::kernel_keeps);
 }
 
+TEST_CASE("what is otherwise inside the guest is lost; what its agent did not say is not checked") {
+  Composed composed;
+  CHECK(prove_guest_settings(composed.subject).empty());
+  composed.subject.plan.guest = {
+      {"guest.swappiness", "vm.swappiness", "10", "file", {"/proc/sys/vm/swappiness"}},
+      {"guest.hugepages", "vm.nr_hugepages", "4", "file", {"/proc/sys/vm/nr_hugepages"}},
+      {"guest.rq_affinity", "rq_affinity", "2", "file", {"/sys/block/vd*/queue/rq_affinity"}}};
+  CHECK(count(prove_guest_settings(composed.subject), Outcome::not_checked) == 3);
+  composed.subject.guest_rows = "1\t10\t/proc/sys/vm/swappiness\n2\t3\t/proc/sys/vm/nr_hugepages\n";
+  const auto rows = prove_guest_settings(composed.subject);
+  CHECK(outcome_of(rows, "vm.swappiness") == Outcome::held);
+  CHECK(outcome_of(rows, "vm.nr_hugepages") == Outcome::lost);
+  CHECK(row(rows, "vm.nr_hugepages")->is == "3");
+  CHECK(row(rows, "vm.nr_hugepages")->where == "/proc/sys/vm/nr_hugepages of the guest");
+  CHECK(outcome_of(rows, "rq_affinity") == Outcome::not_checked);
+  CHECK(prove(composed.subject).back().what == "rq_affinity");
+}
+
 }  // namespace launcher::proof
