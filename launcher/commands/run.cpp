@@ -22,7 +22,6 @@
 #include "launcher/life/notify.hpp"
 #include "launcher/life/run_record.hpp"
 #include "launcher/life/signals.hpp"
-#include "launcher/life/slim_down.hpp"
 #include "launcher/life/terminal.hpp"
 #include "launcher/life/thread_report.hpp"
 #include "launcher/plan/json.hpp"
@@ -173,7 +172,6 @@ class Supervisor {
                     [this, &vm](const std::optional<std::string>& how) { tell_ready(vm, how); });
       keeping_.heard = [&watch](const std::string& text) { watch->heard(text); };
     }
-    slim_down();
     std::optional<RawTerminal> terminal;
     if (keeping_.console >= 0) terminal.emplace(true);
     keeping_.ended = [this](const Ended& ended) { record_end(ended); };
