@@ -4,6 +4,7 @@
 
 #include <expected>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,12 @@ enum class Devices { skip, read };
 // This machine: hwloc for cores and caches, sysfs for the nodes' CPUs, kinds, pools, free memory, distances, isolcpus and
 // what this process was allowed. Error also when hwloc and the kernel contradict each other.
 std::expected<HostTopology, std::string> read_this_host(Devices devices, const Sysfs& sysfs = Sysfs{});
+
+// The same of what read_this_host() without devices gave earlier, with what changes from minute to minute read anew, and without hwloc,
+// which opens thirty files for each CPU. As long as shape_key() is the same: this boot, and the CPUs and nodes that are online.
+// nullopt: the kernel contradicts it, so it is to be read whole.
+std::string shape_key(const Sysfs& sysfs);
+std::optional<HostTopology> read_again(HostTopology known, const Sysfs& sysfs);
 
 // hwloc's synthetic description: "pack:2 [numa] l3:1 core:4 pu:2". Nodes without a size get 64G, all free; every node
 // has an empty 2M and 1G pool.

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "topology/core_kinds.hpp"
+#include "topology/read_host.hpp"
 #include "topology/words.hpp"
 
 namespace topology {
@@ -121,6 +122,7 @@ void read_distances_now(const Sysfs& sysfs, HostTopology& host) {
   for (Node& node : host.nodes) {
     const auto text = sysfs.read(fmt::format("/sys/devices/system/node/node{}/distance", node.id)).value_or("");
     std::map<unsigned, unsigned> row;
+    node.distances.clear();
     const char* at = text.c_str();
     for (const unsigned id : ids) {
       char* end = nullptr;
@@ -165,6 +167,19 @@ void read_now(const Sysfs& sysfs, HostTopology& host) {
     host.isolated = *std::move(isolated);
   host.allowed = read_allowed(sysfs, host);
   host.own_id = read_id(sysfs);
+}
+
+std::string shape_key(const Sysfs& sysfs) {
+  std::string key = sysfs.read("/proc/sys/kernel/random/boot_id").value_or("");
+  for (const char* directory : {cpu_directory, node_directory})
+    key += " " + sysfs.read(std::string(directory) + "/online").value_or("");
+  return key;
+}
+
+std::optional<HostTopology> read_again(HostTopology known, const Sysfs& sysfs) {
+  read_now(sysfs, known);
+  if (known.pus.empty() || known.nodes.empty() || contradiction(sysfs, known)) return std::nullopt;
+  return known;
 }
 
 std::optional<std::string> contradiction(const Sysfs& sysfs, const HostTopology& host) {

@@ -33,15 +33,7 @@ bool is_refused(const Drift& drift, const std::vector<std::string>& allow) {
 
 }  // namespace
 
-World dry_world(Host& host, const HostConfig& config) {
-  World world = this_world(host, config);
-  world.facts = [config](const Spec& spec) { return gather_facts(spec, config, Cache::read_only); };
-  world.features = [config]() -> std::expected<QemuFeatures, std::string> {
-    const auto binary = find_qemu(config.qemu);
-    return binary ? qemu_features(*binary, Cache::read_only) : std::unexpected(binary.error());
-  };
-  return world;
-}
+World dry_world(Host& host, const HostConfig& config) { return this_world(host, config, Cache::read_only); }
 
 std::string whole_spec(const SpecFile& file) {
   const std::vector<KeyInfo> keys = spec_keys();

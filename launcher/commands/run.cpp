@@ -24,7 +24,6 @@
 #include "launcher/life/notify.hpp"
 #include "launcher/life/run_record.hpp"
 #include "launcher/life/signals.hpp"
-#include "launcher/life/slim_down.hpp"
 #include "launcher/life/terminal.hpp"
 #include "launcher/life/thread_report.hpp"
 #include "launcher/plan/json.hpp"
@@ -178,7 +177,6 @@ class Supervisor {
     std::optional<GuestSetter> setter;
     if (!vm.plan.guest.empty() && access_of(vm.plan.name, plan_json(vm.plan)).agent)
       setter.emplace(vm.dir.path(), vm.plan.name, vm.plan.guest, [](const std::string& words) { say(words); });
-    slim_down();
     std::optional<RawTerminal> terminal;
     if (keeping_.console >= 0) terminal.emplace(true);
     keeping_.ended = [this](const Ended& ended) { record_end(ended); };

@@ -13,7 +13,8 @@ namespace launcher::inline facts {
 
 namespace {
 
-constexpr std::size_t wanted = 8;
+// Two names hash to one uid once in 100 million; each more is two questions to everything that nsswitch.conf names.
+constexpr std::size_t wanted = 2, most_tries = 32;
 
 bool read_id(std::string_view text, unsigned& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -41,7 +42,7 @@ std::vector<unsigned> free_ids(unsigned first, const std::function<bool(unsigned
                                const std::vector<IdRange>& subordinate) {
   std::vector<unsigned> ids;
   unsigned offset = first - vm_id_range.first;
-  for (std::size_t tries = 0; ids.size() < wanted && tries < 4 * wanted; ++tries) {
+  for (std::size_t tries = 0; ids.size() < wanted && tries < most_tries; ++tries) {
     const unsigned id = vm_id_range.first + offset;
     const auto theirs = std::ranges::find_if(subordinate, [id](const IdRange& range) { return range.contains(id); });
     const unsigned step = theirs != subordinate.end() ? theirs->first + theirs->count - id : 1;

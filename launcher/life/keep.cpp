@@ -23,6 +23,7 @@
 #include "launcher/life/power_down.hpp"
 #include "launcher/life/retries.hpp"
 #include "launcher/life/signals.hpp"
+#include "launcher/life/slim_down.hpp"
 #include "launcher/life/stop_ladder.hpp"
 #include "launcher/life/terminal.hpp"
 #include "qmp/commands.hpp"
@@ -116,7 +117,7 @@ class Keeper {
     const std::size_t first_helper = fds.size();
     for (const Fd& fd : helper_pidfds_) fds.push_back({fd.get(), POLLIN, 0});
     for (const LogPipe& log : vm_.logs) fds.push_back({log.fd(), POLLIN, 0});
-    const int ready = poll(fds.data(), fds.size(), wait_time());
+    const int ready = poll(fds.data(), fds.size(), slimming_.before_wait(wait_time()));
     if (ready < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "poll");
     if (ready > 0) {
       vm_.logs.read_some();
@@ -125,9 +126,8 @@ class Keeper {
       if (fds[1].revents != 0) take_signal();
       if (fds[2].revents != 0) read_monitor();
       exited_ = fds[0].revents != 0;
-      for (std::size_t i = first_helper; i < first_helper + helper_pidfds_.size() && !exited_; ++i) {
+      for (std::size_t i = first_helper; i < first_helper + helper_pidfds_.size() && !exited_; ++i)
         if (fds[i].revents != 0) lose_helper(i - first_helper);
-      }
     }
     if (ladder_) climb();
     interrupts_.look(Clock::now());
@@ -158,8 +158,7 @@ class Keeper {
   }
 
   int wait_time() const {
-    Clock::time_point due = Clock::time_point::max();
-    if (ladder_) due = ladder_->due();
+    Clock::time_point due = ladder_ ? ladder_->due() : Clock::time_point::max();
     if (next_watchdog_) due = std::min(due, *next_watchdog_);
     for (const auto& look : {interrupts_.due(), late_threads_.due()})
       if (look) due = std::min(due, *look);
@@ -269,6 +268,7 @@ class Keeper {
   const KeepOptions& options_;
   InterruptWatch interrupts_;
   Looks late_threads_{std::chrono::milliseconds(10), std::chrono::minutes(10)};
+  Slimming slimming_;
   Signals signals_;
   Relay out_, in_;
   ConsoleTap tap_;

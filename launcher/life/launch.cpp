@@ -191,7 +191,7 @@ class Launch {
       check_cancelled();
       transaction_->opened().logs.read_some();
       check_helpers();
-      if (whole > 0)
+      if (whole > 0 && teller_.progress)  // else the kernel would walk QEMU's page tables for nobody
         progress(fmt::format("preallocating {} of {}",
                              to_string(topology::Bytes{touched_bytes(qemu_.pid, world_.memory_of) >> 20 << 20}),
                              to_string(topology::Bytes{whole})));

@@ -25,4 +25,13 @@ void slim_down() {
   dl_iterate_phdr(drop_text, nullptr);
 }
 
+int Slimming::before_wait(int milliseconds) {
+  constexpr int long_wait = 100;
+  const auto now = std::chrono::steady_clock::now();
+  if ((milliseconds >= 0 && milliseconds < long_wait) || now < next_) return milliseconds;
+  slim_down();
+  next_ = now + std::chrono::seconds(1);
+  return milliseconds;
+}
+
 }  // namespace launcher::life

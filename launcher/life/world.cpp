@@ -2,26 +2,26 @@
 
 #include <stdexcept>
 
+#include "launcher/facts/host_here.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "launcher/steps/vm_dir.hpp"
-#include "topology/read_host.hpp"
 
 namespace launcher::inline life {
 
-World this_world(Host& host, const HostConfig& config) {
+World this_world(Host& host, const HostConfig& config, Cache cache) {
   return {.host = host,
           .base = run_base(),
           .read_host =
-              [] {
-                auto topology = topology::read_this_host(topology::Devices::skip);
+              [cache] {
+                auto topology = host_here(cache);
                 if (!topology) throw std::runtime_error("cannot read this host: " + topology.error());
                 return std::move(*topology);
               },
-          .facts = [config](const Spec& spec) { return gather_facts(spec, config); },
-          .features = [config]() -> std::expected<QemuFeatures, std::string> {
+          .facts = [config, cache](const Spec& spec) { return gather_facts(spec, config, cache); },
+          .features = [config, cache]() -> std::expected<QemuFeatures, std::string> {
             const auto binary = find_qemu(config.qemu);
             if (!binary) return std::unexpected(binary.error());
-            return qemu_features(*binary, Cache::store);
+            return qemu_features(*binary, cache);
           },
           .config = config};
 }

@@ -27,7 +27,7 @@ struct World {
   std::chrono::milliseconds start_patience{
       std::chrono::hours(1)};  // preallocating a terabyte takes minutes; the user sees progress and can leave
 };
-World this_world(Host& host, const HostConfig& config);
+World this_world(Host& host, const HostConfig& config, Cache cache = Cache::store);
 
 // The plan alone, by the same calls; nothing is written and no lock is taken.
 struct Planned {
