@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <boost/json.hpp>
 #include <random>
 
 #include "launcher/record/measured.hpp"
