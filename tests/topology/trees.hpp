@@ -4,9 +4,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <expected>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -52,8 +54,15 @@ inline std::expected<topology::HostTopology, std::string> read_files(const std::
   return topology::read_this_host(topology::Devices::skip, topology::Sysfs(scratch.root()));
 }
 
+// A tree as it is read, or why it is not. Read once: thousands of files are made for it.
+inline const std::expected<topology::HostTopology, std::string>& read_tree(const std::string& name) {
+  static std::map<std::string, std::expected<topology::HostTopology, std::string>> known;
+  const auto found = known.find(name);
+  return found != known.end() ? found->second : known.emplace(name, read_files(tree_files(name))).first->second;
+}
+
 inline topology::HostTopology tree(const std::string& name) {
-  auto host = read_files(tree_files(name));
+  const auto& host = read_tree(name);
   REQUIRE_MESSAGE(host, (name + (host ? "" : ": " + host.error())));
-  return *std::move(host);
+  return *host;
 }

@@ -514,7 +514,7 @@ TEST_CASE("a function's node leads to the place on every machine, and where it c
     const auto files = tree_files(name);
     const SysfsTruth truth(files);
     if (truth.nodes.size() < 2) continue;
-    const topology::HostTopology machine = read_files(files).value();
+    const topology::HostTopology machine = tree(name);
     if (machine.allowed.cpus || machine.allowed.nodes) continue;
     const auto complete = [&](unsigned node) {
       return !truth.nodes.at(node).empty() && truth.memory_kib.at(node) != 0;
