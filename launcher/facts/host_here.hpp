@@ -12,4 +12,8 @@ namespace launcher::inline facts {
 
 std::expected<topology::HostTopology, std::string> host_here(Cache cache);
 
+// What it is kept under: this very program (another one may read the same host otherwise), this boot, CPUs and nodes online. "": nothing is
+// kept, for the files are not the kernel's own.
+std::string key_of_host_here();
+
 }  // namespace launcher::facts

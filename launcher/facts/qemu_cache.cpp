@@ -39,14 +39,14 @@ std::string identity_of(const std::string& binary) {
                      info.st_mtim.tv_nsec, info.st_size);
 }
 
-std::vector<std::string> read_cache(const std::string& key) {
+std::vector<std::string> read_cache(const std::string& key, const std::string& place) {
   std::vector<fs::path> directories{cache_directory()};
   // an ordinary user also profits from what root has found out
   if (std::getenv("VMRUN_CACHE_DIR") == nullptr && geteuid() != 0) directories.emplace_back("/var/cache/vmrun");
   std::vector<std::string> found;
   for (const fs::path& directory : directories) {
     if (directory.empty()) continue;
-    std::ifstream in(file_in(directory, key), std::ios::binary);
+    std::ifstream in(file_in(directory, place.empty() ? key : place), std::ios::binary);
     std::string first;
     std::string rest;
     if (std::getline(in, first) && first == key && std::getline(in, rest)) found.push_back(rest);
@@ -54,10 +54,10 @@ std::vector<std::string> read_cache(const std::string& key) {
   return found;
 }
 
-void write_cache(const std::string& key, const std::string& json) {
+void write_cache(const std::string& key, const std::string& json, const std::string& place) {
   const fs::path directory = cache_directory();
   if (directory.empty()) return;
-  const fs::path file = file_in(directory, key);
+  const fs::path file = file_in(directory, place.empty() ? key : place);
   std::error_code error;
   fs::create_directories(directory, error);
   const fs::path next = fmt::format("{}.{}", file.string(), getpid());

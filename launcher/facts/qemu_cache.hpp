@@ -11,7 +11,8 @@ namespace launcher::inline facts {
 std::string identity_of(const std::string& binary);
 
 // What is kept under a key (of one line), as JSON of one line each: our own, and what root has found out.
-std::vector<std::string> read_cache(const std::string& key);
-void write_cache(const std::string& key, const std::string& json);
+// place: of what only the last is kept of, whose file it shares with all keys of that place; "": each key has a file of its own.
+std::vector<std::string> read_cache(const std::string& key, const std::string& place = {});
+void write_cache(const std::string& key, const std::string& json, const std::string& place = {});
 
 }  // namespace launcher::facts

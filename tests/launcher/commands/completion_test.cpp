@@ -97,7 +97,7 @@ TEST_CASE("bash completes verbs, options, VMs and specs") {
   for (const char* name : {"run/db", "run/web", "specs", "kept/old"}) fs::create_directories(where / name);
   for (const char* name : {"db.toml", "my db.toml", "notes.txt", "run/.lock"}) std::ofstream(where / name) << "";
   CHECK(complete(where, "vmrun st") == "start\nstop\n");
-  CHECK(complete(where, "vmrun d") == "db.toml\ndiff\n");
+  CHECK(complete(where, "vmrun d") == "db.toml\ndiff\ndisable\n");
   CHECK(complete(where, "vmrun my") == "my db.toml\n");
   CHECK(complete(where, "vmrun start ''").find("db.toml\nkept\nmy db.toml\nrun\nspecs\n") != std::string::npos);
   CHECK(complete(where, "vmrun start --ti") == "--timings\n");

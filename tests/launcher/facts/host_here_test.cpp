@@ -16,18 +16,18 @@ TEST_CASE("this host is read whole once in a boot, and again where the kernel co
   const char* given = std::getenv("VMRUN_CACHE_DIR");
   const std::string before = given != nullptr ? given : "";
   setenv("VMRUN_CACHE_DIR", dir.path().c_str(), 1);
-  const std::string key = "topology 1 " + topology::shape_key(topology::Sysfs{});
+  const std::string key = key_of_host_here();
   auto host = host_here(Cache::read_only);
   REQUIRE(host);
-  CHECK(read_cache(key).empty());
+  CHECK(read_cache(key, "topology").empty());
   CHECK(host_here(Cache::store)->pus == host->pus);
-  REQUIRE(read_cache(key).size() == 1);
-  CHECK(topology::host_from_json(read_cache(key)[0])->pus == host->pus);
+  REQUIRE(read_cache(key, "topology").size() == 1);
+  CHECK(topology::host_from_json(read_cache(key, "topology")[0])->pus == host->pus);
 
   const auto keep = [&](topology::HostTopology altered) {
     std::string line = to_json(altered);
     std::erase(line, '\n');
-    write_cache(key, line);
+    write_cache(key, line, "topology");
   };
   topology::HostTopology altered = *host;
   altered.cpu_model = "as it was kept";
@@ -45,7 +45,7 @@ TEST_CASE("this host is read whole once in a boot, and again where the kernel co
   ++altered.pus.back().cpu;
   keep(altered);
   CHECK(host_here(Cache::read_only)->cpu_model == host->cpu_model);
-  write_cache(key, "{\"version\":1,");
+  write_cache(key, "{\"version\":1,", "topology");
   CHECK(host_here(Cache::read_only)->pus == host->pus);
   given != nullptr ? setenv("VMRUN_CACHE_DIR", before.c_str(), 1) : unsetenv("VMRUN_CACHE_DIR");
 }
