@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <stdexcept>
+
+#include "launcher/host/fd.hpp"
 
 namespace launcher::inline host {
 
@@ -14,6 +17,12 @@ std::string denied_by_device_rules(const std::string& path, int error) {
       "Operation not permitted: its mode would allow it, the device rules of this cgroup do not (a container's: "
       "--device {0}; a unit's: DeviceAllow={0} rw)",
       path);
+}
+
+void refuse_to_open(const std::string& path, int error) {
+  if (const std::string why = denied_by_device_rules(path, error); !why.empty())
+    throw std::runtime_error("open " + path + ": " + why);
+  refuse("open " + path, error);
 }
 
 }  // namespace launcher::host

@@ -53,10 +53,7 @@ ifreq request_for(const std::string& interface) {
 // A queue of a tap, or of a macvtap, which has a device node of its own.
 Fd open_queue(const std::string& name, int flags, const std::string& device = "/dev/net/tun") {
   Fd fd(open(device.c_str(), O_RDWR | O_CLOEXEC));
-  const int error = errno;
-  if (const std::string why = denied_by_device_rules(device, error); !fd && !why.empty())
-    throw std::runtime_error("open " + device + ": " + why);
-  if (!fd) refuse("open " + device, error);
+  if (!fd) refuse_to_open(device, errno);
   ifreq request = request_for(name);
   request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags);
   if (ioctl(fd.get(), TUNSETIFF, &request) < 0) refuse("tap " + name);

@@ -23,10 +23,7 @@ namespace {
 // What the plan found may be another thing by now: a FIFO that nobody opens at its other end shall not hold a launch.
 Fd opened_at_once(const std::string& path, int flags) {
   Fd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  const int error = errno;
-  if (const std::string why = denied_by_device_rules(path, error); !fd && !why.empty())
-    throw std::runtime_error("open " + path + ": " + why);
-  if (!fd) refuse("open " + path, error);
+  if (!fd) refuse_to_open(path, errno);
   struct stat info {};
   if (fstat(fd.get(), &info) < 0) refuse("fstat " + path);
   if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode) && !S_ISCHR(info.st_mode))
