@@ -115,9 +115,7 @@ Bench::Bench(const Options& options) {
   }
   name_ = read->spec.name;
   forwards_ = forwards_of(read->spec);
-  if (where_ == Where::guest && std::ranges::none_of(read->spec.devices, [](const Device& device) {
-        return std::holds_alternative<Agent>(device);
-      }))
+  if (where_ == Where::guest && !has_device<Agent>(read->spec))
     throw UsageError("--in guest needs the guest's agent: the spec needs a table [agent], and the guest qemu-ga");
 }
 

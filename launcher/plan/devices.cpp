@@ -75,11 +75,6 @@ bool boots_from_net(const Draft& draft) {
   return (draft.spec.boot.kernel.empty() && !draft.needs.boots) || boot_base(draft, "net");
 }
 
-template <class Kind>
-bool has(const Spec& spec) {
-  return std::ranges::any_of(spec.devices, [](const Device& one) { return std::holds_alternative<Kind>(one); });
-}
-
 bool is_notified(const Draft& draft) {
   return draft.spec.ready.by == ReadySpec::By::guest || draft.spec.ready.by == ReadySpec::By::notify;
 }
@@ -110,8 +105,8 @@ void add_devices(Draft& draft) {
                           .kvm = draft.kvm(),
                           .root = draft.facts.root,
                           .notified = is_notified(draft),
-                          .has_agent = has<Agent>(draft.spec),
-                          .has_cloud_init = has<CloudInit>(draft.spec),
+                          .has_agent = has_device<Agent>(draft.spec),
+                          .has_cloud_init = has_device<CloudInit>(draft.spec),
                           .uid = draft.plan.uid.value_or(draft.facts.uid),
                           .run_dir = draft.plan.run_dir,
                           .state_dir = draft.facts.state_base + "/" + draft.spec.name,

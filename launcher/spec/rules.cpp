@@ -130,11 +130,6 @@ void check_boot(Rules& rules) {
           fmt::format("add kernel = \"...\" to [boot], or remove {}: the guest's own boot loader decides", key));
 }
 
-template <class Kind>
-bool has(const Spec& spec) {
-  return std::ranges::any_of(spec.devices, [](const Device& one) { return std::holds_alternative<Kind>(one); });
-}
-
 // Who is to say that it is ready needs a way to.
 void check_ready(Rules& rules) {
   using By = ReadySpec::By;
@@ -144,9 +139,9 @@ void check_ready(Rules& rules) {
     const char* table;
     bool there;
   };
-  const Way ways[] = {{By::notify, "vsock", has<Vsock>(spec)},
-                      {By::agent, "agent", has<Agent>(spec)},
-                      {By::ssh, "cloud_init", has<CloudInit>(spec)}};
+  const Way ways[] = {{By::notify, "vsock", has_device<Vsock>(spec)},
+                      {By::agent, "agent", has_device<Agent>(spec)},
+                      {By::ssh, "cloud_init", has_device<CloudInit>(spec)}};
   for (const auto& [by, table, there] : ways)
     if (spec.ready.by == by && !there && rules.sound("ready") && rules.sound(table))
       rules.add("ready", fmt::format("waits for what comes by [{0}], and there is no [{0}]; wanted both", table),

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "launcher/devices/device.hpp"
@@ -77,5 +78,12 @@ struct Spec {
   std::vector<std::string> extra_args;  // given to QEMU as they are, last
   friend bool operator==(const Spec&, const Spec&) = default;
 };
+
+template <class Kind>
+bool has_device(const Spec& spec) {
+  for (const Device& one : spec.devices)
+    if (std::holds_alternative<Kind>(one)) return true;
+  return false;
+}
 
 }  // namespace launcher::spec
