@@ -7,8 +7,6 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <thread>
 
 #include "launcher/commands/commands.hpp"
@@ -19,6 +17,7 @@
 #include "launcher/host/fd.hpp"
 #include "launcher/life/console_tap.hpp"
 #include "launcher/life/terminal.hpp"
+#include "launcher/steps/records.hpp"
 #include "launcher/text/out.hpp"
 
 namespace launcher::commands {
@@ -50,11 +49,9 @@ std::string backlog(const std::filesystem::path& file, bool keeper_told) {
   constexpr int looks = 30;
   constexpr std::chrono::milliseconds between{10};
   for (int i = 0; keeper_told && i < looks; ++i) {
-    std::ifstream in(file, std::ios::binary);
-    if (in) {
-      std::string text(std::istreambuf_iterator<char>(in), {});
-      std::erase(text, '\r');  // it is printed as words, not as a terminal's traffic
-      return text;
+    if (auto text = records::slurp(file)) {
+      std::erase(*text, '\r');  // it is printed as words, not as a terminal's traffic
+      return std::move(*text);
     }
     std::this_thread::sleep_for(between);
   }

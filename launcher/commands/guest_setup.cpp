@@ -6,6 +6,7 @@
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/planned.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/text/json_member.hpp"
 #include "launcher/text/out.hpp"
 #include "topology/struct_json.hpp"
 
@@ -17,7 +18,7 @@ using Settings = std::vector<GuestSetting>;
 
 Settings settings_of(const VmDir& dir) {
   const auto plan = dir.read_plan();
-  const boost::json::value* guest = plan && plan->is_object() ? plan->get_object().if_contains("guest") : nullptr;
+  const boost::json::value* guest = plan ? member(*plan, "guest") : nullptr;
   return guest != nullptr ? topology::json::read<Settings>(*guest) : Settings{};
 }
 

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <sstream>
+
+#include "topology/words.hpp"
 
 namespace launcher::inline devices {
 
@@ -105,11 +106,10 @@ std::map<std::size_t, GuestReading> read_guest_rows(std::string_view out) {
   std::istringstream lines{std::string(out)};
   for (std::string line; std::getline(lines, line);) {
     const std::size_t first = line.find('\t'), second = line.find('\t', first + 1);
-    std::size_t number = 0;
-    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), number);
-    if (first == line.npos || second == line.npos || error != std::errc{} || end != line.data() + first || number == 0)
-      continue;
-    rows.try_emplace(number - 1, GuestReading{line.substr(first + 1, second - first - 1), line.substr(second + 1)});
+    if (first == line.npos || second == line.npos) continue;
+    const auto number = topology::number_of(std::string_view(line).substr(0, first));
+    if (!number || *number == 0) continue;
+    rows.try_emplace(*number - 1, GuestReading{line.substr(first + 1, second - first - 1), line.substr(second + 1)});
   }
   return rows;
 }

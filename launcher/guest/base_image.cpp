@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <array>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 
 #include "launcher/facts/image.hpp"
@@ -28,12 +26,10 @@ std::string packed_with(std::string_view head) {
 }
 
 // ISO 9660's volume descriptor. An installer's CD may have a boot sector, too, so as to start from a USB stick.
-bool is_cd(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::array<char, 5> mark{};
-  file.seekg(0x8001);
-  file.read(mark.data(), mark.size());
-  return file && std::string_view(mark.data(), mark.size()) == "CD001";
+bool is_cd(std::string_view head) {
+  constexpr std::size_t at = 0x8001;
+  static_assert(at < image_head);
+  return head.size() > at && head.substr(at).starts_with("CD001");
 }
 
 std::expected<BaseImage, std::string> as_qcow2(BaseImage image, std::string_view head) {
@@ -64,7 +60,7 @@ std::expected<BaseImage, std::string> look_at_image(const std::string& path) {
     return std::unexpected(fmt::format(
         "'{}' is {}; wanted a raw or qcow2 image: qemu-img convert -O qcow2 FILE {}.qcow2", printable(path),
         kind.empty() ? "no qcow2 image, whatever its name says" : kind, std::filesystem::path(path).stem().string()));
-  if (is_cd(image.path))
+  if (is_cd(head))
     return std::unexpected(
         fmt::format("'{0}' is a CD; wanted a disk: --iso {0} makes a VM with an empty one", printable(path)));
   std::error_code none;

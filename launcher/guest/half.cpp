@@ -67,9 +67,8 @@ GuestSetter::GuestSetter(std::filesystem::path run_dir, const std::string& vm, s
           auto agent = reach_agent(run_dir, std::chrono::milliseconds(500));
           if (!agent) continue;
           const GuestWord word = run_there(*agent, script, "set-rows", stop);
-          if (!word.rows) told("guest: " + word.why);
-          for (const std::string& miss : misses(settings, word.rows.value_or("")))
-            if (word.rows) told("guest: not taken: " + miss);
+          if (!word.rows) return told("guest: " + word.why);
+          for (const std::string& miss : misses(settings, *word.rows)) told("guest: not taken: " + miss);
           return;
         }
       }) {}
