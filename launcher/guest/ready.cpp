@@ -39,7 +39,7 @@ std::optional<std::string> ready_now(By by, const Access& access, const std::fil
   if (wants(by, By::agent) && access.agent && reach_agent(run_dir, moment)) return "its agent answers";
   if (wants(by, By::ssh) && !access.keys.empty())
     for (const Route& route : routes(access, run_dir))
-      if (dial(route, patience_with_sshd)) return "its sshd answers at " + route.words();
+      if (sshd_answers(route, patience_with_sshd)) return "its sshd answers at " + route.words();
   return std::nullopt;
 }
 

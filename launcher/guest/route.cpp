@@ -90,8 +90,14 @@ Fd dial(const Route& route, std::chrono::milliseconds patience) {
         getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error != 0)
       return {};
   }
-  if (!await(fd.get(), POLLIN, end) || !is_sshd(fd.get())) return {};
   return fcntl(fd.get(), F_SETFL, 0) < 0 ? Fd() : std::move(fd);
+}
+
+bool sshd_answers(const Route& route, std::chrono::milliseconds patience) {
+  const Clock::time_point end = Clock::now() + patience;
+  const Fd fd = dial(route, patience);
+  // We have nothing to say. Debian 12's passt lets a guest's first words through only once it has had something from the caller.
+  return fd && shutdown(fd.get(), SHUT_WR) == 0 && await(fd.get(), POLLIN, end) && is_sshd(fd.get());
 }
 
 std::vector<std::string> neighbours(std::string_view arp, const std::vector<std::string>& macs) {
@@ -130,7 +136,7 @@ std::optional<Route> find_route(const Access& access, const std::filesystem::pat
   do {
     between();
     for (const Route& route : routes(access, run_dir))
-      if (dial(route, patience_with_sshd)) return route;
+      if (sshd_answers(route, patience_with_sshd)) return route;
     std::this_thread::sleep_for(pause);
   } while (Clock::now() < end);
   return std::nullopt;

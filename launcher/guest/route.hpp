@@ -26,8 +26,11 @@ std::vector<Route> routes(const Access& access, const std::filesystem::path& run
 // An emulated sshd needs seconds for its first words; and it counts those who leave before, and turns others away (MaxStartups).
 inline constexpr std::chrono::seconds patience_with_sshd{20};
 
-// Connected, and an sshd's first words wait to be read; empty: not (within that time).
+// Connected; empty: not (within that time). That somebody takes the connection says little: passt and QEMU do so for a guest that is not up.
 Fd dial(const Route& route, std::chrono::milliseconds patience);
+
+// An sshd there says its first words within that time; to a caller of its own, who leaves then.
+bool sshd_answers(const Route& route, std::chrono::milliseconds patience);
 
 // Tries all of them again and again. between: called before each round, and may throw to end it.
 std::optional<Route> find_route(const Access& access, const std::filesystem::path& run_dir,
