@@ -229,16 +229,19 @@ except ChildProcessError: pass
 class Libvirt:
     title = "libvirt"
 
-    def __init__(self, work, vmrun, specs):
+    def __init__(self, work, vmrun):
         self.work = work + "/libvirt"
         os.makedirs(self.work + "/socket")
-        self.vmrun, self.specs, self.before = vmrun, specs, {}
+        self.vmrun, self.specs, self.before, self.pids = vmrun, [], {}, []
         with open(self.work + "/daemons.sh", "w") as file:
             file.write(DAEMONS)
         self.log = open(self.work + "/log", "w")
         self.reaper = subprocess.Popen(["python3", "-c", REAPER, "unshare", "--mount", "--propagation", "private", "bash", self.work + "/daemons.sh", self.work],
                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.uri = "qemu+unix:///system?socket=%s/socket/libvirt-sock" % self.work
+
+    def begin(self, specs):
+        self.specs = specs
         for _ in range(200):
             if self.virsh("version").returncode == 0:
                 break
