@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -12,12 +13,16 @@
 
 namespace fakes {
 
-// Where thousands of files come and go soonest: in memory, where this machine has that.
-inline std::string in_memory() { return std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : "/tmp"; }
+// Where thousands of files come and go soonest: in memory, where this machine has room for them there (a container has 64 MiB).
+inline std::string in_memory() {
+  std::error_code none;
+  const auto space = std::filesystem::space("/dev/shm", none);
+  return !none && space.available >= 1u << 30 && space.available != static_cast<std::uintmax_t>(-1) ? "/dev/shm" : "/tmp";
+}
 
 class TempDir {
  public:
-  explicit TempDir(const std::string& in = "/tmp") {
+  explicit TempDir(const std::string& in = in_memory()) {
     std::string name = in + "/vmrun-test-XXXXXX";
     if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     path_ = name;

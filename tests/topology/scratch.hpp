@@ -1,34 +1,19 @@
-// A directory of a test's own, gone when the test ends.
+// A kernel's files of a test's own: a directory that stands for /.
 #pragma once
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "tests/fakes/temp_dir.hpp"
+
 class Scratch {
  public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "vmrun-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-    root_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(root_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  const std::filesystem::path& root() const { return root_; }
+  const std::filesystem::path& root() const { return dir_.path(); }
   void write(std::string_view path, std::string_view text) const {
-    const auto at = root_ / path.substr(1);
-    std::filesystem::create_directories(at.parent_path());
-    std::ofstream(at, std::ios::binary) << text;
+    fakes::write_file(root() / path.substr(1), std::string(text));
   }
 
  private:
-  std::filesystem::path root_;
+  fakes::TempDir dir_;
 };

@@ -105,7 +105,7 @@ TEST_CASE("a qcow2 header that a guest wrote into its raw disk opens no file of 
 }
 
 TEST_CASE("a format comes from the spec, the kind of file, or its name") {
-  const fakes::TempDir dir;
+  const fakes::TempDir dir("/tmp");  // images to be made may not lie in memory
   write_qcow2(dir / "a.qcow2");
   CHECK(has(value_of(Case(disk_at(dir / "a.qcow2")).look().plan(), "-blockdev", "disk0-image"), "driver=qcow2"));
   fakes::write_file(dir / "b.qcow2", std::string(4096, 'x'));
@@ -210,7 +210,7 @@ TEST_CASE("a partition, a volume and a loop device are seen to be parts of what 
 }
 
 TEST_CASE("an image that is to be made is one by every name of its place") {
-  const fakes::TempDir dir;
+  const fakes::TempDir dir("/tmp");
   fs::create_directory(dir / "a");
   fs::create_directory_symlink(dir / "a", dir / "b");
   const std::string make = "create = { size = \"1M\" }\n";

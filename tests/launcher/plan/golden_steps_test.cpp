@@ -197,7 +197,7 @@ TEST_CASE("golden: whichever verb of a plan's steps fails or is the last, the ho
   std::size_t plans = 0, verbs = 0;
   for (const fs::path& dir : golden::cases("plan-")) {
     INFO("case ", dir.filename().string());
-    const fakes::TempDir scratch(fakes::in_memory());
+    const fakes::TempDir scratch;
     const fs::path base = scratch / "run";
     fs::create_directories(base);
     const golden::WorkingDirectory here(dir);
