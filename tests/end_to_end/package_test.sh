@@ -19,8 +19,8 @@ done
 has "depends on what it links" "$(dpkg-deb -f "$deb" Depends)" 'libc6.*libhwloc15'
 hasnt "nothing of a build machine in it" "$(dpkg-deb -p "$deb" >/dev/null 2>&1; dpkg-deb -x "$deb" "$work/x" && strings "$work/x/usr/bin/vmrun" | grep -F "$root" || true)" .
 
-guides=$(MANWIDTH=200 man -l "$work/x/usr/share/man/man7/vmrun-guides.7" 2>&1 | tr -s ' \n' ' ')
 if command -v man >/dev/null; then
+    guides=$(MANWIDTH=200 man -l "$work/x/usr/share/man/man7/vmrun-guides.7" 2>&1 | tr -s ' \n' ' ')
     has "vmrun-guides(7) has a section for each guide" "$guides" 'GUIDE 000 Tuning.*GUIDE 001 .*GUIDE 002 .*GUIDE 003 .*GUIDE 004 Network'
     has "and names what answers a statement" "$guides" 'rq_affinity = 2 for multiqueue disks for a VM: guest.rq_affinity'
 fi
