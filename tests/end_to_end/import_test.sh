@@ -80,6 +80,65 @@ is "a spec that is there is not written over" "$code" 2
 run_code "$vmrun" export "$work/moved.toml" --to libvirt
 echo "$out" >"$work/back.xml"
 check "the domain fits libvirt's schema" virt-xml-validate "$work/back.xml" domain
+cat >"$work/rich.toml" <<'TOML'
+name = "rich"
+windows = true
+[cpu]
+count = 4
+[memory]
+size = "2G"
+[clock]
+pit = true
+[[disk]]
+path = "/srv/a.qcow2"
+l2_cache = "1M"
+thread_pool_max = 8
+[[disk]]
+path = "/srv/b.raw"
+interface = "virtio-scsi"
+iothread_pool = "p"
+[[disk]]
+path = "/srv/c.raw"
+interface = "sata"
+[[cdrom]]
+path = "/srv/i.iso"
+[[net]]
+mode = "passt"
+forward = ["tcp:2222:22"]
+[[net]]
+bridge = "br0"
+vlan = 7
+sndbuf = "1M"
+model = "e1000e"
+receive_limit = "100Mbit"
+[[share]]
+path = "/srv/d"
+tag = "d"
+cache = "never"
+queue_size = 512
+[[usb]]
+id = "046d:c52b"
+[vsock]
+[rng]
+[tpm]
+[watchdog]
+[agent]
+[balloon]
+[display]
+port = 5901
+password_file = "/etc/p"
+[smbios]
+product = "x"
+[[credential]]
+name = "x"
+value = "y"
+[boot]
+order = ["net", "disk"]
+TOML
+run_code "$vmrun" export "$work/rich.toml" --to libvirt --host "synthetic:pack:1 numa:2 core:4 pu:2"
+is "a spec with a device of each kind says what a domain cannot" "$code" 3
+echo "$out" >"$work/rich.xml"
+check "and its domain fits the schema, too" virt-xml-validate "$work/rich.xml" domain
 remember
 run_code "$vmrun" export "$work/moved.toml" --to shell
 echo "$out" >"$work/alone.sh"
