@@ -244,12 +244,13 @@ const std::vector<Command>& command_table() {
        forget},
       {"import",
        "import FILE",
-       "write a spec from a libvirt domain (virsh dumpxml; - is standard input), and report what became of each part "
-       "(exit code 2: something is refused; 3: something is dropped)",
+       "write a spec from a libvirt domain (virsh dumpxml; - is standard input) or a QEMU command line (--argv), and "
+       "report what became of each part (exit code 2: something is refused; 3: something is dropped)",
        {json,
         {"output", "FILE", "write the spec there (-o); default: standard output, the report on standard error", false,
          'o'},
         {"from", "virsh:NAME", "ask virsh for the domain, and for the bridges of its networks"},
+        {"argv", "", "the file has a QEMU command line: `qm showcmd ID --pretty`, a script"},
         {"replace-pins", "", "let vmrun choose the CPUs, in place of the domain's pins"},
         {"adopt-state", "", "copy UEFI variables and the TPM's memory to vmrun's state of the VM"}},
        1,

@@ -1,24 +1,11 @@
 // Board, firmware, kernel, order of boot, clocks, and what the board tells the guest of itself.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
-
 #include "launcher/import/walk.hpp"
 
 namespace launcher::inline import {
 
 namespace {
-
-bool is_versioned_q35(std::string_view machine) {
-  if (!machine.starts_with("pc-q35-")) return false;
-  machine.remove_prefix(7);
-  const std::size_t dot = machine.find('.');
-  const auto digits = [](std::string_view s) {
-    return !s.empty() && std::ranges::all_of(s, [](unsigned char c) { return std::isdigit(c) != 0; });
-  };
-  return dot != machine.npos && digits(machine.substr(0, dot)) && digits(machine.substr(dot + 1));
-}
 
 void machine_of(Walk& walk, const XmlElement& os) {
   const Leaf type = walk.at(os, "type"), arch = walk.at(os, "type/@arch"), machine = walk.at(os, "type/@machine");

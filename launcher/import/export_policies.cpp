@@ -7,7 +7,7 @@ namespace launcher::inline import {
 
 namespace {
 
-void cpus(Domain& to) {
+void cpu_keys(Domain& to) {
   const CpuSpec& cpu = to.spec.cpu;
   if (cpu.pm) to.row("cpu.pm", Verb::dropped, "libvirt has no key for -overcommit cpu-pm: an idle vCPU leaves its CPU");
   for (const auto& [key, level] : {std::pair("l1", cpu.l1), std::pair("l2", cpu.l2), std::pair("l3", cpu.l3)})
@@ -38,7 +38,7 @@ void report_policies(const Spec& spec, const LaunchPlan& plan, Report& report) {
 }
 
 void export_policies(Domain& to) {
-  cpus(to);
+  cpu_keys(to);
   report_policies(to.spec, to.plan, to.report);
 }
 

@@ -24,10 +24,6 @@ struct NicWalk {
   }
 };
 
-bool is_interface_name(const std::string& name) {
-  return !name.empty() && name.size() <= 15 && name.find_first_of("/: %\t\n") == std::string::npos;
-}
-
 void network_of(NicWalk& of) {
   const Leaf network = of.at("source/@network"), bridge = of.at("source/@bridge"), type = of.at("@type");
   const std::string asked = of.walk.options.bridge_of ? of.walk.options.bridge_of(network.value()) : "";
