@@ -143,6 +143,9 @@ int import(const Options& options) {
   ImportOptions asked;
   asked.replace_pins = options.flag("replace-pins");
   asked.adopt_state = options.flag("adopt-state");
+  asked.tpm_state = options.value("tpm-state").value_or("");
+  if (!asked.tpm_state.empty() && !asked.adopt_state)
+    throw UsageError("--tpm-state says where the TPM's memory is; wanted --adopt-state with it, which copies it");
   const bool argv = options.flag("argv");
   if (from && argv) throw UsageError("--from asks for a domain; --argv reads a command line: give one of them");
   if (asked.replace_pins && argv) throw UsageError("--replace-pins is about a domain's pins; a command line has none");

@@ -65,9 +65,12 @@ void tpm(ArgvWalk& walk, ArgvOption& device) {
   ArgvOption* back = walk.by_id("tpmdev", device.get("tpmdev"));
   if (back == nullptr) return;
   const bool emulated = back->is("type", "emulator");
-  back->tell("type", Verb::dropped,
-             emulated ? "[tpm], empty: what the guest sealed with it stays sealed (BitLocker asks for its recovery key)"
-                      : "an emulated TPM 2.0 in its place: what the guest sealed with this one stays sealed");
+  const bool adopted = walk.options.adopt_state && !walk.options.tpm_state.empty() && emulated;
+  back->tell("type", adopted ? Verb::kept : Verb::dropped,
+             adopted    ? "[tpm], with the memory it has"
+             : emulated ? "[tpm], empty: what the guest sealed with it stays sealed (BitLocker asks for its recovery "
+                          "key); --adopt-state --tpm-state DIRECTORY copies its memory"
+                        : "an emulated TPM 2.0 in its place: what the guest sealed with this one stays sealed");
   back->tell_rest(Verb::better, "vmrun starts swtpm itself");
   if (ArgvOption* line = walk.by_id("chardev", back->get("chardev")))
     line->tell_rest(Verb::better, "the line to swtpm, which vmrun starts itself");

@@ -106,15 +106,10 @@ void import_os(Walk& walk, const XmlElement& os) {
   const Leaf smbios = walk.at(os, "smbios/@mode");
   smbios.kept_if(!smbios.is("host"), "[smbios] has what <sysinfo> says",
                  "the guest does not see the host's own board; [smbios] can say the same");
-  bool disk_seen = false;
   for (const XmlElement* boot : os.all("boot")) {
     const Leaf dev = walk.at(*boot, "@dev");
-    const bool disk = dev.is("hd") || dev.is("cdrom");
-    if (!disk)
-      dev.tell(disk_seen ? Verb::changed : Verb::dropped,
-               disk_seen ? "vmrun's guests boot from disks; a disk came first here, too"
-                         : "vmrun's guests boot from their disks only");
-    disk_seen = disk_seen || disk;
+    dev.kept_if(dev.is("hd") || dev.is("cdrom") || dev.is("network"), "boot.order",
+                "vmrun's board has no floppy drive");
   }
 }
 

@@ -189,7 +189,7 @@ std::expected<Imported, std::string> import_domain(std::string_view xml, const I
     result.state.variables = file != nullptr ? *file : nvram->text;
   }
   if (const XmlElement* uuid = domain->find("uuid"); uuid != nullptr && domain->find("devices/tpm/backend") != nullptr)
-    result.state.tpm = "/var/lib/libvirt/swtpm/" + uuid->text + "/tpm2";
+    result.state.tpm = options.tpm_state.empty() ? "/var/lib/libvirt/swtpm/" + uuid->text + "/tpm2" : options.tpm_state;
   check_imported(result);
   return result;
 }
