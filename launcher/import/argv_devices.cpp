@@ -189,6 +189,7 @@ void argv_devices(ArgvWalk& walk) {
   for (ArgvOption& option : walk.all) {
     if (option.name == "device") take_device(walk, option);
     if (option.name == "virtfs") share(walk, option, option);
+    if (option.name == "balloon" && option.value == "virtio") balloon(walk, option), option.kept("", "[balloon]");
   }
   if (walk.spec.find("panic", "action") != nullptr) return;
   walk.spec.text("panic", "action", "none", "the guest does as it is set to");

@@ -26,7 +26,10 @@ std::string interface_words(const std::string& kind, const std::string& interfac
 // The SCSI controller that the device hangs on: its own words, and its I/O thread.
 ArgvOption* controller_of(ArgvWalk& walk, const ArgvOption& device) {
   const std::string bus = device.get("bus");
-  return walk.find("device", "id", bus.substr(0, bus.find('.')));
+  if (!bus.empty()) return walk.find("device", "id", bus.substr(0, bus.find('.')));
+  for (ArgvOption& one : walk.all)  // QEMU takes the first SCSI bus
+    if (one.name == "device" && (one.kind().starts_with("virtio-scsi") || one.kind().starts_with("lsi"))) return &one;
+  return nullptr;
 }
 
 void threads(ArgvWalk& walk, ArgvOption& owner, const std::string& handle) {

@@ -103,6 +103,10 @@ void clock(ArgvWalk& walk) {
     rtc->kept_if(!rtc->has("clock") || rtc->is("clock", "host"), "clock", "the host's clock",
                  "the RTC follows the host's clock");
   }
+  if (ArgvOption* local = walk.find("localtime")) {
+    walk.spec.text("clock", "base", "localtime");
+    local->kept("", "clock.base");
+  }
   bool memory = true, disk = true;
   for (ArgvOption* global : walk.every("global")) {
     const std::string text = global->value;

@@ -36,10 +36,10 @@ void boot_order(ArgvWalk& walk) {
                              std::get<2>(*first)));
     walk.spec.move_first(std::get<2>(*first));
   }
-  if (boot != nullptr && tables.empty()) tables = tables_of(boot->get(boot->has("once") ? "once" : "order"));
+  if (boot != nullptr && tables.empty()) tables = tables_of(boot->get("order"));
   if (boot != nullptr) {
     for (const char* key : {"order", "strict"}) boot->kept(key, "boot.order");
-    boot->tell("once", Verb::changed, "boot.order, at every start");
+    boot->tell("once", Verb::changed, "boot.order at every start; a disk that is empty yet is passed over");
   }
   if (tables.empty() || tables == std::vector<std::string>{"disk", "cdrom"} ||
       tables == std::vector<std::string>{"disk"})

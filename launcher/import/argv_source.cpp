@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "launcher/import/argv.hpp"
 
@@ -58,29 +59,37 @@ constexpr LimitName limit_names[] = {{"bps", "bps-total", "bytes"},          {"b
                                      {"bps_wr", "bps-write", "bytes_write"}, {"iops", "iops-total", "iops"},
                                      {"iops_rd", "iops-read", "iops_read"},  {"iops_wr", "iops-write", "iops_write"}};
 
-void limit(ArgvWalk& walk, ArgvOption& part, const std::string& handle, const std::string& from,
+// A rate, and what it may reach for a moment.
+void limit(ArgvWalk& walk, ArgvOption& part, const std::string& handle, const std::array<std::string, 2>& from,
            const std::string& key) {
   const bool bytes = key.starts_with("bytes");
   const std::uint64_t most = bytes ? std::uint64_t{1} << 40 : 1'000'000'000;
-  const auto rate = part.number(from);
-  if (!part.has(from)) return;
-  const bool good = rate && *rate <= most;
-  if (good && *rate > 0)
-    bytes ? walk.spec.set(handle + ".limit", key, toml_size(*rate)) : walk.spec.number(handle + ".limit", key, *rate);
-  part.kept_if(good, from, fmt::format("{}.limit.{}", handle, key), "more than vmrun's limits go to: no limit");
+  const auto rate = part.number(from[0]), burst = part.number(from[1]);
+  const auto put = [&](const std::string& into, std::uint64_t number) {
+    bytes ? walk.spec.set(handle + ".limit", into, toml_size(number))
+          : walk.spec.number(handle + ".limit", into, number);
+  };
+  const bool good = rate && *rate <= most, peaks = good && *rate > 0 && burst && *burst > *rate && *burst <= most;
+  if (good && *rate > 0) put(key, *rate);
+  part.kept_if(good, from[0], fmt::format("{}.limit.{}", handle, key), "more than vmrun's limits go to: no limit");
+  if (peaks) put(key + "_burst", *burst);
+  part.kept_if(peaks || burst == 0, from[1], fmt::format("{}.limit.{}_burst", handle, key),
+               "not above the rate itself, or no rate: no burst");
 }
 
 void limits_of(ArgvWalk& walk, ArgvOption& part, const std::string& handle) {
   for (const LimitName& one : limit_names) {
-    limit(walk, part, handle, one.drive, one.key);
-    limit(walk, part, handle, fmt::format("throttling.{}", one.qapi), one.key);
+    const std::string qapi = one.qapi, drive = one.drive;
+    limit(walk, part, handle, {drive, drive + "_max"}, one.key);
+    limit(walk, part, handle, {"throttling." + qapi, "throttling." + qapi + "-max"}, one.key);
   }
   const std::string group = part.get("throttle-group");
   ArgvOption* object = group.empty() ? nullptr : walk.by_id("object", group);
   if (object == nullptr) return;
   object->kept("qom-type", handle + ".limit");
   for (const LimitName& one : limit_names)
-    for (const char* before : {"x-", "limits."}) limit(walk, *object, handle, before + std::string(one.qapi), one.key);
+    for (const std::string before : {"x-", "limits."})
+      limit(walk, *object, handle, {before + one.qapi, before + one.qapi + "-max"}, one.key);
   part.kept("throttle-group", handle + ".limit");
 }
 
@@ -89,8 +98,11 @@ void limits_of(ArgvWalk& walk, ArgvOption& part, const std::string& handle) {
 ArgvSource source_of_drive(ArgvOption& drive) {
   ArgvSource source;
   source.parts.push_back(&drive);
-  source.path = drive.get("file");
-  source.format = drive.get("format");
+  source.path = drive.get(drive.has("file") ? "file" : "file.filename");
+  source.format = drive.get(drive.has("format") ? "format" : "driver");
+  for (const char* part : {"file.driver", "file.file.driver"})
+    if (drive.has(part) && !drive.is(part, "file") && !drive.is(part, "host_device"))
+      source.refusal = "its bytes are in no local file or block device: the guest would lack this disk";
   source.is_cdrom = drive.is("media", "cdrom");
   source.read_only = drive.on("readonly") || drive.on("read-only") || source.is_cdrom;
   source.empty = source.path.empty();

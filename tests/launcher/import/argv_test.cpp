@@ -155,7 +155,15 @@ TEST_CASE("import argv: disks and their caches") {
   check_part("-drive file=/a.vmdk,format=vmdk,if=virtio", "-drive", Verb::refused);
   check_part("-blockdev driver=luks,node-name=l,file=x -device virtio-blk-pci,drive=l", "-blockdev luks",
              Verb::refused);
+  drive(",bps=1048576,bps_max=2097152", "bytes = \"1M\"\nbytes_burst = \"2M\"");
+  check_part("-drive driver=qcow2,file.driver=file,file.filename=/b.qcow2,if=virtio", "-drive,file.filename",
+             Verb::kept, "path = \"/b.qcow2\"\nformat = \"qcow2\"");
+  check_part("-drive driver=raw,file.driver=nbd,file.host=h,if=virtio", "-drive,file.driver", Verb::refused);
+  check_part("-device virtio-scsi-pci,num_queues=1 -device scsi-hd,drive=d -drive if=none,id=d,file=/a.raw,format=raw",
+             "-device virtio-scsi-pci,num_queues", Verb::kept, "interface = \"virtio-scsi\"\nqueues = 1");
   check_part("-hda /a.qcow2", "-hda", Verb::kept, "interface = \"sata\"");
+  CHECK(from_argv("kvm -m 1G -cdrom /a.iso -boot once=d").spec.find("order") == std::string::npos);
+  check_part("-localtime", "-localtime", Verb::kept, "base = \"localtime\"");
   check_part("-cdrom /a.iso -boot order=dc", "-cdrom", Verb::kept, "order = [\"cdrom\", \"disk\"]");
 }
 

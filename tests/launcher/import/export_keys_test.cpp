@@ -246,7 +246,7 @@ bool is_told(const KeyInfo& key, const Pair& pair, To to) {
 void hold(const KeyInfo& key, const std::vector<std::string>& values, const std::vector<std::string>& beside) {
   const auto before = made_of(beside);
   REQUIRE_MESSAGE(before, key.path, ": what stands beside it has no plan");
-  std::map<To, bool> held{{To::libvirt, false}, {To::shell, false}};
+  std::map<To, bool> held{{To::libvirt, false}, {To::shell, false}, {To::systemd_run, false}};
   for (const std::string& value : values) {
     std::vector<std::string> all = beside;
     all.push_back(value.starts_with("[[") ? value
