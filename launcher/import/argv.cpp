@@ -106,8 +106,8 @@ void ArgvOption::report_to(Report& report) const {
   for (std::size_t i = 0; i < members.size(); ++i) {
     const auto& [key, one] = members[i];
     const bool head = key.empty() || (first != nullptr && key == first);
-    ReportRow row{head ? shown : shown + "," + key, line, is_secret(name, kind_, key) ? "..." : one, Verb::dropped,
-                  "unknown: vmrun's import has no word of it"};
+    ReportRow row{head ? shown : fmt::format("{},{}", shown, key), line, is_secret(name, kind_, key) ? "..." : one,
+                  Verb::dropped, "unknown: vmrun's import has no word of it"};
     if (head && !kind_.empty()) row.value.clear();
     if (const auto found = told_.find(i); found != told_.end()) {
       row.verb = found->second.verb;

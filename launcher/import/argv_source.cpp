@@ -31,7 +31,7 @@ void follow(ArgvWalk& walk, ArgvOption& node, const std::string& prefix, ArgvSou
     if (source.format.empty()) source.format = driver;
     if (node.has(prefix + "offset") || node.has(prefix + "size"))
       source.refusal = "a part of a file only; as a whole the guest would write over the rest";
-    if (node.get(prefix + "encrypt.format") != "")
+    if (!node.get(prefix + "encrypt.format").empty())
       source.refusal = "encrypted by QEMU (LUKS); vmrun opens raw and qcow2 only";
   }
   source.read_only = source.read_only || node.on(prefix + "read-only");

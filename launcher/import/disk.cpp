@@ -3,21 +3,12 @@
 
 #include <algorithm>
 
+#include "launcher/import/disk_parts.hpp"
 #include "launcher/import/walk.hpp"
 
 namespace launcher::inline import {
 
 namespace {
-
-struct DiskWalk {
-  Walk& walk;
-  const XmlElement& disk;
-  std::string handle = {};
-  bool virtio = true;  // virtio-blk
-
-  Leaf at(std::string_view way) const { return walk.at(disk, way); }
-  std::string key(std::string_view name) const { return fmt::format("{}.{}", handle, name); }
-};
 
 // Not a disk that vmrun can have: why; "": it can.
 std::pair<Verb, std::string> misfit(const DiskWalk& of) {
@@ -174,41 +165,6 @@ void guest_side(DiskWalk& of) {
     of.at("blockio/@logical_block_size")
         .tell_default(Verb::kept, of.key("logical_block_size") + " = 512, as libvirt shows every device");
   }
-}
-
-// What libvirt says of the thread stands on the first disk that uses it.
-void thread_of_pool(DiskWalk& of, const std::string& id) {
-  const XmlElement* ids = of.walk.root.find("iothreadids");
-  if (ids == nullptr || !of.walk.pools.emplace(id, of.handle).second) return;
-  for (const XmlElement* one : ids->all("iothread")) {
-    if (!of.walk.at(*one, "@id").is(id)) continue;
-    for (const auto& [way, key, most] : {std::tuple("@thread_pool_min", "thread_pool_min", 1024u),
-                                         std::tuple("@thread_pool_max", "thread_pool_max", 1024u),
-                                         std::tuple("poll/@max", "poll_max_ns", 1'000'000'000u)}) {
-      const Leaf leaf = of.walk.at(*one, way);
-      const auto value = leaf.number();
-      const bool fits = value && *value <= most;
-      if (fits) of.walk.spec.number(of.handle, key, *value);
-      leaf.kept_if(fits, of.key(key), "more than QEMU's bounds here: its own");
-    }
-    for (const char* way : {"poll/@grow", "poll/@shrink"}) of.walk.at(*one, way).tell(Verb::dropped, "QEMU's own");
-  }
-}
-
-void threads_of(DiskWalk& of) {
-  const Leaf thread = of.at("driver/@iothread");
-  const XmlElement* mapped = of.disk.find("driver/iothreads");
-  if (thread.there() && of.handle.size() > 0) {
-    of.walk.spec.text(of.handle, "iothread_pool", "io" + std::to_string(thread.number().value_or(1)));
-    thread.kept(of.key("iothread_pool"));
-    thread_of_pool(of, thread.value());
-  }
-  if (mapped == nullptr) return;
-  const std::size_t count = std::clamp<std::size_t>(mapped->all("iothread").size(), 1, 64);
-  const bool fits = of.virtio && count <= of.walk.vcpus;
-  if (fits) of.walk.spec.number(of.handle, "iothreads", count);
-  of.walk.tell_all(*mapped, fits ? Verb::kept : Verb::changed,
-                   fits ? of.key("iothreads") + ": the queues are shared out among them" : "an I/O thread of its own");
 }
 
 constexpr std::pair<const char*, const char*> limit_keys[] = {

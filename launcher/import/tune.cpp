@@ -210,8 +210,8 @@ namespace {
 bool used_by_disk(Walk& walk, const std::string& id) {
   const XmlElement* devices = walk.root.find("devices");
   if (devices == nullptr) return false;
-  return std::ranges::any_of(devices->all("disk"),
-                             [&](const XmlElement* disk) { return walk.at(*disk, "driver/@iothread").is(id); });
+  return std::ranges::any_of(devices->children,
+                             [&](const XmlElement& one) { return walk.at(one, "driver/@iothread").is(id); });
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <regex>
+#include <type_traits>
 
 #include "launcher/import/walk.hpp"
 #include "tests/launcher/plan/golden.hpp"
@@ -119,6 +120,38 @@ TEST_CASE("export: rates in libvirt's kilobytes, of 1000 bytes, and back") {
     };
     CHECK(has_limit(spec_of(back->spec)) == has_limit(spec));
   }
+}
+
+TEST_CASE("export: devices come back as they were") {
+  const launcher::Spec spec = spec_of(
+      "name = \"a\"\n[cpu]\ncount = 4\n[memory]\nsize = \"1G\"\npage = \"4K\"\n[[disk]]\npath = "
+      "\"/srv/s.qcow2\"\nformat "
+      "= \"qcow2\"\ninterface = \"sata\"\nl2_cache = \"1M\"\n[[disk]]\npath = \"/srv/b.raw\"\nformat = "
+      "\"raw\"\ninterface = "
+      "\"virtio-scsi\"\niothread_pool = \"io1\"\nqueues = 2\npacked = true\nserial = \"B\"\nthread_pool_max = "
+      "8\n[[net]]\n"
+      "bridge = \"br0\"\nmodel = \"e1000e\"\nmac = \"52:54:00:00:00:01\"\nvlan = 7\nsndbuf = \"1M\"\n[[net]]\nmode = "
+      "\"passt\"\nmac = \"52:54:00:00:00:02\"\nforward = [\"tcp:127.0.0.1:2222:22\"]\nqueues = 1\npacked = "
+      "true\n[[usb]]\nid = "
+      "\"046d:c52b\"\n[[cdrom]]\npath = \"/srv/i.iso\"\n[boot]\norder = [\"cdrom\", \"disk\", \"net\"]\n");
+  const auto back = launcher::import_domain(launcher::export_libvirt(spec, plan_of(spec, two_nodes)).text, {});
+  REQUIRE(back);
+  INFO(back->spec, launcher::to_text(back->report));
+  const launcher::Spec again = spec_of(back->spec);
+  const auto of = []<class Kind>(const launcher::Spec& one, std::type_identity<Kind>) {
+    std::vector<Kind> found;
+    for (const launcher::Device& device : one.devices)
+      if (const Kind* kind = std::get_if<Kind>(&device)) found.push_back(*kind);
+    return found;
+  };
+  CHECK(of(again, std::type_identity<launcher::Nic>{}) == of(spec, std::type_identity<launcher::Nic>{}));
+  CHECK(of(again, std::type_identity<launcher::Usb>{}) == of(spec, std::type_identity<launcher::Usb>{}));
+  CHECK(of(again, std::type_identity<launcher::Cdrom>{}) == of(spec, std::type_identity<launcher::Cdrom>{}));
+  CHECK(again.boot == spec.boot);
+  auto disks = of(again, std::type_identity<launcher::Disk>{}), before = of(spec, std::type_identity<launcher::Disk>{});
+  REQUIRE(disks.size() == 2);
+  before[0].serial = disks[0].serial;  // the plan's
+  CHECK(disks == before);
 }
 
 TEST_CASE("export: a shell is told of no open file, and of no word that is not quoted") {

@@ -280,6 +280,14 @@ TEST_CASE("import: disks") {
       "dev='sdb' bus='sata'/><readonly/><boot order='1'/></disk>";
   check(domain("", iso), "devices/disk/source/@file", Verb::kept, "[[cdrom]]\npath = \"/a.iso\"");
   check(domain("", iso), "devices/disk/boot/@order", Verb::kept, "order = [\"cdrom\"]");
+  const std::string scsi = domain(
+      "<iothreads>1</iothreads>",
+      "<controller type='scsi' index='1' model='virtio-scsi'><driver iothread='1' queues='2' packed='on'/></controller>"
+      "<disk type='file'><driver type='raw'/><source file='/a.raw'/><target dev='sda' bus='scsi'/><address "
+      "type='drive' "
+      "controller='1' bus='0' target='0' unit='0'/></disk>");
+  check(scsi, "devices/controller/driver/@iothread", Verb::kept, "iothread_pool = \"io1\"\nqueues = 2\npacked = true");
+  check(scsi, "devices/controller/driver/@queues", Verb::kept);
   check(disk("", "", "<target dev='sda' bus='ide'/>"), "devices/disk/target/@bus", Verb::changed,
         "interface = \"sata\"");
   std::string seven;
