@@ -16,9 +16,9 @@ int export_spec(const Options& options) {
   if (!file) return problems;
   const std::optional<Planned> planned = plan_or_print(*file, options);
   if (!planned) return problems;
-  const Exported made = to == "libvirt"
-                            ? export_libvirt(file->spec, planned->plan)
-                            : export_shell(planned->plan, to == "shell" ? Runner::shell : Runner::systemd_run);
+  const Exported made =
+      to == "libvirt" ? export_libvirt(file->spec, planned->plan)
+                      : export_shell(file->spec, planned->plan, to == "shell" ? Runner::shell : Runner::systemd_run);
   if (options.flag("json")) {
     print_json(report_json(made.report, made.text));
   } else {

@@ -1,4 +1,4 @@
-// `vmrun import`: a spec from a libvirt domain, and what became of each of its parts. The rule: the domain stays as it is, nothing that is
+// `vmrun import`: a spec from a libvirt domain or a QEMU command line, and what became of each of its parts. The rule: the domain stays as it is, nothing that is
 // there already is written over, and a spec that would lose data is not written at all.
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -19,6 +19,7 @@
 #include "launcher/host/filter.hpp"
 #include "launcher/host/linux_host.hpp"
 #include "launcher/host/process.hpp"
+#include "launcher/import/argv.hpp"
 #include "launcher/import/walk.hpp"
 #include "launcher/plan/kept_state.hpp"
 #include "launcher/text/printable.hpp"
@@ -78,7 +79,9 @@ std::string domain_of_virsh(const std::string& from, bool adopts) {
 std::string text_of_word(const std::string& word) {
   if (word == "-") return read_all(STDIN_FILENO, "standard input");
   auto text = topology::read_text_file(word, most_xml + 1);
-  if (!text) throw UsageError(fmt::format("cannot read {}: {}; wanted a domain's XML", printable(word), text.error()));
+  if (!text)
+    throw UsageError(
+        fmt::format("cannot read {}: {}; wanted a domain's XML, or a command line", printable(word), text.error()));
   return std::move(*text);
 }
 
@@ -140,13 +143,21 @@ int import(const Options& options) {
   ImportOptions asked;
   asked.replace_pins = options.flag("replace-pins");
   asked.adopt_state = options.flag("adopt-state");
+  asked.tpm_state = options.value("tpm-state").value_or("");
+  if (!asked.tpm_state.empty() && !asked.adopt_state)
+    throw UsageError("--tpm-state says where the TPM's memory is; wanted --adopt-state with it, which copies it");
+  const bool argv = options.flag("argv");
+  if (from && argv) throw UsageError("--from asks for a domain; --argv reads a command line: give one of them");
+  if (asked.replace_pins && argv) throw UsageError("--replace-pins is about a domain's pins; a command line has none");
   if (from && !options.words().empty()) throw UsageError("--from names the domain; a file beside it is one too many");
   if (from) asked.bridge_of = bridge_of;
-  const std::string text = from ? domain_of_virsh(*from, asked.adopt_state)
-                                : text_of_word(options.word(0, "a domain's XML file, '-', or --from virsh:NAME"));
-  const auto imported = import_domain(text, asked);
+  const std::string text = from
+                               ? domain_of_virsh(*from, asked.adopt_state)
+                               : text_of_word(options.word(0, argv ? "a file with a QEMU command line, or '-'"
+                                                                   : "a domain's XML file, '-', or --from virsh:NAME"));
+  const auto imported = argv ? import_argv(text, asked) : import_domain(text, asked);
   if (!imported) {
-    say("not a domain that can be read: " + printable(imported.error()));
+    say(fmt::format("not a {} that can be read: {}", argv ? "command line" : "domain", printable(imported.error())));
     return problems;
   }
   if (asked.adopt_state && exit_code_of(imported->report) != problems)

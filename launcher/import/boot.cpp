@@ -1,24 +1,11 @@
 // Board, firmware, kernel, order of boot, clocks, and what the board tells the guest of itself.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
-
 #include "launcher/import/walk.hpp"
 
 namespace launcher::inline import {
 
 namespace {
-
-bool is_versioned_q35(std::string_view machine) {
-  if (!machine.starts_with("pc-q35-")) return false;
-  machine.remove_prefix(7);
-  const std::size_t dot = machine.find('.');
-  const auto digits = [](std::string_view s) {
-    return !s.empty() && std::ranges::all_of(s, [](unsigned char c) { return std::isdigit(c) != 0; });
-  };
-  return dot != machine.npos && digits(machine.substr(0, dot)) && digits(machine.substr(dot + 1));
-}
 
 void machine_of(Walk& walk, const XmlElement& os) {
   const Leaf type = walk.at(os, "type"), arch = walk.at(os, "type/@arch"), machine = walk.at(os, "type/@machine");
@@ -119,15 +106,10 @@ void import_os(Walk& walk, const XmlElement& os) {
   const Leaf smbios = walk.at(os, "smbios/@mode");
   smbios.kept_if(!smbios.is("host"), "[smbios] has what <sysinfo> says",
                  "the guest does not see the host's own board; [smbios] can say the same");
-  bool disk_seen = false;
   for (const XmlElement* boot : os.all("boot")) {
     const Leaf dev = walk.at(*boot, "@dev");
-    const bool disk = dev.is("hd") || dev.is("cdrom");
-    if (!disk)
-      dev.tell(disk_seen ? Verb::changed : Verb::dropped,
-               disk_seen ? "vmrun's guests boot from disks; a disk came first here, too"
-                         : "vmrun's guests boot from their disks only");
-    disk_seen = disk_seen || disk;
+    dev.kept_if(dev.is("hd") || dev.is("cdrom") || dev.is("network"), "boot.order",
+                "vmrun's board has no floppy drive");
   }
 }
 

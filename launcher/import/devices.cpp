@@ -78,7 +78,8 @@ void import_pci(Walk& walk, const XmlElement& element, const XmlElement& address
   walk.at(element, "mac/@address")
       .tell(Verb::dropped, "the function keeps the MAC it has: set vf_of = \"INTERFACE\" and mac in place of address");
   for (const char* way : {"boot/@order", "@bootindex"})
-    walk.at(element, way).tell(Verb::dropped, "vmrun's guests boot from their disks only");
+    walk.at(element, way)
+        .tell(Verb::changed, "a storage controller is tried after the disks; no other function is booted from");
 }
 
 void import_usb(Walk& walk, const XmlElement& element) {
@@ -150,6 +151,17 @@ void import_serial(Walk& walk, const XmlElement& element) {
   if (const XmlElement* protocol = element.find("protocol"))
     walk.tell_all(*protocol, Verb::dropped, "nothing listens there: `vmrun console NAME`, or console.sock of the VM");
   walk.at(element, "@tty").tell(Verb::changed, "of that run; `vmrun console NAME` reaches the port");
+}
+
+void import_input(Walk& walk, const XmlElement& element) {
+  const Leaf type = walk.at(element, "@type"), bus = walk.at(element, "@bus");
+  const bool screen = walk.root.find("devices/graphics") != nullptr, tablet = type.is("tablet");
+  const bool kept = tablet ? screen : bus.is("ps2");
+  walk.tell_all(element, kept ? Verb::kept : Verb::changed,
+                tablet && screen ? "[display] has a USB tablet"
+                : kept           ? "the board has a PS/2 keyboard and mouse"
+                : tablet         ? "no tablet: there is no [display]"
+                                 : "a PS/2 keyboard and mouse in its place, and with [display] a USB tablet");
 }
 
 void import_channel(Walk& walk, const XmlElement& element) {

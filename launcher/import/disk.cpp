@@ -3,33 +3,18 @@
 
 #include <algorithm>
 
+#include "launcher/import/disk_parts.hpp"
 #include "launcher/import/walk.hpp"
 
 namespace launcher::inline import {
 
 namespace {
 
-struct DiskWalk {
-  Walk& walk;
-  const XmlElement& disk;
-  std::string handle = {};
-  bool virtio = true;  // virtio-blk
-
-  Leaf at(std::string_view way) const { return walk.at(disk, way); }
-  std::string key(std::string_view name) const { return fmt::format("{}.{}", handle, name); }
-};
-
 // Not a disk that vmrun can have: why; "": it can.
 std::pair<Verb, std::string> misfit(const DiskWalk& of) {
   const Leaf type = of.at("@type"), device = of.at("@device"), format = of.at("driver/@type");
-  const bool removable = device.is("cdrom") || device.is("floppy");
   const bool file = is_file_path(of.at("source/@file").value()), block = is_file_path(of.at("source/@dev").value());
-  const XmlElement* source = of.disk.find("source");
   if (device.is("floppy")) return {Verb::dropped, "vmrun's board has no floppy drive"};
-  if (removable && !file && !block)
-    return {Verb::dropped, source == nullptr || source->attributes.empty()
-                               ? "an empty drive; the guest has none"
-                               : "a medium that is no local file; the guest has no such drive"};
   if (device.is("lun"))
     return {
         Verb::refused,
@@ -67,30 +52,32 @@ void source_of(DiskWalk& of) {
 
 void bus_of(DiskWalk& of) {
   const Leaf bus = of.at("target/@bus"), target = of.at("target/@dev"), device = of.at("@device");
-  const bool scsi = bus.is("scsi"), plain = bus.is("virtio") || (!bus.there() && target.value().starts_with("vd"));
-  of.virtio = plain || device.is("cdrom");
-  const std::string place = of.handle.substr(4);
-  device.tell(
-      device.is("cdrom") ? Verb::changed : Verb::kept,
-      device.is("cdrom") ? "a read-only virtio-blk disk: the guest has it as /dev/vdX, not /dev/sr0" : of.handle);
-  if (device.is("cdrom")) {
-    of.walk.spec.flag(of.handle, "read_only", true, "was a CD-ROM");
-    bus.tell(Verb::changed,
-             "virtio-blk: an installer boots from it where its firmware takes a disk's image for bootable");
-    target.tell(Verb::changed, "the guest names it by its place among the disks");
-  } else if (plain) {
+  const bool sata =
+      bus.is("sata") || bus.is("ide") || bus.is("usb") || (!bus.there() && !target.value().starts_with("vd"));
+  of.virtio = bus.is("virtio") || (!bus.there() && target.value().starts_with("vd"));
+  device.kept(of.handle);
+  if (of.virtio) {
     bus.kept(of.key("interface") + " = \"virtio-blk\"");
     target.kept("the order of the disks");
-  } else if (scsi) {
+  } else if (bus.is("scsi")) {
     of.walk.spec.text(of.handle, "interface", "virtio-scsi");
     bus.kept(of.key("interface"));
     target.kept("the order of the disks");
+  } else if (sata && !of.walk.sata_full()) {
+    ++of.walk.sata_disks;
+    of.walk.spec.text(of.handle, "interface", "sata");
+    bus.tell_default(
+        bus.is("sata") ? Verb::kept : Verb::changed,
+        of.key("interface") + (bus.is("sata")  ? ""
+                               : bus.is("usb") ? " = \"sata\": the guest finds it by its contents, not on USB"
+                                               : " = \"sata\", as IDE is on this board: /dev/sdX as before"));
+    target.kept("the order of the disks");
   } else {
     of.walk.spec.text(of.handle, "interface", "nvme", "was " + (bus.there() ? bus.value() : "an emulated disk"));
-    const char* words =
+    const std::string words =
+        std::string(sata ? "the board has six SATA ports, and others have them: " : "") +
         "interface = \"nvme\", for guests without virtio drivers: /dev/sdX becomes /dev/nvmeXn1. A guest boots from it "
-        "where it "
-        "mounts by UUID or label and has the driver in its initramfs (Windows: stornvme started at boot)";
+        "where it mounts by UUID or label and has the driver in its initramfs (Windows: stornvme started at boot)";
     bus.tell_default(Verb::changed, words);
     target.tell(Verb::changed, words);
   }
@@ -153,7 +140,7 @@ void guest_side(DiskWalk& of) {
     of.walk.tell(*readonly, "", Verb::kept, of.key("read_only"));
   }
   if (const XmlElement* transient = of.disk.find("transient")) {
-    const bool written = of.disk.find("readonly") == nullptr && !of.at("@device").is("cdrom");
+    const bool written = of.disk.find("readonly") == nullptr;
     if (written) spec.flag(of.handle, "ephemeral", true);
     of.walk.tell_all(*transient, Verb::kept, written ? of.key("ephemeral") : "nothing is ever written to it");
   }
@@ -178,21 +165,6 @@ void guest_side(DiskWalk& of) {
     of.at("blockio/@logical_block_size")
         .tell_default(Verb::kept, of.key("logical_block_size") + " = 512, as libvirt shows every device");
   }
-}
-
-void threads_of(DiskWalk& of) {
-  const Leaf thread = of.at("driver/@iothread");
-  const XmlElement* mapped = of.disk.find("driver/iothreads");
-  if (thread.there() && of.handle.size() > 0) {
-    of.walk.spec.text(of.handle, "iothread_pool", "io" + std::to_string(thread.number().value_or(1)));
-    thread.kept(of.key("iothread_pool"));
-  }
-  if (mapped == nullptr) return;
-  const std::size_t count = std::clamp<std::size_t>(mapped->all("iothread").size(), 1, 64);
-  const bool fits = of.virtio && count <= of.walk.vcpus;
-  if (fits) of.walk.spec.number(of.handle, "iothreads", count);
-  of.walk.tell_all(*mapped, fits ? Verb::kept : Verb::changed,
-                   fits ? of.key("iothreads") + ": the queues are shared out among them" : "an I/O thread of its own");
 }
 
 constexpr std::pair<const char*, const char*> limit_keys[] = {
@@ -243,6 +215,7 @@ void limits_of(DiskWalk& of) {
 }  // namespace
 
 void import_disk(Walk& walk, const XmlElement& disk) {
+  if (walk.at(disk, "@device").is("cdrom")) return import_cdrom(walk, disk);
   DiskWalk of{walk, disk};
   if (const auto [verb, words] = misfit(of); !words.empty()) {
     walk.tell_all(disk, verb, words);
@@ -257,28 +230,10 @@ void import_disk(Walk& walk, const XmlElement& disk) {
   limits_of(of);
   const Leaf order = of.at("boot/@order");
   if (const auto number = order.number()) walk.boot_order.emplace_back(*number, of.handle);
-  order.tell(Verb::kept, "the first [[disk]] is the one that is booted");
+  order.kept("boot.order, and the order of the disks");
   const Leaf model = of.at("@model");
   model.kept_if(model.is("virtio") || model.is("virtio-non-transitional"), of.key("interface"),
                 "virtio 1.0 devices only: a guest with drivers of before 2016 finds no disk");
-}
-
-// The disk with the lowest order is the first one of the spec, for vmrun boots in the spec's order.
-void import_boot_order(Walk& walk) {
-  std::string first;
-  if (!walk.boot_order.empty()) {
-    first = std::ranges::min_element(walk.boot_order)->second;
-  } else if (const XmlElement* os = walk.root.find("os"); os != nullptr && walk.at(*os, "boot/@dev").is("hd")) {
-    for (std::size_t i = 0; i < walk.spec.count("disk") && first.empty(); ++i) {
-      const SpecText::Line* only = walk.spec.find(fmt::format("disk[{}]", i), "read_only");
-      if (only == nullptr || only->comment != "was a CD-ROM") first = fmt::format("disk[{}]", i);
-    }
-  }
-  if (first.empty() || first == "disk[0]") return;
-  walk.spec.move_first(first);
-  walk.tell_missing(
-      "devices/disk", Verb::changed,
-      fmt::format("{} stands first, since the guest boots from it: with virtio-blk it is /dev/vda now", first));
 }
 
 }  // namespace launcher::import

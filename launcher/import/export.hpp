@@ -16,6 +16,6 @@ struct Exported {
 };
 Exported export_libvirt(const Spec& spec, const LaunchPlan& plan);
 enum class Runner { shell, systemd_run };
-Exported export_shell(const LaunchPlan& plan, Runner runner);
+Exported export_shell(const Spec& spec, const LaunchPlan& plan, Runner runner);
 
 }  // namespace launcher::import

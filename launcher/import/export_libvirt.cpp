@@ -5,6 +5,7 @@
 #include <regex>
 #include <set>
 
+#include "launcher/devices/qemu_members.hpp"
 #include "launcher/import/export.hpp"
 #include "launcher/import/export_parts.hpp"
 
@@ -15,7 +16,9 @@ namespace {
 std::string kib(topology::Bytes bytes) { return std::to_string(bytes.count >> 10); }
 
 void memory(Domain& to) {
-  to.root.add("memory", kib(to.spec.memory.size)).set("unit", "KiB");
+  to.root.add("memory", kib(to.spec.memory.size))
+      .set("unit", "KiB")
+      .set("dumpCore", to.spec.memory.dump ? "on" : "off");
   XmlElement& backing = to.root.add("memoryBacking");
   const topology::Placement& placement = to.plan.placement;
   if (placement.page >= topology::mib(2)) {
@@ -31,6 +34,10 @@ void memory(Domain& to) {
   }
   if (to.spec.memory.prealloc.value_or(placement.page >= topology::mib(2)))
     backing.add("allocation").set("mode", "immediate");
+  if (to.spec.memory.lock == MemorySpec::Lock::on_fault)
+    to.row("memory.lock", Verb::changed, "all of it at the start, not once it is touched");
+  if (to.spec.memory.transparent)
+    to.row("memory.page", Verb::changed, "as the host's transparent huge pages are set then: nobody looks");
   if (to.spec.memory.max)
     to.row("memory.max", Verb::dropped,
            "no memory can be added: libvirt's virtio-mem wants a <maxMemory> and a device of its own");
@@ -59,10 +66,29 @@ void numa(Domain& to) {
         .set("nodeset", nodes_of(cell).to_string());
 }
 
+// What a disk says of its thread pool is the thread's own in libvirt.
+void iothreads(Domain& to) {
+  const LaunchPlan& plan = to.plan;
+  if (plan.iothreads.empty()) return;
+  to.root.add("iothreads", std::to_string(plan.iothreads.size()));
+  XmlElement& ids = to.root.add("iothreadids");
+  for (std::size_t i = 0; i < plan.iothreads.size(); ++i) {
+    XmlElement& one = ids.add("iothread").set("id", std::to_string(i + 1));
+    for (const Arg& arg : plan.args) {
+      if (arg.option != "-object") continue;
+      const Members members = members_of(arg.value);
+      if (member(members, "id") != plan.iothreads[i].id) continue;
+      for (const auto& [property, key] :
+           {std::pair("thread-pool-min", "thread_pool_min"), std::pair("thread-pool-max", "thread_pool_max")})
+        if (const std::string value = member(members, property); !value.empty()) one.set(key, value);
+    }
+  }
+}
+
 void cpus(Domain& to) {
   const LaunchPlan& plan = to.plan;
   to.root.add("vcpu", std::to_string(to.spec.cpu.count)).set("placement", "static");
-  if (!plan.iothreads.empty()) to.root.add("iothreads", std::to_string(plan.iothreads.size()));
+  iothreads(to);
   XmlElement& tune = to.root.add("cputune");
   if (to.spec.schedule.weight) tune.add("shares", std::to_string(*to.spec.schedule.weight));
   if (to.spec.schedule.quota) {
@@ -88,7 +114,6 @@ void cpus(Domain& to) {
   if (plan.vhost_workers > 0)
     to.row("vhost workers", Verb::dropped,
            "libvirt pins none of vhost's threads: they run on emulatorpin's CPUs where the kernel makes them QEMU's");
-  if (plan.core_cookie) to.row("schedule.core", Verb::dropped, "no core scheduling");
   if (!to.spec.schedule.l3.empty())
     to.row("schedule.l3", Verb::dropped, "libvirt's cachetune takes sizes, not masks of ways");
   if (to.spec.host.asks()) to.row("host", Verb::dropped, "libvirt leaves the host's other settings as they are");
@@ -113,17 +138,25 @@ void cpu_model(Domain& to) {
       .set("cores", std::to_string(shape.cores))
       .set("threads", std::to_string(shape.threads));
   if (cpu.host_caches == true) element.add("cache").set("mode", "passthrough");
+  if (cpu.host_caches == false) element.add("cache").set("mode", "emulate").set("level", "3");
   std::set<std::string> named;
   const auto feature = [&](const std::string& name, const char* policy) {
     if (name.starts_with("kvm"))
-      return to.row("cpu: " + name, Verb::dropped, "a service of KVM that libvirt has no feature of that name for");
+      return to.row("cpu." + std::string(policy == std::string_view("force")     ? "add"
+                                         : policy == std::string_view("disable") ? "remove"
+                                                                                 : "require"),
+                    Verb::dropped, name + ": a service of KVM that libvirt has no feature of that name for");
     if (named.insert(name).second) element.add("feature").set("policy", policy).set("name", name);
   };
   for (const std::string& name : cpu.require) feature(name, "require");
   for (const std::string& name : cpu.add) feature(name, "force");
   for (const std::string& name : cpu.remove) feature(name, "disable");
-  if (to.spec.clock.invtsc == true || (!to.spec.clock.invtsc && to.arg("-cpu").find("invtsc=on") != std::string::npos))
-    feature("invtsc", "require");
+  for (const char* name : {"vmx", "svm"})
+    for (const bool on : {true, false})
+      if (cpu.nested == on && to.cpu_has(fmt::format("{}={}", name, on ? "on" : "off")))
+        feature(name, on ? "require" : "disable");
+  if (to.cpu_has("invtsc=on")) feature("invtsc", "require");
+  if (to.spec.clock.invtsc == false) feature("invtsc", "disable");
   if (to.plan.placement.cells.size() < 2) return;
   XmlElement& cells = element.add("numa");
   for (const topology::MemoryCell& cell : to.plan.placement.cells) {
@@ -140,49 +173,6 @@ void cpu_model(Domain& to) {
   }
 }
 
-void board(Domain& to) {
-  const BootSpec& boot = to.spec.boot;
-  const std::string machine = to.arg("-machine");
-  XmlElement& os = to.root.add("os");
-  if (boot.uefi) os.set("firmware", "efi");
-  os.add("type", "hvm").set("arch", "x86_64").set("machine", machine.substr(0, machine.find(',')));
-  if (boot.uefi) {
-    if (boot.secure_boot) os.add("loader").set("secure", "yes");
-    to.row("boot.firmware", Verb::changed, "libvirt makes UEFI variables of its own, fresh ones");
-  }
-  if (!boot.firmware.empty()) os.add("loader", boot.firmware).set("type", "rom").set("readonly", "yes");
-  if (!boot.kernel.empty()) os.add("kernel", boot.kernel);
-  if (!boot.initrd.empty()) os.add("initrd", boot.initrd);
-  if (!boot.cmdline.empty()) os.add("cmdline", boot.cmdline);
-  XmlElement& features = to.root.add("features");
-  features.add("acpi");
-  features.add("apic");
-  if (to.spec.cpu.pmu) features.add("pmu").set("state", *to.spec.cpu.pmu ? "on" : "off");
-  features.add("vmport").set("state", "off");
-  if (boot.secure_boot) features.add("smm").set("state", "on");
-  to.hyperv(features);
-}
-
-void time_and_power(Domain& to) {
-  const ClockSpec& clock = to.spec.clock;
-  const bool local = clock.base.value_or(to.spec.windows ? RtcBase::localtime : RtcBase::utc) == RtcBase::localtime;
-  XmlElement& element = to.root.add("clock").set("offset", local ? "localtime" : "utc");
-  if (clock.drift_fix == DriftFix::slew) element.add("timer").set("name", "rtc").set("tickpolicy", "catchup");
-  const std::string machine = to.arg("-machine");
-  element.add("timer").set("name", "hpet").set("present", machine.find("hpet=on") != std::string::npos ? "yes" : "no");
-  if (machine.find("pit=off") != std::string::npos) to.row("clock.pit", Verb::changed, "libvirt's board has a PIT");
-  if (clock.kvmclock) element.add("timer").set("name", "kvmclock").set("present", *clock.kvmclock ? "yes" : "no");
-  if (clock.frequency) element.add("timer").set("name", "tsc").set("frequency", std::to_string(*clock.frequency));
-  if (to.spec.hyperv.asked.contains("time"))
-    element.add("timer").set("name", "hypervclock").set("present", to.spec.hyperv.asked.at("time") ? "yes" : "no");
-  to.root.add("on_poweroff", "destroy");
-  to.root.add("on_reboot", "restart");
-  to.root.add("on_crash", to.spec.panic == PanicAction::pause ? "preserve" : "destroy");
-  XmlElement& pm = to.root.add("pm");
-  for (const char* name : {"suspend-to-mem", "suspend-to-disk"})
-    pm.add(name).set("enabled", to.spec.sleep ? "yes" : "no");
-}
-
 }  // namespace
 
 std::string Domain::arg(std::string_view option) const {
@@ -195,35 +185,16 @@ std::string Domain::cpu_model() const {
   return cpu.substr(0, cpu.find(','));
 }
 
-bool Domain::shares_memory() const {
-  return spec.memory.shared || std::ranges::any_of(plan.args, [](const Arg& arg) {
-           return arg.option == "-object" && arg.value.find("memory-backend") != std::string::npos &&
-                  arg.value.find("\"share\":true") != std::string::npos;
-         });
+bool Domain::cpu_has(std::string_view setting) const {
+  return (arg("-cpu") + ",").find(fmt::format(",{},", setting)) != std::string::npos;
 }
 
-void Domain::hyperv(XmlElement& features) {
-  if (spec.hyperv.asked.empty() && !spec.windows && spec.hyperv.vendor_id.empty() && !spec.hyperv.spinlocks) return;
-  static const std::set<std::string_view> known = {"relaxed", "vapic", "vpindex",     "runtime",         "synic",
-                                                   "stimer",  "reset", "frequencies", "reenlightenment", "tlbflush",
-                                                   "ipi",     "evmcs", "avic"};
-  XmlElement& element = features.add("hyperv").set("mode", "custom");
-  for (const HypervKnob& knob : hyperv_knobs()) {
-    const auto asked = spec.hyperv.asked.find(knob.key);
-    const bool on = asked != spec.hyperv.asked.end()
-                        ? asked->second
-                        : arg("-cpu").find(std::string(knob.feature) + "=on") != std::string::npos;
-    if (!on && asked == spec.hyperv.asked.end()) continue;
-    if (known.contains(knob.key))
-      element.add(knob.key).set("state", on ? "on" : "off");
-    else if (knob.key != std::string_view("time") && on)
-      row(std::string("hyperv.") + knob.key, Verb::dropped, "libvirt 9 has no such element");
-  }
-  if (spec.hyperv.spinlocks || spec.windows)
-    element.add("spinlocks")
-        .set("state", "on")
-        .set("retries", std::to_string(std::max(4095U, spec.hyperv.spinlocks.value_or(8191))));
-  if (!spec.hyperv.vendor_id.empty()) element.add("vendor_id").set("state", "on").set("value", spec.hyperv.vendor_id);
+bool Domain::shares_memory() const {
+  return spec.memory.shared || std::ranges::any_of(plan.args, [](const Arg& arg) {
+           if (arg.option != "-object") return false;
+           const Members members = members_of(arg.value);  // the guest's own memory, not that of an NVDIMM
+           return member(members, "id").starts_with("ram") && member(members, "share") == "on";
+         });
 }
 
 Exported export_libvirt(const Spec& spec, const LaunchPlan& plan) {
@@ -235,10 +206,11 @@ Exported export_libvirt(const Spec& spec, const LaunchPlan& plan) {
   memory(to);
   cpus(to);
   numa(to);
-  board(to);
+  export_board(to);
   cpu_model(to);
-  time_and_power(to);
+  export_time_and_power(to);
   to.devices(to.root.add("devices"));
+  export_policies(to);
   if (!spec.extra_args.empty()) {
     to.root.set("xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0");
     XmlElement& line = to.root.add("qemu:commandline");

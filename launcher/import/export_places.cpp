@@ -1,46 +1,72 @@
-// Where the plan's devices are on the board, and which paths libvirt's schema does not take.
+// Where the plan's devices are on the board, in which order they boot, and which paths libvirt's schema does not take.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
+#include <charconv>
 #include <cstring>
 #include <optional>
+#include <set>
 
+#include "launcher/devices/qemu_members.hpp"
 #include "launcher/import/export_parts.hpp"
+#include "launcher/import/walk.hpp"
 
 namespace launcher::inline import {
 
+std::string Domain::property(const std::string& id, std::string_view key) const {
+  for (const Arg& arg : plan.args) {
+    if (arg.option != "-device") continue;
+    const Members members = members_of(arg.value);
+    if (member(members, "id") == id) return member(members, key);
+  }
+  return {};
+}
+
 namespace {
 
-struct Place {
-  unsigned slot, function;
-  bool several;  // functions in the slot
-};
-
-// "virtio-blk-pci,id=disk0,...,addr=08.1,multifunction=on"
-std::optional<Place> place_of(const LaunchPlan& plan, const std::string& id) {
-  for (const Arg& arg : plan.args) {
-    if (arg.option != "-device" || (arg.value + ",").find(",id=" + id + ",") == std::string::npos) continue;
-    const std::size_t at = arg.value.find(",addr=");
-    if (at == arg.value.npos || arg.value.find(",bus=") != arg.value.npos) return std::nullopt;
-    const std::string text = arg.value.substr(at + 6, arg.value.find(',', at + 6) - at - 6);
-    char* rest = nullptr;
-    const unsigned slot = static_cast<unsigned>(std::strtoul(text.c_str(), &rest, 16));
-    const unsigned function = *rest == '.' ? static_cast<unsigned>(std::strtoul(rest + 1, nullptr, 16)) : 0;
-    return Place{slot, function, arg.value.find("multifunction=on") != arg.value.npos};
-  }
-  return std::nullopt;
+unsigned hex(std::string_view text) {
+  unsigned number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number, 16);
+  return number;
 }
 
 }  // namespace
 
 void Domain::place(XmlElement& device, const std::string& id) const {
-  const auto place = place_of(plan, id);
-  if (!place) return;
+  const std::string at = property(id, "addr");
+  if (at.empty() || !property(id, "bus").empty()) return;
+  const std::size_t dot = at.find('.');
   XmlElement& address = device.add("address").set("type", "pci").set("domain", "0x0000").set("bus", "0x00");
-  address.set("slot", fmt::format("0x{:02x}", place->slot)).set("function", fmt::format("0x{:x}", place->function));
-  if (place->several) address.set("multifunction", "on");
+  address.set("slot", fmt::format("0x{:02x}", hex(at.substr(0, dot))))
+      .set("function", fmt::format("0x{:x}", dot == at.npos ? 0 : hex(at.substr(dot + 1))));
+  if (property(id, "multifunction") == "on") address.set("multifunction", "on");
+}
+
+// libvirt counts from 1; QEMU's indices have gaps.
+void Domain::boot_order(XmlElement& device, const std::string& id) const {
+  const auto own = number_of(property(id, "bootindex"));
+  if (!own) return;
+  std::set<std::uint64_t> all;
+  for (const Arg& arg : plan.args)
+    if (arg.option == "-device")
+      if (const auto index = number_of(member(members_of(arg.value), "bootindex"))) all.insert(*index);
+  device.add("boot").set("order", std::to_string(1 + std::distance(all.begin(), all.find(*own))));
+}
+
+std::optional<std::size_t> Domain::iothread(const std::string& id) const {
+  std::string name = property(id, "iothread");
+  if (name.empty()) name = property(id, "iothread-vq-mapping.0.iothread");
+  const auto found = std::ranges::find(plan.iothreads, name, &IothreadPin::id);
+  if (name.empty() || found == plan.iothreads.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - plan.iothreads.begin()) + 1;
+}
+
+std::string disk_name(const char* prefix, unsigned index) {
+  std::string letters;
+  for (unsigned rest = index + 1; rest > 0; rest = (rest - 1) / 26)
+    letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
+  return prefix + letters;
 }
 
 namespace {

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <regex>
 #include <set>
 
 #include "launcher/devices/qemu_args.hpp"
+#include "launcher/devices/qemu_members.hpp"
 #include "launcher/import/export.hpp"
+#include "launcher/import/export_parts.hpp"
 
 namespace launcher::inline import {
 
@@ -62,6 +65,7 @@ struct OfStep {
     script.before +=
         fmt::format("ip link set {}{} up\n", name, step.bridge.empty() ? "" : " master " + quoted_word(step.bridge));
   }
+  void operator()(const TakeUsb& step) const { script.files[step.fd] = step.node; }
   void operator()(const OpenTap& step) const {
     for (const int fd : step.fds) script.open_taps[fd] = step.name;
   }
@@ -94,40 +98,46 @@ std::string of_tap(Script& script, const std::string& value) {
 // Every fd in the value that is a file, by its path.
 std::string with_paths(const Script& script, std::string value) {
   const bool json = value.starts_with('{');
-  for (const auto& [fd, path] : script.files) {
-    const std::string own = json ? path : Opts::quote(path);
-    for (const std::string& form : {fmt::format("/dev/fdset/{}", fd), fmt::format("/proc/self/fd/{}", fd)})
-      for (std::size_t at = 0; (at = value.find(form, at)) != value.npos; at += own.size())
-        if (const std::size_t end = at + form.size();
-            end == value.size() || std::isdigit(static_cast<unsigned char>(value[end])) == 0)
-          value.replace(at, form.size(), own);
-        else
-          at = end - own.size();
-    static const std::regex number("(,|^)fd=([0-9]+)");
-    std::smatch found;
-    if (std::regex_search(value, found, number) && found[2].str() == std::to_string(fd))
-      value = std::regex_replace(value, number, fmt::format("$1path={}", own));
-  }
+  const auto replaced = [&](std::string_view form, std::string_view put) {
+    for (std::size_t at = 0; (at = value.find(form, at)) != value.npos;) {
+      const std::size_t digits = at + form.size();
+      int fd = -1;
+      const auto [end, error] = std::from_chars(value.data() + digits, value.data() + value.size(), fd);
+      const auto file = script.files.find(fd);
+      const bool begins = put.empty() || at == 0 || value[at - 1] == ',';
+      if (error != std::errc{} || file == script.files.end() || !begins) {
+        at = digits;
+        continue;
+      }
+      const std::string path = std::string(put) + (json ? file->second : Opts::quote(file->second));
+      value.replace(at, static_cast<std::size_t>(end - value.data()) - at, path);
+      at += path.size();
+    }
+  };
+  replaced("/dev/fdset/", "");
+  replaced("/proc/self/fd/", "");
+  replaced("fd=", "path=");
+  if (value.starts_with("vhost-vdpa,")) replaced("vhostfd=", "vhostdev=");
   return value;
 }
 
-bool has_fd(const std::string& value) {
-  static const std::regex fd("(,|^)(fd|fds|vhostfds|vhostfd)=[0-9]|/dev/fdset/[0-9]|/proc/self/fd/[0-9]");
-  return std::regex_search(value, fd);
-}
+bool is_number(std::string_view text) { return !text.empty() && text.front() >= '0' && text.front() <= '9'; }
 
-std::string id_of(const std::string& value) {
-  static const std::regex id(",id=([^,]+)|\"id\":\"([^\"]+)\"");
-  std::smatch found;
-  if (!std::regex_search(value, found, id)) return {};
-  return found[1].matched ? found[1].str() : found[2].str();
+bool has_fd(const Members& members) {
+  return std::ranges::any_of(members, [](const auto& one) {
+    const auto& [key, value] = one;
+    for (const std::string_view form : {"/dev/fdset/", "/proc/self/fd/"})
+      if (const std::size_t at = value.find(form); at != value.npos && is_number(value.substr(at + form.size())))
+        return true;
+    return (key == "fd" || key == "fds" || key == "vhostfd" || key == "vhostfds") && is_number(value);
+  });
 }
 
 // What hangs on something that was left out: "netdev=net0-host", "chardev:control".
-bool hangs_on(const std::string& value, const std::set<std::string>& gone) {
-  return std::ranges::any_of(gone, [&](const std::string& id) {
-    const std::regex use("([=:]|^)" + std::regex_replace(id, std::regex("[^A-Za-z0-9_-]"), "\\$&") + "(,|$)");
-    return std::regex_search(value, use);
+bool hangs_on(const Members& members, const std::set<std::string>& gone) {
+  return std::ranges::any_of(members, [&](const auto& one) {
+    const std::string& value = one.second;
+    return gone.contains(value) || gone.contains(value.substr(value.rfind(':') + 1));
   });
 }
 
@@ -138,11 +148,11 @@ std::vector<std::string> arguments(Script& script, const LaunchPlan& plan) {
     if (arg.option == "-S" || arg.option == "-add-fd") continue;
     std::string value = arg.option == "-netdev" ? of_tap(script, arg.value) : arg.value;
     value = with_paths(script, value);
-    if (id_of(value) == "console" && arg.option == "-chardev" && plan.console_on_stdio)
-      value = "stdio,id=console,signal=off";
-    const bool control = arg.option == "-chardev" && id_of(value) == "control";
-    if (control || has_fd(value) || hangs_on(value, gone)) {
-      if (const std::string id = id_of(value); !id.empty()) gone.insert(id);
+    const std::string id = member(members_of(value), "id");
+    if (id == "console" && arg.option == "-chardev" && plan.console_on_stdio) value = "stdio,id=console,signal=off";
+    const bool control = arg.option == "-chardev" && id == "control";
+    if (const Members members = members_of(value); control || has_fd(members) || hangs_on(members, gone)) {
+      if (!id.empty()) gone.insert(id);
       if (!control && value != "chardev:control")
         script.row(arg.option + " " + value, Verb::dropped,
                    "an open file of vmrun's, or of a process beside QEMU: " + arg.why);
@@ -162,9 +172,44 @@ std::string with_directory(std::string line) {
   return line;
 }
 
+// What a process of vmrun's own, or a file that it makes at each start, gives the guest: by the spec's keys.
+struct Served {
+  Script& script;
+  std::map<std::string, unsigned> counts = {};
+
+  void drop(const std::string& key, const char* words) { script.row(key, Verb::dropped, words); }
+  std::string key(const char* table) { return fmt::format("{}[{}]", table, counts[table]++); }
+  void operator()(const Share&) { drop(key("share"), "no virtiofsd is started: the guest lacks this directory"); }
+  void operator()(const Tpm&) { drop("tpm", "no swtpm is started: the guest has no TPM"); }
+  void operator()(const Guest&) { drop("guest", "run what `vmrun guest-setup` prints in the guest"); }
+  void operator()(const CloudInit&) { drop("cloud_init", "give the guest a seed image of its own"); }
+  void operator()(const Nic& nic) {
+    const std::string name = key("net");
+    if (nic.mode == Nic::Mode::passt) drop(name, "no passt is started: the guest lacks this card");
+  }
+  void operator()(const Usb&) { script.row(key("usb"), Verb::changed, "by its place of now, which plugging changes"); }
+  void operator()(const Pci& pci) {
+    const std::string name = key("pci");
+    const char* chosen = "the function that was free now";
+    if (!pci.class_name.empty()) script.row(name + ".class", Verb::changed, chosen);
+    if (pci.node) script.row(name + ".node", Verb::changed, chosen);
+    if (!pci.vf_of.empty()) script.row(name + ".vf_of", Verb::changed, chosen);
+  }
+  void operator()(const Console& console) {
+    if (!console.log.empty()) drop("console.log_size", "the log has no end");
+  }
+  template <class Kind>
+  void operator()(const Kind&) {}
+};
+
+void served_by_vmrun(Script& script, const Spec& spec) {
+  Served served{script};
+  for (const Device& device : spec.devices) std::visit(served, device);
+}
+
 }  // namespace
 
-Exported export_shell(const LaunchPlan& plan, Runner runner) {
+Exported export_shell(const Spec& spec, const LaunchPlan& plan, Runner runner) {
   Script script;
   for (const PlannedStep& one : plan.steps) {
     const std::string described = describe(one.step);
@@ -175,6 +220,8 @@ Exported export_shell(const LaunchPlan& plan, Runner runner) {
     script.row("cpu.pin", Verb::dropped,
                fmt::format("vCPUs float on {}, QEMU's other threads as well", plan.placement.exclusive.to_string()));
   if (plan.vcpu_fifo > 0 || plan.iothread_fifo > 0) script.row("schedule", Verb::dropped, "no real-time priorities");
+  served_by_vmrun(script, spec);
+  report_policies(spec, plan, script.report);
   if (plan.uid) script.row("user", Verb::dropped, "QEMU runs as who starts it, in its /dev");
   const topology::CpuSet cpus = plan.placement.exclusive | plan.placement.emulator;
   std::string prefix;

@@ -27,14 +27,18 @@ void accel_of(Walk& walk) {
 
 }  // namespace
 
-void import_name(Walk& walk, const XmlElement& element) {
-  accel_of(walk);
-  const Leaf name = walk.at(element, "");
-  std::string good = name.value().substr(0, 63);
+std::string name_of_vm(std::string_view text) {
+  std::string good(text.substr(0, 63));
   for (char& c : good)
     if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_') c = '-';
   good.erase(0, std::min(good.find_first_not_of("-._"), good.size()));
-  if (good.empty()) good = "imported";
+  return good.empty() ? "imported" : good;
+}
+
+void import_name(Walk& walk, const XmlElement& element) {
+  accel_of(walk);
+  const Leaf name = walk.at(element, "");
+  const std::string good = name_of_vm(name.value());
   walk.spec.text("", "name", good);
   if (good == name.value())
     name.kept("name");

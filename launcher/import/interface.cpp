@@ -24,10 +24,6 @@ struct NicWalk {
   }
 };
 
-bool is_interface_name(const std::string& name) {
-  return !name.empty() && name.size() <= 15 && name.find_first_of("/: %\t\n") == std::string::npos;
-}
-
 void network_of(NicWalk& of) {
   const Leaf network = of.at("source/@network"), bridge = of.at("source/@bridge"), type = of.at("@type");
   const std::string asked = of.walk.options.bridge_of ? of.walk.options.bridge_of(network.value()) : "";
@@ -166,21 +162,21 @@ void guest_side(NicWalk& of) {
              queues = of.at("driver/@queues"), packed = of.at("driver/@packed"), driver = of.at("driver/@name");
   if (mac.there()) spec.text(of.handle, "mac", lowered(mac.value()));
   mac.kept(of.key("mac"));
-  const bool virtio = model.is("virtio") || model.is("virtio-non-transitional");
-  model.tell_default(
-      virtio ? Verb::kept : Verb::changed,
-      virtio ? "virtio-net" : "virtio-net: the guest needs its driver (Linux has it; Windows: virtio-win)");
+  const bool virtio = model.is("virtio") || model.is("virtio-non-transitional"), same = virtio || model.is("e1000e");
+  if (!virtio) spec.text(of.handle, "model", "e1000e");
+  model.tell_default(same ? Verb::kept : Verb::changed,
+                     same ? of.key("model") : "model = \"e1000e\", an Intel card that every guest has a driver for");
   if (const auto size = mtu.number(); size && *size >= 68 && *size <= 65535) spec.number(of.handle, "mtu", *size);
   mtu.kept(of.key("mtu"));
   const auto many = queues.number();
-  const bool fits = many && *many >= 1 && *many <= of.walk.vcpus;
-  if (fits || !queues.there()) spec.number(of.handle, "queues", fits ? *many : 1);
+  const bool fits = many && *many >= 1 && *many <= of.walk.vcpus && virtio;
+  if (virtio && (fits || !queues.there())) spec.number(of.handle, "queues", fits ? *many : 1);
   queues.tell_default(fits || !queues.there() ? Verb::kept : Verb::changed,
                       fits             ? of.key("queues")
                       : queues.there() ? "queues = \"auto\": at most one for each vCPU"
                                        : of.key("queues") + " = 1, libvirt's default; \"auto\" is one for each vCPU");
-  spec.flag(of.handle, "packed", packed.on());
-  packed.tell_default(Verb::kept, of.key("packed"));
+  if (virtio) spec.flag(of.handle, "packed", packed.on());
+  virtio ? packed.tell_default(Verb::kept, of.key("packed")) : packed.tell(Verb::dropped, "no virtqueue to be packed");
   if (of.tap && driver.there()) spec.flag(of.handle, "vhost", driver.is("vhost"));
   driver.kept_if(of.tap, of.key("vhost"), "no tap, so no vhost of the kernel");
   const Leaf rss = of.at("driver/@rss"), hash = of.at("driver/@rss_hash_report");
@@ -198,6 +194,23 @@ void guest_side(NicWalk& of) {
     if (good) spec.number(of.handle, key, *leaf.number());
     leaf.kept_if(good, of.key(key), "256, 512 or 1024, and of the transmit ring only with vhost-user: QEMU's own 256");
   }
+}
+
+// A VLAN of a Linux bridge's port, and what the tap lets wait.
+void port_of_bridge(NicWalk& of) {
+  const Leaf sndbuf = of.at("tune/sndbuf");
+  const auto waits = sndbuf.number();
+  const bool bounded = of.tap && waits && *waits > 0 && *waits <= (1U << 30);
+  if (bounded) of.walk.spec.set(of.handle, "sndbuf", toml_size(*waits));
+  sndbuf.kept_if(bounded || waits == 0, of.key("sndbuf"), "only of taps: no limit");
+  const XmlElement* vlan = of.nic.find("vlan");
+  if (vlan == nullptr) return;
+  const auto tags = vlan->all("tag");
+  const auto id = tags.size() == 1 ? of.walk.at(*tags.front(), "@id").number() : std::nullopt;
+  const bool bridged = of.walk.spec.find(of.handle, "bridge") != nullptr, open = of.nic.find("virtualport") != nullptr;
+  if (!id || *id < 1 || *id > 4094 || !bridged || open || of.walk.at(*vlan, "@trunk").on()) return;
+  of.walk.spec.number(of.handle, "vlan", *id);
+  of.walk.tell_all(*vlan, Verb::kept, of.key("vlan") + ": the bridge has to filter by VLAN");
 }
 
 // What Linux names a card after: the slot of the board's own bus, or the bus behind a root port.
@@ -230,11 +243,13 @@ void import_interface(Walk& walk, const XmlElement& nic) {
   if (!mode_of(of)) return;
   guest_side(of);
   rates_of(of);
+  port_of_bridge(of);
   place_of(of, index);
   const Leaf link = of.at("link/@state");
   link.kept_if(link.is("up"), "the link is up", "the link is up from the start");
   const Leaf order = of.at("boot/@order");
-  order.tell(Verb::dropped, "vmrun's guests boot from their disks only");
+  if (const auto number = order.number()) walk.boot_order.emplace_back(*number, of.handle);
+  order.kept("boot.order");
 }
 
 }  // namespace launcher::import

@@ -11,10 +11,6 @@ namespace launcher::inline import {
 
 namespace {
 
-constexpr std::uint64_t mebi = 1 << 20;
-
-std::uint64_t rounded_up(std::uint64_t value, std::uint64_t step) { return (value + step - 1) / step * step; }
-
 std::string pages_text(std::uint64_t bytes) { return bytes >= (1 << 30) ? "1G" : "2M"; }
 
 }  // namespace

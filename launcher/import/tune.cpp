@@ -205,15 +205,26 @@ void import_cputune(Walk& walk, const XmlElement& tune) {
   import_shares(walk, tune);
 }
 
+namespace {
+
+bool used_by_disk(Walk& walk, const std::string& id) {
+  const XmlElement* devices = walk.root.find("devices");
+  if (devices == nullptr) return false;
+  return std::ranges::any_of(devices->children,
+                             [&](const XmlElement& one) { return walk.at(one, "driver/@iothread").is(id); });
+}
+
+}  // namespace
+
+// What stands of a thread that a disk uses is told with that disk.
 void import_iothreads(Walk& walk, const XmlElement& element) {
-  walk.tell_all(element, Verb::better, "each disk has an I/O thread of its own, or shares that of its iothread_pool");
-  for (const XmlElement& one : element.children)
-    for (const auto& [key, value] : one.attributes)
-      if (key != "id")
-        walk.tell(one, "@" + key, Verb::dropped,
-                  "QEMU's own bounds of the thread pool; thread_pool_min and _max of a disk set them");
-  if (const XmlElement* poll = element.find("iothread/poll"))
-    walk.tell_all(*poll, Verb::dropped, "QEMU's own polling; poll_max_ns of a disk sets it");
+  const char* words = "each disk has an I/O thread of its own, or shares that of its iothread_pool";
+  if (element.children.empty()) return walk.tell_all(element, Verb::better, words);
+  for (const XmlElement& one : element.children) {
+    const Leaf id = walk.at(one, "@id");
+    id.tell(Verb::better, words);
+    if (!used_by_disk(walk, id.value())) walk.tell_all(one, Verb::dropped, "of a thread that no disk uses");
+  }
 }
 
 }  // namespace launcher::import

@@ -16,8 +16,9 @@
 namespace launcher::inline import {
 
 struct ImportOptions {
-  bool adopt_state = false;   // UEFI variables and the TPM's memory are copied by the caller
-  bool replace_pins = false;  // cpu.pin = "auto" in the place of pins
+  bool adopt_state = false;    // UEFI variables and the TPM's memory are copied by the caller
+  std::string tpm_state = {};  // where swtpm has it; "": where libvirt keeps it, of a domain
+  bool replace_pins = false;   // cpu.pin = "auto" in the place of pins
   // What virsh says of a network of that name: its bridge; "" where nobody was asked, or it has none.
   std::function<std::string(const std::string&)> bridge_of = {};
 };
@@ -62,8 +63,10 @@ class Walk {
   SpecText spec;
   unsigned vcpus = 1;
   bool tcg = false;  // accel = "tcg": KVM's own services are none of it
-  std::vector<std::pair<std::uint64_t, std::string>> boot_order = {};  // of disks: order, handle
-  std::map<std::string, std::string> pools = {};                       // of iothreads, by libvirt's number
+  std::vector<std::pair<std::uint64_t, std::string>> boot_order = {};  // order, handle of a disk, drive or card
+  unsigned sata_disks = 0;
+  bool sata_full() const { return spec.count("cdrom") + sata_disks >= 6; }  // the ports of the board's controller
+  std::map<std::string, std::string> pools = {};                            // of iothreads, by libvirt's number
 
   Leaf at(const XmlElement& element, std::string_view way);  // "driver/@cache", "source", "@type", "" (its text)
   Leaf at(std::string_view way) { return at(root, way); }
@@ -118,11 +121,13 @@ void import_crash(Walk&, const XmlElement&);
 void import_genid(Walk&, const XmlElement&);
 void import_commandline(Walk&, const XmlElement&);
 void import_disk(Walk&, const XmlElement&);
+void import_cdrom(Walk&, const XmlElement&);  // called by it
 void import_interface(Walk&, const XmlElement&);
 void import_filesystem(Walk&, const XmlElement&);
 void import_hostdev(Walk&, const XmlElement&);
 void import_serial(Walk&, const XmlElement&);
 void import_channel(Walk&, const XmlElement&);
+void import_input(Walk&, const XmlElement&);
 void import_graphics(Walk&, const XmlElement&);
 void import_tpm(Walk&, const XmlElement&);
 void import_watchdog(Walk&, const XmlElement&);
@@ -143,6 +148,10 @@ std::optional<std::uint64_t> number_of(std::string_view text);  // decimal, or 0
 std::optional<std::uint64_t> scaled(std::uint64_t value, std::string_view unit);
 std::optional<std::uint64_t> size_of(const Leaf& value, const Leaf& unit);  // KiB where there is no unit
 bool is_file_path(std::string_view path);                                   // absolute
+bool is_versioned_q35(std::string_view machine);                            // "pc-q35-8.1"
+bool is_interface_name(const std::string& name);
+constexpr std::uint64_t mebi = 1 << 20;
+constexpr std::uint64_t rounded_up(std::uint64_t value, std::uint64_t step) { return (value + step - 1) / step * step; }
 
 // --- the whole ---
 struct Imported {
@@ -154,6 +163,9 @@ struct Imported {
     std::string tpm;        // the directory of swtpm's state, by libvirt's own rule; "": no TPM
   } state;
 };
+// Our own checks, so that no spec is written that would not be read; where something is refused, none is.
+void check_imported(Imported& imported);
+std::string name_of_vm(std::string_view text);  // what of it a VM can be called
 std::expected<Imported, std::string> import_domain(std::string_view xml, const ImportOptions& options);
 
 }  // namespace launcher::import

@@ -76,10 +76,100 @@ check "its places were told" test "$places_before" -gt 3
 run_code "$vmrun" import --from virsh:moved -o "$work/moved.toml"
 is "a spec that is there is not written over" "$code" 2
 
+# --- what the domain keeps between its runs: copied once, and never written over ---
+install -d "$work/swtpm"
+echo "sealed" >"$work/swtpm/tpm2-00.permall"
+echo "boot entries" >"$work/kept_VARS.fd"
+cat >"$work/kept.xml" <<XML
+<domain type='kvm'><name>kept</name><uuid>6f5c2f4e-1111-4222-8333-0123456789ac</uuid><memory unit='MiB'>256</memory><vcpu>1</vcpu>
+<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type><nvram>$work/kept_VARS.fd</nvram></os>
+<devices><tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices></domain>
+XML
+run_code "$vmrun" import "$work/kept.xml" --tpm-state "$work/swtpm"
+is "a place of the TPM's memory wants --adopt-state" "$code" 2
+run_code "$vmrun" import "$work/kept.xml" --adopt-state --tpm-state "$work/swtpm" -o "$work/kept.toml"
+is "state is adopted, and nothing is lost" "$code" 0
+[ "$code" = 0 ] || echo "$out" "$err"
+has "a row says so of the variables" "$out" '^kept .*os/nvram .*copied'
+has "and of the TPM" "$out" '^kept .*tpm/backend/@type .*with the memory it has'
+is "the TPM's memory is there" "$(cat "$VMRUN_STATE_DIR/kept/tpm/tpm2-00.permall")" sealed
+is "the variables are there" "$(cat "$VMRUN_STATE_DIR/kept/vars.fd")" "boot entries"
+echo "other" >"$work/kept_VARS.fd"
+run_code "$vmrun" import "$work/kept.xml" --adopt-state --tpm-state "$work/swtpm" -o "$work/again.toml"
+is "what is there already stays" "$code" 1
+has "and the words say how it goes away" "$err" 'vmrun forget kept'
+is "unchanged" "$(cat "$VMRUN_STATE_DIR/kept/vars.fd")" "boot entries"
+
+# --- a QEMU command line ---
+printf 'D=%s\nexec kvm -name line -m 256 -smp 2 \\\n -drive file=$D/disk.raw,format=raw,if=virtio,cache=none -nodefaults -nic none\n' "$work" >"$work/line.sh"
+run_code "$vmrun" import --argv "$work/line.sh" -o "$work/line.toml"
+is "a command line is imported, but for the exec in front of it" "$code" 3
+run_code "$vmrun" validate "$work/line.toml"
+is "its spec is one" "$code" 0
+
 # --- the way back ---
 run_code "$vmrun" export "$work/moved.toml" --to libvirt
 echo "$out" >"$work/back.xml"
 check "the domain fits libvirt's schema" virt-xml-validate "$work/back.xml" domain
+cat >"$work/rich.toml" <<'TOML'
+name = "rich"
+windows = true
+[cpu]
+count = 4
+[memory]
+size = "2G"
+[clock]
+pit = true
+[[disk]]
+path = "/srv/a.qcow2"
+l2_cache = "1M"
+thread_pool_max = 8
+[[disk]]
+path = "/srv/b.raw"
+interface = "virtio-scsi"
+iothread_pool = "p"
+[[disk]]
+path = "/srv/c.raw"
+interface = "sata"
+[[cdrom]]
+path = "/srv/i.iso"
+[[net]]
+mode = "passt"
+forward = ["tcp:2222:22"]
+[[net]]
+bridge = "br0"
+vlan = 7
+sndbuf = "1M"
+model = "e1000e"
+receive_limit = "100Mbit"
+[[share]]
+path = "/srv/d"
+tag = "d"
+cache = "never"
+queue_size = 512
+[[usb]]
+id = "046d:c52b"
+[vsock]
+[rng]
+[tpm]
+[watchdog]
+[agent]
+[balloon]
+[display]
+port = 5901
+password_file = "/etc/p"
+[smbios]
+product = "x"
+[[credential]]
+name = "x"
+value = "y"
+[boot]
+order = ["net", "disk"]
+TOML
+run_code "$vmrun" export "$work/rich.toml" --to libvirt --host "synthetic:pack:1 numa:2 core:4 pu:2"
+is "a spec with a device of each kind says what a domain cannot" "$code" 3
+echo "$out" >"$work/rich.xml"
+check "and its domain fits the schema, too" virt-xml-validate "$work/rich.xml" domain
 remember
 run_code "$vmrun" export "$work/moved.toml" --to shell
 echo "$out" >"$work/alone.sh"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <regex>
+#include <type_traits>
 
 #include "launcher/import/walk.hpp"
 #include "tests/launcher/plan/golden.hpp"
@@ -76,12 +77,89 @@ TEST_CASE("export: libvirt gets the devices, where they were") {
     CHECK_MESSAGE(xml.find(part) != std::string::npos, part, "\n", xml);
 }
 
+TEST_CASE("export: disks keep their bus, their names go on after z, and what boots first is booted first") {
+  std::string many = "name = \"a\"\n[cpu]\ncount = 1\n[memory]\nsize = \"1G\"\n";
+  for (int i = 0; i < 28; ++i) many += "[[disk]]\npath = \"/srv/" + std::to_string(i) + ".raw\"\n";
+  const std::string disks = said(many);
+  for (const char* name : {"\"vda\"", "\"vdz\"", "\"vdaa\"", "\"vdab\""})
+    CHECK_MESSAGE(disks.find("dev=" + std::string(name)) != std::string::npos, name);
+  CHECK(disks.find("vd{") == std::string::npos);
+  const std::string mixed = said(
+      "name = \"a\"\n[memory]\nsize = \"1G\"\n[[disk]]\npath = \"/srv/s.raw\"\ninterface = \"sata\"\n"
+      "[[disk]]\npath = \"/srv/one.raw\"\ninterface = \"virtio-scsi\"\niothread_pool = \"p\"\n"
+      "[[disk]]\npath = \"/srv/two.raw\"\ninterface = \"virtio-scsi\"\niothread_pool = \"p\"\n"
+      "[[cdrom]]\npath = \"/srv/i.iso\"\n[[net]]\nbridge = \"br0\"\nmodel = \"e1000e\"\n"
+      "[boot]\norder = [\"net\", \"cdrom\", \"disk\"]\n");
+  const std::regex sata("s\\.raw\"[^@]*?bus=\"sata\"[^@]*?boot order=\"3\"[^@]*?unit=\"0\""),
+      second("two\\.raw\"[^@]*?bus=\"scsi\"[^@]*?boot order=\"5\"[^@]*?controller=\"0\"[^@]*?unit=\"1\""),
+      cdrom("i\\.iso\"[^@]*?boot order=\"2\"[^@]*?unit=\"1\""), card("model type=\"e1000e\"[^@]*?boot order=\"1\""),
+      controller("type=\"scsi\" index=\"0\" model=\"virtio-scsi\"[^@]*?iothread=\"1\"");
+  for (const std::regex& part : {sata, second, cdrom, card, controller})
+    CHECK_MESSAGE(std::regex_search(mixed, part), mixed);
+}
+
+TEST_CASE("export: a screen without a port opens none") {
+  const std::string xml = said("name = \"a\"\n[memory]\nsize = \"1G\"\n[display]\n");
+  CHECK(xml.find("<listen type=\"socket\"") != std::string::npos);
+  CHECK(xml.find("127.0.0.1") == std::string::npos);
+}
+
+TEST_CASE("export: rates in libvirt's kilobytes, of 1000 bytes, and back") {
+  for (const auto& [limit, kilobytes] : {std::pair("1Gbit", "125000"), std::pair("1024kbit", "128")}) {
+    const launcher::Spec spec =
+        spec_of("name = \"a\"\n[memory]\nsize = \"1G\"\n[[net]]\nbridge = \"br0\"\nsend_limit = \"" +
+                std::string(limit) + "\"\n");
+    const launcher::Exported made = launcher::export_libvirt(spec, plan_of(spec, two_nodes));
+    CHECK_MESSAGE(made.text.find("average=\"" + std::string(kilobytes) + "\"") != std::string::npos, made.text);
+    const auto back = launcher::import_domain(made.text, {});
+    REQUIRE(back);
+    const auto has_limit = [](const launcher::Spec& one) {
+      for (const launcher::Device& device : one.devices)
+        if (const auto* nic = std::get_if<launcher::Nic>(&device)) return nic->send_limit;
+      return std::uint64_t{0};
+    };
+    CHECK(has_limit(spec_of(back->spec)) == has_limit(spec));
+  }
+}
+
+TEST_CASE("export: devices come back as they were") {
+  const launcher::Spec spec = spec_of(
+      "name = \"a\"\n[cpu]\ncount = 4\n[memory]\nsize = \"1G\"\npage = \"4K\"\n[[disk]]\npath = "
+      "\"/srv/s.qcow2\"\nformat "
+      "= \"qcow2\"\ninterface = \"sata\"\nl2_cache = \"1M\"\n[[disk]]\npath = \"/srv/b.raw\"\nformat = "
+      "\"raw\"\ninterface = "
+      "\"virtio-scsi\"\niothread_pool = \"io1\"\nqueues = 2\npacked = true\nserial = \"B\"\nthread_pool_max = "
+      "8\n[[net]]\n"
+      "bridge = \"br0\"\nmodel = \"e1000e\"\nmac = \"52:54:00:00:00:01\"\nvlan = 7\nsndbuf = \"1M\"\n[[net]]\nmode = "
+      "\"passt\"\nmac = \"52:54:00:00:00:02\"\nforward = [\"tcp:127.0.0.1:2222:22\"]\nqueues = 1\npacked = "
+      "true\n[[usb]]\nid = "
+      "\"046d:c52b\"\n[[cdrom]]\npath = \"/srv/i.iso\"\n[boot]\norder = [\"cdrom\", \"disk\", \"net\"]\n");
+  const auto back = launcher::import_domain(launcher::export_libvirt(spec, plan_of(spec, two_nodes)).text, {});
+  REQUIRE(back);
+  INFO(back->spec, launcher::to_text(back->report));
+  const launcher::Spec again = spec_of(back->spec);
+  const auto of = []<class Kind>(const launcher::Spec& one, std::type_identity<Kind>) {
+    std::vector<Kind> found;
+    for (const launcher::Device& device : one.devices)
+      if (const Kind* kind = std::get_if<Kind>(&device)) found.push_back(*kind);
+    return found;
+  };
+  CHECK(of(again, std::type_identity<launcher::Nic>{}) == of(spec, std::type_identity<launcher::Nic>{}));
+  CHECK(of(again, std::type_identity<launcher::Usb>{}) == of(spec, std::type_identity<launcher::Usb>{}));
+  CHECK(of(again, std::type_identity<launcher::Cdrom>{}) == of(spec, std::type_identity<launcher::Cdrom>{}));
+  CHECK(again.boot == spec.boot);
+  auto disks = of(again, std::type_identity<launcher::Disk>{}), before = of(spec, std::type_identity<launcher::Disk>{});
+  REQUIRE(disks.size() == 2);
+  before[0].serial = disks[0].serial;  // the plan's
+  CHECK(disks == before);
+}
+
 TEST_CASE("export: a shell is told of no open file, and of no word that is not quoted") {
   const launcher::Spec spec = spec_of(
       "name = \"a\"\n[cpu]\ncount = 2\n[memory]\nsize = \"1G\"\n[[disk]]\npath = \"/srv/it's, $(touch "
       "x).raw\"\n[[net]]\nbridge = \"br0\"\n[tpm]\n"
       "[boot]\nkernel = \"/boot/v\"\n");
-  const launcher::Exported made = launcher::export_shell(plan_of(spec, two_nodes), launcher::Runner::shell);
+  const launcher::Exported made = launcher::export_shell(spec, plan_of(spec, two_nodes), launcher::Runner::shell);
   INFO(made.text);
   CHECK_FALSE(std::regex_search(made.text, std::regex("fd=[0-9]|fds=[0-9]|fdset|/proc/self/fd")));
   CHECK(made.text.find("'\\''s,, $(touch x).raw") != std::string::npos);

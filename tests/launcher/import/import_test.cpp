@@ -264,8 +264,7 @@ TEST_CASE("import: disks") {
         "devices/disk/iotune/total_bytes_sec", Verb::kept,
         "bytes = \"1M\"\nbytes_burst = \"2M\"\niops_read = 500\nburst_seconds = 60");
   check(disk("", "<shareable/>"), "devices/disk/shareable", Verb::refused);
-  check(disk("", "", "<target dev='sda' bus='sata'/>"), "devices/disk/target/@bus", Verb::changed,
-        "interface = \"nvme\"");
+  check(disk("", "", "<target dev='sda' bus='sata'/>"), "devices/disk/target/@bus", Verb::kept, "interface = \"sata\"");
   check(disk("", "", "<target dev='sda' bus='scsi'/>"), "devices/disk/target/@bus", Verb::kept,
         "interface = \"virtio-scsi\"");
   check(domain("",
@@ -275,7 +274,34 @@ TEST_CASE("import: disks") {
   check(domain("", "<disk type='file'><driver type='vmdk'/><source file='/a.vmdk'/><target dev='vda'/></disk>"),
         "devices/disk/driver/@type", Verb::refused);
   check(domain("", "<disk type='file' device='cdrom'><target dev='sda' bus='sata'/><readonly/></disk>"),
-        "devices/disk/@device", Verb::dropped);
+        "devices/disk/@device", Verb::kept, "[[cdrom]]");
+  const std::string iso =
+      "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='/a.iso'/><target "
+      "dev='sdb' bus='sata'/><readonly/><boot order='1'/></disk>";
+  check(domain("", iso), "devices/disk/source/@file", Verb::kept, "[[cdrom]]\npath = \"/a.iso\"");
+  check(domain("", iso), "devices/disk/boot/@order", Verb::kept, "order = [\"cdrom\"]");
+  const std::string scsi = domain(
+      "<iothreads>1</iothreads>",
+      "<controller type='scsi' index='1' model='virtio-scsi'><driver iothread='1' queues='2' packed='on'/></controller>"
+      "<disk type='file'><driver type='raw'/><source file='/a.raw'/><target dev='sda' bus='scsi'/><address "
+      "type='drive' "
+      "controller='1' bus='0' target='0' unit='0'/></disk>");
+  check(scsi, "devices/controller/driver/@iothread", Verb::kept, "iothread_pool = \"io1\"\nqueues = 2\npacked = true");
+  check(scsi, "devices/controller/driver/@queues", Verb::kept);
+  check(disk("", "", "<target dev='sda' bus='ide'/>"), "devices/disk/target/@bus", Verb::changed,
+        "interface = \"sata\"");
+  std::string seven;
+  for (int i = 0; i < 7; ++i)
+    seven += "<disk type='file'><driver type='raw'/><source file='/" + std::to_string(i) + ".raw'/><target dev='sd" +
+             std::string(1, static_cast<char>('a' + i)) + "' bus='sata'/></disk>";
+  check(domain("", seven), "devices/disk[6]/target/@bus", Verb::kept, "interface = \"sata\"");
+  check(domain("", seven), "devices/disk[7]/target/@bus", Verb::changed, "interface = \"nvme\"");
+  check(domain("<iothreads>1</iothreads><iothreadids><iothread id='1' thread_pool_max='8'><poll "
+               "max='100'/></iothread></iothreadids>",
+               "<disk type='file'><driver type='raw' iothread='1'/><source file='/a.raw'/><target dev='vda' "
+               "bus='virtio'/></disk>"),
+        "iothreadids/iothread/@thread_pool_max", Verb::kept,
+        "iothread_pool = \"io1\"\nthread_pool_max = 8\npoll_max_ns = 100");
   check(domain("",
                "<disk type='block' device='disk'><driver type='raw'/><source dev='/dev/vg/a'/><target dev='vda' "
                "bus='virtio'/></disk>"),
@@ -306,8 +332,22 @@ TEST_CASE("import: networks and the rest") {
   // tc's kbps is 1000 bytes: 128 kbytes a second are 1024 kbit
   check(nic("<source bridge='br0'/><bandwidth><inbound average='128' burst='1'/></bandwidth>", "bridge"),
         "devices/interface/bandwidth/inbound/@average", Verb::kept, "receive_limit = \"1024kbit\"");
-  check(nic("<source bridge='br0'/><vlan><tag id='4'/></vlan>", "bridge"), "devices/interface/vlan/tag/@id",
+  check(nic("<source bridge='br0'/><vlan><tag id='4'/></vlan>", "bridge"), "devices/interface/vlan/tag/@id", Verb::kept,
+        "vlan = 4");
+  check(nic("<source bridge='br0'/><vlan trunk='yes'><tag id='4'/><tag id='5'/></vlan>", "bridge"),
+        "devices/interface/vlan/tag[1]/@id", Verb::dropped);
+  check(nic("<source dev='eth0' mode='bridge'/><vlan><tag id='4'/></vlan>", "direct"), "devices/interface/vlan/tag/@id",
         Verb::dropped);
+  check(nic("<source bridge='br0'/><tune><sndbuf>1048576</sndbuf></tune>", "bridge"), "devices/interface/tune/sndbuf",
+        Verb::kept, "sndbuf = \"1M\"");
+  check(nic("<source bridge='br0'/><boot order='1'/>", "bridge"), "devices/interface/boot/@order", Verb::kept,
+        "order = [\"net\"]");
+  const auto model = [](const std::string& name) {
+    return domain("", "<interface type='bridge'><source bridge='br0'/><model type='" + name + "'/></interface>");
+  };
+  check(model("e1000e"), "devices/interface/model/@type", Verb::kept, "model = \"e1000e\"");
+  check(model("rtl8139"), "devices/interface/model/@type", Verb::changed, "model = \"e1000e\"");
+  check(domain("<os><type>hvm</type><boot dev='network'/><boot dev='hd'/></os>"), "os[2]/boot[1]/@dev", Verb::kept);
   check(nic("<source bridge='br0'/><address type='pci' domain='0' bus='0x01' slot='0x00' function='0'/>", "bridge"),
         "devices/interface/address/@bus", Verb::changed);
   check(domain("",

@@ -1,0 +1,17 @@
+/usr/bin/kvm -id 120 -name 'gpu,debug-threads=on' -no-shutdown \
+ -pidfile /var/run/qemu-server/120.pid -daemonize -smbios 'type=1,uuid=5b0de1d2-3ac7-42a5-8f7c-4f7f3e0d7c55,manufacturer=ACME,product=Rack,serial=S-7' \
+ -drive 'if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/pve-edk2-firmware//OVMF_CODE_4M.fd' \
+ -drive 'if=pflash,unit=1,id=drive-efidisk0,format=qcow2,file=/var/lib/vz/images/120/vm-120-disk-0.qcow2' \
+ -smp '16,sockets=1,cores=8,threads=2,maxcpus=16' -nodefaults -vga none -nographic -cpu 'host,kvm=off,hv_vendor_id=proxmox,+invtsc,-hle' \
+ -m 'size=32768,slots=255,maxmem=131072M' \
+ -object 'memory-backend-file,id=ram-node0,size=16384M,mem-path=/run/hugepages/kvm/1048576kB,share=on,prealloc=yes,policy=bind,host-nodes=0' -numa 'node,nodeid=0,cpus=0-7,memdev=ram-node0' \
+ -object 'memory-backend-file,id=ram-node1,size=16384M,mem-path=/run/hugepages/kvm/1048576kB,share=on,prealloc=yes,policy=bind,host-nodes=1' -numa 'node,nodeid=1,cpus=8-15,memdev=ram-node1' \
+ -readconfig /usr/share/qemu-server/pve-q35-4.0.cfg -device 'qemu-xhci,p2=15,p3=15,id=xhci,bus=pci.1,addr=0x1b' \
+ -device 'vfio-pci,host=0000:01:00.0,id=hostpci0.0,bus=ich9-pcie-port-1,addr=0x0.0,x-vga=on,multifunction=on,romfile=/usr/share/kvm/gpu.rom' \
+ -device 'vfio-pci,host=0000:01:00.1,id=hostpci0.1,bus=ich9-pcie-port-1,addr=0x0.1' \
+ -device 'usb-host,bus=xhci.0,port=1,vendorid=0x046d,productid=0xc52b,id=usb0' -device 'usb-host,bus=xhci.0,port=2,hostbus=1,hostport=2.3,id=usb1' \
+ -device 'intel-hda,id=sound5,bus=pci.2,addr=0xc' -device 'hda-micro,id=sound5-codec0,bus=sound5.0,cad=0' \
+ -object 'rng-random,filename=/dev/urandom,id=rng0' -device 'virtio-rng-pci,rng=rng0,max-bytes=1024,period=1000,bus=pci.1,addr=0x1d' \
+ -drive 'file=/dev/nvme0n1,if=none,id=drive-virtio0,format=raw,cache=none,aio=native,detect-zeroes=on' -device 'virtio-blk-pci,drive=drive-virtio0,id=virtio0,bus=pci.0,addr=0xa,bootindex=100,write-cache=on' \
+ -drive 'file=rbd:pool/vm-120-disk-1:conf=/etc/pve/ceph.conf,if=none,id=drive-virtio1,format=raw' -device 'virtio-blk-pci,drive=drive-virtio1,id=virtio1,bus=pci.0,addr=0xb' \
+ -machine 'type=q35+pve0,kernel_irqchip=on'
