@@ -1,6 +1,7 @@
 #!/bin/bash
 # CDs, the order in which a guest's firmware looks for what to boot, and guests that say when they are ready. What boots is sixteen-bit
 # code of a few bytes, or the tiny guest.
+aside=1
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Boots a guest with each of the rarer devices under each QEMU and asks the guest what it sees of them: randomness, TPM, agent
 # channel, balloon, screen, SMBIOS strings, credentials, NVDIMM; then guests that panic, hang, and boot by UEFI.
+aside=1
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
@@ -96,7 +97,7 @@ TOML
     check "$version: the TPM's memory is kept" test -s "$work/state/misc/tpm/tpm2-00.permall"
 
     for action in exit pause; do
-        { printf 'name = "panic"\naccel = "tcg"\n[memory]\nsize = "256M"\n[panic]\naction = "%s"\n' "$action"; boot "vmrun.more vmrun.then=panic"; } | spec panic
+        { printf 'name = "panic"\naccel = "tcg"\n[memory]\nsize = "256M"\npage = "4K"\n[panic]\naction = "%s"\n' "$action"; boot "vmrun.more vmrun.then=panic"; } | spec panic
         run_in_background pid panic
         if [ "$action" = exit ]; then
             exits "$version: a guest that panics ends vmrun with a failure" "$pid" 60 1
@@ -109,13 +110,13 @@ TOML
         has "$version: vmrun says so ($action)" "$(cat "$work/panic.err")" 'the guest panicked'
     done
 
-    { printf 'name = "hang"\naccel = "tcg"\n[memory]\nsize = "256M"\n[watchdog]\naction = "poweroff"\n'; boot "vmrun.then=hang iomem=relaxed"; } | spec hang
+    { printf 'name = "hang"\naccel = "tcg"\n[memory]\nsize = "256M"\npage = "4K"\n[watchdog]\naction = "poweroff"\n'; boot "vmrun.then=hang iomem=relaxed"; } | spec hang
     run_in_background pid hang
     exit_of "$pid" 60
     has "$version: the guest armed its watchdog" "$(console_of hang)" '^guest: watchdog armed'
     has "$version: vmrun says that it was fed no more" "$(cat "$work/hang.err")" 'fed its watchdog no more'
 
-    { printf 'name = "uefi"\naccel = "tcg"\n[memory]\nsize = "256M"\n[tpm]\nmodel = "tis"\n'; boot "vmrun.more vmrun.then=poweroff"; echo 'firmware = "uefi"'; } | spec uefi
+    { printf 'name = "uefi"\naccel = "tcg"\n[memory]\nsize = "256M"\npage = "4K"\n[tpm]\nmodel = "tis"\n'; boot "vmrun.more vmrun.then=poweroff"; echo 'firmware = "uefi"'; } | spec uefi
     for start in first second; do
         run_in_background pid uefi
         exits "$version: UEFI, $start start" "$pid" 120 0
@@ -139,7 +140,7 @@ TOML
     # in the system management mode of an emulated pc-q35-11.x board, and runs on the same QEMU's older boards.
     board=q35
     [ "$version" != 11.1 ] || board=pc-q35-10.0
-    { printf 'name = "secure"\nmachine = "%s"\naccel = "tcg"\n[memory]\nsize = "256M"\n' "$board"; boot "vmrun.more vmrun.then=poweroff"; printf 'firmware = "uefi"\nsecure_boot = true\n'; } | spec secure
+    { printf 'name = "secure"\nmachine = "%s"\naccel = "tcg"\n[memory]\nsize = "256M"\npage = "4K"\n' "$board"; boot "vmrun.more vmrun.then=poweroff"; printf 'firmware = "uefi"\nsecure_boot = true\n'; } | spec secure
     run_in_background pid secure
     exits "$version: Secure Boot: exit code" "$pid" 120 0
     has "$version: Secure Boot: in force, with keys" "$(console_of secure)" '^guest: firmware=uefi secure_boot=1 setup_mode=0'

@@ -1,5 +1,6 @@
 #!/bin/bash
 # How a VM's runs end and what is left on record; what stands in the way of telling must not stand in the way of ending.
+aside=1
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only

@@ -17,7 +17,8 @@ namespace fakes {
 inline std::string in_memory() {
   std::error_code none;
   const auto space = std::filesystem::space("/dev/shm", none);
-  return !none && space.available >= 1u << 30 && space.available != static_cast<std::uintmax_t>(-1) ? "/dev/shm" : "/tmp";
+  return !none && space.available >= 1u << 30 && space.available != static_cast<std::uintmax_t>(-1) ? "/dev/shm"
+                                                                                                    : "/tmp";
 }
 
 class TempDir {
