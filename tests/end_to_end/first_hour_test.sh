@@ -43,7 +43,7 @@ echo always >/sys/kernel/mm/transparent_hugepage/enabled
 for card in /sys/class/net/e*; do echo 1300 >$card/mtu; for irq in $card/device/../msi_irqs/*; do echo 0 >/proc/irq/${irq##*/}/smp_affinity_list; done; done
 GUEST
 }
-inside() { "$vmrun" verify web --json | jq -r --arg is "$1" '.rows[] | select(.outcome == $is and (.where | endswith(" of the guest"))) | .what' | sort; }
+inside() { { "$vmrun" verify web --json || true; } | jq -r --arg is "$1" '.rows[] | select(.outcome == $is and (.where | endswith(" of the guest"))) | .what' | sort; }
 all_held() { [ "$(inside held | wc -l)" = 17 ]; }
 
 for one in "${cases[@]}"; do
@@ -118,7 +118,7 @@ for one in "${cases[@]}"; do
         held=$(inside held)
         drift_all | "$vmrun" exec --stdin web -- sh -s
         is "each that is changed inside is named" "$(inside lost)" "$(grep -v idle= <<<"$held")"
-        "$vmrun" guest-setup web.toml | in_guest sudo sh -s
+        "$vmrun" guest-setup web.toml | "$vmrun" ssh web sudo sh -s
         is "and put right by the script" "$(inside lost)" ""
     fi
     if [ "$VMRUN_FIRST_HOUR" = all ] && [ "$firmware" = uefi ]; then

@@ -117,7 +117,9 @@ TOML
     has "$version: vmrun says that it was fed no more" "$(cat "$work/hang.err")" 'fed its watchdog no more'
 
     { printf 'name = "uefi"\naccel = "tcg"\n[memory]\nsize = "256M"\npage = "4K"\n[tpm]\nmodel = "tis"\n'; boot "vmrun.more vmrun.then=poweroff"; echo 'firmware = "uefi"'; } | spec uefi
-    for start in first second; do
+    starts=(first)
+    [ "$qemu" != "${qemus[0]}" ] || starts+=(second) # by its own variables: a matter of ours, not of QEMU's
+    for start in "${starts[@]}"; do
         run_in_background pid uefi
         exits "$version: UEFI, $start start" "$pid" 120 0
         has "$version: UEFI, $start start: the guest sees it" "$(console_of uefi)" '^guest: firmware=uefi secure_boot=0'
