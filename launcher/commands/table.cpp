@@ -250,7 +250,7 @@ const std::vector<Command>& command_table() {
         {"output", "FILE", "write the spec there (-o); default: standard output, the report on standard error", false,
          'o'},
         {"from", "virsh:NAME", "ask virsh for the domain, and for the bridges of its networks"},
-        {"argv", "", "the file has a QEMU command line: `qm showcmd ID --pretty`, a script"},
+        {"argv", "", "the file has a QEMU command line: `qm showcmd ID --pretty`, a script, /proc/PID/cmdline"},
         {"replace-pins", "", "let vmrun choose the CPUs, in place of the domain's pins"},
         {"adopt-state", "", "copy UEFI variables and the TPM's memory to vmrun's state of the VM"},
         {"tpm-state", "DIR", "where swtpm keeps that memory (tpm2-00.permall); default: where libvirt has it"}},

@@ -177,6 +177,10 @@ Report ArgvWalk::finish() {
   Report report = strays_;
   for (const ArgvOption& one : all) one.report_to(report);
   report.insert(report.end(), missing_.begin(), missing_.end());
+  for (ReportRow& row : report) {
+    row.words = spec.renamed(std::move(row.words));
+    if (row.absent) row.path = spec.renamed(std::move(row.path));
+  }
   return report;
 }
 

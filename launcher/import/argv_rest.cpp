@@ -32,8 +32,7 @@ void boot_order(ArgvWalk& walk) {
   const auto first = std::ranges::find_if(walk.boots, [](const auto& one) { return std::get<1>(one) == "disk"; });
   if (first != walk.boots.end() && std::get<2>(*first) != "disk[0]") {
     walk.missing("-device,bootindex", Verb::changed,
-                 fmt::format("{} stands first, since the guest boots from it: with virtio-blk it is /dev/vda now",
-                             std::get<2>(*first)));
+                 "the disk that the guest boots from stands first: with virtio-blk it is /dev/vda now");
     walk.spec.move_first(std::get<2>(*first));
   }
   if (boot != nullptr && tables.empty()) tables = tables_of(boot->get("order"));

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <optional>
@@ -15,6 +16,17 @@ namespace {
 
 bool is_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
+constexpr std::string_view command_ends = "\n;|&()", blanks = " \t\r";
+
+// "NAME=", "NAME+=" at the word's start: what stands behind it is not split.
+std::size_t assignment(std::string_view word) {
+  std::size_t at = 0;
+  while (at < word.size() && is_name(word[at])) ++at;
+  if (at == 0 || std::isdigit(static_cast<unsigned char>(word[0])) != 0) return word.npos;
+  const std::size_t equals = word.substr(at).starts_with("+=") ? at + 1 : at;
+  return equals < word.size() && word[equals] == '=' ? equals : word.npos;
+}
+
 // Commands, one after the other, with the variables that were set before them.
 class Shell {
  public:
@@ -23,19 +35,21 @@ class Shell {
   // The next command's words; nullopt: there is none.
   std::optional<std::vector<ShellWord>> next() {
     std::vector<ShellWord> words;
-    while (at_ < text_.size()) {
+    while (at_ < text_.size() && total_ < most_argv) {
       skip_blanks();
       if (at_ >= text_.size()) break;
       if (redirects()) continue;
-      if (ends_command()) {
+      if (command_ends.find(peek()) != command_ends.npos) {
+        take();
         if (!words.empty()) return words;
         continue;
       }
-      words.push_back(word());
-      if (const std::string& last = words.back().text;
-          (peek() == '>' || peek() == '<') && last.find_first_not_of("0123456789") == last.npos)
-        words.pop_back();  // "2" of "2>&1"
-      if (words.size() == 1 && assigns(words.front())) words.clear();
+      std::vector<ShellWord> some = word();
+      if (some.size() == 1 && (peek() == '>' || peek() == '<') &&
+          some[0].text.find_first_not_of("0123456789") == std::string::npos)
+        continue;  // "2" of "2>&1"
+      if (words.empty() && some.size() == 1 && assigns(some[0])) continue;
+      for (ShellWord& one : some) words.push_back(std::move(one));
     }
     return words.empty() ? std::nullopt : std::optional(words);
   }
@@ -48,10 +62,11 @@ class Shell {
     if (c == '\n') ++line_;
     return c;
   }
+  void close() { at_ < text_.size() ? void(take()) : void(unclosed_ = true); }
 
   void skip_blanks() {
     while (at_ < text_.size()) {
-      if (peek() == ' ' || peek() == '\t' || peek() == '\r')
+      if (blanks.find(peek()) != blanks.npos)
         take();
       else if (peek() == '\\' && peek(1) == '\n')
         take(), take();
@@ -64,76 +79,73 @@ class Shell {
     }
   }
 
-  static constexpr std::string_view ends_ = "\n;|&()";
-
-  // At the end of a command: it is passed.
-  bool ends_command() {
-    if (ends_.find(peek()) == ends_.npos) return false;
-    take();
-    return true;
-  }
-
   // ">file", "2>&1": no words of the command.
   bool redirects() {
     if (peek() != '>' && peek() != '<') return false;
     while (peek() == '>' || peek() == '<' || peek() == '&') take();
     skip_blanks();
-    if (at_ < text_.size() && ends_.find(peek()) == ends_.npos) word();
+    if (at_ < text_.size() && command_ends.find(peek()) == command_ends.npos) word();
     return true;
   }
 
-  ShellWord word() {
-    ShellWord word{"", line_, ""};
+  // A word of the text, which a variable may make none or several.
+  std::vector<ShellWord> word() {
+    std::vector<ShellWord> all{{"", line_, ""}};
+    bool quoted = false;  // "" is a word, an empty $x is none
     while (at_ < text_.size()) {
       const char c = peek();
-      constexpr std::string_view ends = " \t\r\n;|&()<>";
-      if (ends.find(c) != ends.npos) break;
+      if (blanks.find(c) != blanks.npos || c == '>' || c == '<') break;
+      if (c == '(' && all.size() == 1 && assignment(all[0].text) + 1 == all[0].text.size()) {
+        array(all[0].text);
+        return {};
+      }
+      if (command_ends.find(c) != command_ends.npos) break;
       if (c == '\\') {
         take();
-        if (at_ < text_.size() && peek() == '\n')
+        if (peek() == '\n')
           take();
         else if (at_ < text_.size())
-          word.text += take();
+          all.back().text += take();
       } else if (c == '\'') {
         take();
-        while (at_ < text_.size() && peek() != '\'') word.text += take();
+        quoted = true;
+        while (at_ < text_.size() && peek() != '\'') all.back().text += take();
         close();
       } else if (c == '"') {
         take();
-        double_quoted(word);
+        quoted = true;
+        double_quoted(all);
       } else if (c == '$' || c == '`') {
-        expansion(word);
+        expansion(all, assignment(all[0].text) != std::string::npos);
       } else {
-        word.text += take();
+        all.back().text += take();
       }
     }
-    return word;
+    if (!quoted && all.back().text.empty()) all.pop_back();
+    return all;
   }
 
-  void close() { at_ < text_.size() ? void(take()) : void(unclosed_ = true); }
-
-  void double_quoted(ShellWord& word) {
+  void double_quoted(std::vector<ShellWord>& all) {
     while (at_ < text_.size() && peek() != '"') {
       if (peek() == '\\' && (peek(1) == '"' || peek(1) == '\\' || peek(1) == '$' || peek(1) == '`')) {
         take();
-        word.text += take();
+        all.back().text += take();
       } else if (peek() == '\\' && peek(1) == '\n') {
         take();
         take();
       } else if (peek() == '$' || peek() == '`') {
-        expansion(word);
+        expansion(all, true);
       } else {
-        word.text += take();
+        all.back().text += take();
       }
     }
     close();
   }
 
-  void expansion(ShellWord& word) {
-    const std::size_t begin = at_;
-    const char first = take();
+  // The name behind a '$', with what stands with it in braces; "": only a shell knows.
+  std::string variable() {
     std::string name;
-    if (first == '`') {
+    if (text_[at_ - 1] == '`') {
       while (at_ < text_.size() && peek() != '`') take();
       close();
     } else if (peek() == '(') {
@@ -148,36 +160,93 @@ class Shell {
       close();
     } else if (is_name(peek())) {
       while (at_ < text_.size() && is_name(peek())) name += take();
-    } else {
-      word.text += '$';
+    } else if (at_ < text_.size()) {
+      take();  // "$@", "$?"
+    }
+    return name;
+  }
+
+  void expansion(std::vector<ShellWord>& all, bool whole) {
+    const std::size_t begin = at_;
+    take();
+    if (text_[begin] == '$' && std::string_view("({@*#?$!-").find(peek()) == std::string_view::npos &&
+        !is_name(peek())) {
+      all.back().text += '$';
       return;
     }
-    const std::string_view whole = text_.substr(begin, at_ - begin);
-    if (const auto found = variables_.find(name); !name.empty() && found != variables_.end()) {
-      word.text += found->second;
+    std::string name = variable();
+    const bool each = name.ends_with("[@]"), listed = each || name.ends_with("[*]");
+    if (listed) name.resize(name.size() - 3);
+    const auto found = variables_.find(name);
+    if (name.empty() || found == variables_.end()) {
+      const std::string_view shown = text_.substr(begin, at_ - begin);
+      all.back().text += shown;
+      if (all.back().unknown.empty()) all.back().unknown = shown;
       return;
     }
-    word.text += whole;
-    if (word.unknown.empty()) word.unknown = whole;
+    for (std::size_t i = 0; i < (listed ? found->second.size() : std::min<std::size_t>(found->second.size(), 1)); ++i) {
+      if (i > 0) each ? void(all.push_back({"", line_, ""})) : void(all.back().text += ' ');
+      whole ? add(all, found->second[i]) : split(all, found->second[i]);
+    }
+  }
+
+  void add(std::vector<ShellWord>& all, const std::string& value) {
+    total_ += value.size() + 1;  // a variable of itself could grow without end
+    if (total_ < most_argv) all.back().text += value;
+  }
+  void split(std::vector<ShellWord>& all, const std::string& value) {
+    for (const char c : value)
+      if (c != ' ' && c != '\t' && c != '\n')
+        add(all, std::string(1, c));
+      else if (!all.back().text.empty())
+        all.push_back({"", line_, ""});
+  }
+
+  // NAME=(...), NAME+=(...)
+  void array(const std::string& head) {
+    take();
+    const bool more = head.ends_with("+=");
+    std::vector<std::string> values;
+    bool known = true;
+    while (at_ < text_.size() && peek() != ')') {
+      skip_blanks();
+      if (peek() == ')' || at_ >= text_.size()) break;
+      if (command_ends.find(peek()) != command_ends.npos || peek() == '>' || peek() == '<') {
+        take();
+        continue;
+      }
+      for (ShellWord& one : word()) {
+        known = known && one.unknown.empty();
+        values.push_back(std::move(one.text));
+      }
+    }
+    close();
+    std::vector<std::string>& into = variables_[head.substr(0, head.size() - (more ? 2 : 1))];
+    if (!more) into.clear();
+    into.insert(into.end(), values.begin(), values.end());
   }
 
   // NAME=value, before a command or alone
   bool assigns(const ShellWord& word) {
-    const std::size_t equals = word.text.find('=');
-    if (equals == 0 || equals == word.text.npos || std::isdigit(static_cast<unsigned char>(word.text[0])) != 0)
-      return false;
-    for (std::size_t i = 0; i < equals; ++i)
-      if (!is_name(word.text[i])) return false;
-    const std::string name = word.text.substr(0, equals);
-    word.unknown.empty() ? void(variables_[name] = word.text.substr(equals + 1)) : void(variables_.erase(name));
+    const std::size_t equals = assignment(word.text);
+    if (equals == word.text.npos) return false;
+    const bool more = word.text[equals - 1] == '+';
+    const std::string name = word.text.substr(0, equals - (more ? 1 : 0)), value = word.text.substr(equals + 1);
+    if (!word.unknown.empty()) {
+      variables_.erase(name);
+    } else if (more && !variables_[name].empty()) {
+      variables_[name].front() += value;
+    } else {
+      variables_[name] = {value};
+    }
     return true;
   }
 
   std::string_view text_;
-  std::size_t at_ = 0;
+  std::size_t at_ = 0, total_ = 0;
   unsigned line_ = 1;
   bool unclosed_ = false;
-  std::map<std::string, std::string, std::less<>> variables_;
+  std::map<std::string, std::vector<std::string>, std::less<>> variables_;
 };
 
 bool is_qemu(const std::string& word) {
@@ -185,13 +254,26 @@ bool is_qemu(const std::string& word) {
   return name == "kvm" || name == "qemu-kvm" || name == "qemu" || name.starts_with("qemu-system-");
 }
 
+// /proc/PID/cmdline: each word ends with a NUL byte.
+std::expected<QemuCall, std::string> call_of_process(std::string_view text) {
+  QemuCall call;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\0', at), text.size());
+    ShellWord word{std::string(text.substr(at, end - at)), 1, ""};
+    at == 0 ? void(call.program = word.text) : call.words.push_back(std::move(word));
+    at = end + 1;
+  }
+  if (is_qemu(call.program) && !call.words.empty()) return call;
+  return std::unexpected("its words end with NUL bytes, but the first names no QEMU; wanted /proc/PID/cmdline of one");
+}
+
 }  // namespace
 
 std::expected<QemuCall, std::string> find_qemu_call(std::string_view text) {
   if (text.size() > most_argv)
     return std::unexpected(fmt::format("{} bytes; wanted at most {}", text.size(), most_argv));
-  if (text.find('\0') != text.npos) return std::unexpected("there is a NUL byte in it; wanted a shell's text");
   if (first_broken_utf8(text) != text.npos) return std::unexpected("it is not UTF-8 throughout");
+  if (text.find('\0') != text.npos) return call_of_process(text);
   Shell shell(text);
   while (const auto words = shell.next()) {
     for (std::size_t i = 0; i < words->size(); ++i) {

@@ -1,4 +1,4 @@
-// A shell's text as the words of the QEMU call in it. The rule: quotes, backslashes, comments and simple assignments are read as a shell
+// A shell's text as the words of the QEMU call in it. The rule: quotes, backslashes, comments, variables and arrays are read as a shell
 // reads them; nothing is ever run, and what only a shell could say (a command's output, a variable of elsewhere) is marked.
 #pragma once
 

@@ -119,6 +119,23 @@ void cpus(Domain& to) {
   if (to.spec.host.asks()) to.row("host", Verb::dropped, "libvirt leaves the host's other settings as they are");
 }
 
+void cells(const Domain& to, XmlElement& element) {
+  if (to.plan.placement.cells.size() < 2) return;
+  XmlElement& numa_cells = element.add("numa");
+  for (const topology::MemoryCell& cell : to.plan.placement.cells) {
+    topology::CpuSet vcpus;
+    for (const unsigned vcpu : cell.vcpus) vcpus.add(vcpu);
+    XmlElement& one = numa_cells.add("cell").set("id", std::to_string(cell.guest_node));
+    if (!vcpus.empty()) one.set("cpus", vcpus.to_string());
+    one.set("memory", kib(cell.size)).set("unit", "KiB");
+    if (cell.guest_node >= to.plan.placement.distances.size()) continue;
+    XmlElement& distances = one.add("distances");
+    const auto& row = to.plan.placement.distances[cell.guest_node];
+    for (std::size_t i = 0; i < row.size(); ++i)
+      distances.add("sibling").set("id", std::to_string(i)).set("value", std::to_string(row[i]));
+  }
+}
+
 void cpu_model(Domain& to) {
   const CpuSpec& cpu = to.spec.cpu;
   const std::string model = to.cpu_model();
@@ -157,20 +174,7 @@ void cpu_model(Domain& to) {
         feature(name, on ? "require" : "disable");
   if (to.cpu_has("invtsc=on")) feature("invtsc", "require");
   if (to.spec.clock.invtsc == false) feature("invtsc", "disable");
-  if (to.plan.placement.cells.size() < 2) return;
-  XmlElement& cells = element.add("numa");
-  for (const topology::MemoryCell& cell : to.plan.placement.cells) {
-    topology::CpuSet vcpus;
-    for (const unsigned vcpu : cell.vcpus) vcpus.add(vcpu);
-    XmlElement& one = cells.add("cell").set("id", std::to_string(cell.guest_node));
-    if (!vcpus.empty()) one.set("cpus", vcpus.to_string());
-    one.set("memory", kib(cell.size)).set("unit", "KiB");
-    if (cell.guest_node >= to.plan.placement.distances.size()) continue;
-    XmlElement& distances = one.add("distances");
-    const auto& row = to.plan.placement.distances[cell.guest_node];
-    for (std::size_t i = 0; i < row.size(); ++i)
-      distances.add("sibling").set("id", std::to_string(i)).set("value", std::to_string(row[i]));
-  }
+  cells(to, element);
 }
 
 }  // namespace

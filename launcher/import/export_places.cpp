@@ -80,7 +80,8 @@ bool plain_path(std::string_view path) {
 void odd_paths_below(const XmlElement& element, Domain& to) {
   for (const auto& [key, value] : element.attributes)
     if (value.starts_with('/') && !plain_path(value))
-      to.row(key + " " + value, Verb::dropped, "libvirt's schema takes no such path: give the file a plain name first");
+      to.row(fmt::format("{} {}", key, value), Verb::dropped,
+             "libvirt's schema takes no such path: give the file a plain name first");
   for (const XmlElement& child : element.children) odd_paths_below(child, to);
 }
 

@@ -67,9 +67,8 @@ void import_boot_order(Walk& walk) {
   if (tables.empty()) tables = tables_of_os(walk);
   if (!first.empty() && first != "disk[0]") {
     walk.spec.move_first(first);
-    walk.tell_missing(
-        "devices/disk", Verb::changed,
-        fmt::format("{} stands first, since the guest boots from it: with virtio-blk it is /dev/vda now", first));
+    walk.tell_missing("devices/disk", Verb::changed,
+                      "the disk that the guest boots from stands first: with virtio-blk it is /dev/vda now");
   }
   if (tables.empty() || tables == std::vector<std::string>{"disk"} ||
       tables == std::vector<std::string>{"disk", "cdrom"})

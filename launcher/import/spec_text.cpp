@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "launcher/text/printable.hpp"
 
@@ -118,7 +119,23 @@ void SpecText::add_to_list(const std::string& table, const std::string& key, con
       before == nullptr ? "[" + quoted + "]" : before->value.substr(0, before->value.size() - 1) + ", " + quoted + "]");
 }
 
+std::string SpecText::renamed(std::string words) const {
+  if (moved_kind_.empty()) return words;
+  for (std::size_t at = 0; (at = words.find(moved_kind_, at)) != words.npos;) {
+    const std::size_t digits = at + moved_kind_.size();
+    std::size_t number = 0;
+    const auto [end, error] = std::from_chars(words.data() + digits, words.data() + words.size(), number);
+    const std::size_t length = static_cast<std::size_t>(end - words.data()) - digits;
+    at = digits;
+    if (error != std::errc{}) continue;
+    words.replace(digits, length, std::to_string(number == moved_ ? 0 : number < moved_ ? number + 1 : number));
+  }
+  return words;
+}
+
 void SpecText::move_first(const std::string& handle) {
+  moved_kind_ = kind_of(handle) + "[";
+  std::from_chars(handle.data() + moved_kind_.size(), handle.data() + handle.size(), moved_);
   std::vector<Table> sorted{tables_.front()};
   for (const bool chosen : {true, false})
     for (std::size_t i = 1; i < tables_.size(); ++i)

@@ -44,7 +44,8 @@ class SpecText {
   void comment(std::string_view line) { comments_.emplace_back(line); }  // at the file's head
   void extra(const std::string& argument) { extra_.push_back(argument); }
   void add_to_list(const std::string& table, const std::string& key, const std::string& value);
-  void move_first(const std::string& handle);  // before the others of its kind; handles change
+  void move_first(const std::string& handle);    // before the others of its kind, once; handles change
+  std::string renamed(std::string words) const;  // what was told of them before, with the handles that they have now
 
   std::string to_toml() const;
 
@@ -52,6 +53,8 @@ class SpecText {
   Table& at(const std::string& table);
   std::vector<Table> tables_{{}};  // a handle "disk[1]" is the name of a table of many until it is written
   std::vector<std::string> comments_, extra_;
+  std::string moved_kind_;  // "disk[", and the number that is the first now
+  std::size_t moved_ = 0;
 };
 
 }  // namespace launcher::import

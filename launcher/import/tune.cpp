@@ -74,6 +74,7 @@ void import_pins(Walk& walk, const XmlElement& tune) {
     verb = Verb::better, words = "cpu.pin = \"auto\": chosen from what is free at each start (--replace-pins)";
   } else if (listed) {
     std::vector<unsigned> list;
+    list.reserve(of.size());
     for (const auto& [vcpu, cpus] : of) list.push_back(cpus.first());
     walk.spec.set("cpu", "pin", fmt::format("[{}]", fmt::join(list, ", ")),
                   "as vcpupin; \"auto\" chooses from what is free");

@@ -82,6 +82,7 @@ Report Walk::finish() {
   Report report;
   collect(root, report);
   report.insert(report.end(), missing_.begin(), missing_.end());
+  for (ReportRow& row : report) row.words = spec.renamed(std::move(row.words));
   return report;
 }
 

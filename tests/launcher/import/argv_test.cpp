@@ -121,9 +121,20 @@ TEST_CASE("import argv: words as a shell has them") {
   CHECK(words("/usr/bin/qemu-system-x86_64 -name 'a b' -append \"c \\\"d\\\" $x\"") ==
         "<-name><a b><-append><c \"d\" $x>");
   CHECK(words("kvm \\\n  -m \\\r\n 1G # no\n-S") == "<-m><1G>");
-  CHECK(words("A=\"x y\"; B=${A}z\nsudo kvm -name $B-\"$A\" >/dev/null 2>&1 &") == "<-name><x yz-x y>");
+  CHECK(words("A=\"x y\"; B=${A}z\nsudo kvm -name $B-\"$A\" >/dev/null 2>&1 &") == "<-name><x><yz-x y>");
   CHECK(words("echo kvm\nkvm -m 1G; reboot") == "<-m><1G>");
   CHECK(words("kvm -name it\\'s") == "<-name><it's>");
+  CHECK(words("O=\"-m 4G\"; O+=' -smp 2'\nkvm $O -name \"$O\" $E\"\"") == "<-m><4G><-smp><2><-name><-m 4G -smp 2><$E>");
+  CHECK(words("a=(-m 4G # size\n -name 'x y')\na+=(-S)\nkvm \"${a[@]}\" -append \"${a[*]}\"") ==
+        "<-m><4G><-name><x y><-S><-append><-m 4G -name x y -S>");
+  CHECK(words("E= kvm $E -m 1G \"$E\"") == "<-m><1G><>");
+  CHECK(words("kvm -m 1G \"$@\" $1") == "<-m><1G><$@><$1>");
+  CHECK(words(std::string("/usr/bin/kvm\0-name\0a b\0-blockdev\0{\"driver\":\"file\"}\0", 50)) ==
+        "<-name><a b><-blockdev><{\"driver\":\"file\"}>");
+  std::string grows = "a=xxxxxxxxxxxxxxxx\n";
+  for (int i = 0; i < 64; ++i) grows += "a=$a$a\n";
+  const auto bounded = launcher::find_qemu_call(grows + "kvm -name $a");
+  CHECK((!bounded || bounded->words.back().text.size() < launcher::most_argv));
   for (const char* wrong : {"", "ls -l", "kvm", "kvm -name 'a", "kvm -name \"a"})
     CHECK_MESSAGE(!launcher::find_qemu_call(wrong), wrong);
   CHECK(!launcher::import_argv("qemu-system-aarch64 -m 1G", {}));

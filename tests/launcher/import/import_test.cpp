@@ -312,6 +312,13 @@ TEST_CASE("import: disks") {
                                            "<disk type='file'><driver type='raw'/><source file='/os.raw'/><target "
                                            "dev='vdb' bus='virtio'/><boot order='1'/></disk>"));
   CHECK(ordered.spec.find("/os.raw") < ordered.spec.find("/data.raw"));
+  // what is told names the places that they have now
+  for (const auto& [path, words] : {std::pair("devices/disk[1]/source/@file", "disk[1].path"),
+                                    std::pair("devices/disk[2]/source/@file", "disk[0].path")}) {
+    const ReportRow* row = row_of(ordered, path);
+    REQUIRE(row != nullptr);
+    CHECK(row->words == words);
+  }
 }
 
 TEST_CASE("import: networks and the rest") {
