@@ -11,7 +11,7 @@ namespace launcher::inline facts {
 
 namespace {
 
-constexpr const char* place = "topology";  // that of an earlier boot is of no use
+constexpr const char* host_file = "topology";  // that of an earlier boot is of no use
 
 // Not a captured machine's files, mounted over the kernel's own: two of those can have the same CPUs and nodes online, and the same boot.
 bool is_kernels_own(const topology::Sysfs& sysfs) {
@@ -35,14 +35,14 @@ std::expected<topology::HostTopology, std::string> host_here(Cache cache) {
   const topology::Sysfs sysfs;
   const std::string key = key_of_host_here();
   if (key.empty()) return topology::read_this_host(topology::Devices::skip, sysfs);
-  for (const std::string& kept : read_cache(key, place))
+  for (const std::string& kept : read_cache(key, host_file))
     if (auto known = topology::host_from_json(kept))
       if (auto host = topology::read_again(*std::move(known), sysfs)) return *std::move(host);
   auto host = topology::read_this_host(topology::Devices::skip, sysfs);
   if (!host || cache == Cache::read_only) return host;
   std::string line = to_json(*host);
   std::erase(line, '\n');  // in JSON they stand between words only
-  write_cache(key, line, place);
+  write_cache(key, line, host_file);
   return host;
 }
 
