@@ -107,7 +107,7 @@ TEST_CASE("bash completes verbs, options, VMs and specs") {
   CHECK(complete(where, "vmrun forget ''") == "--json\n--maker\ndb\nold\nweb\n");
   CHECK(complete(where, "vmrun list --") == "--all\n--json\n");
   CHECK(complete(where, "vmrun import no") == "notes.txt\n");
-  CHECK(complete(where, "vmrun import --a") == "--adopt-state\n");
+  CHECK(complete(where, "vmrun import --a") == "--adopt-state\n--argv\n");
   CHECK(complete(where, "vmrun host tu") == "tune\n");
   CHECK(complete(where, "vmrun host check d") == "db.toml\n");
   CHECK(complete(where, "vmrun diff w") == "web\n");
