@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "qmp/commands.hpp"
+#include "tests/lacks.hpp"
 #include "tests/qmp/process.hpp"
 
 using namespace std::chrono_literals;
@@ -36,7 +37,7 @@ std::vector<std::string> qemus() {
     const std::string path = directory + "/qemu-system-x86_64";
     if (::access(path.c_str(), X_OK) == 0) return {path};
   }
-  MESSAGE("SKIPPED: no qemu-system-x86_64 in PATH and VMRUN_TEST_QEMUS is not set");
+  (void)lacks_tool(false, "qemu-system-x86_64 in PATH, or VMRUN_TEST_QEMUS");
   return {};
 }
 

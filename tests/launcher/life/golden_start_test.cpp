@@ -21,6 +21,7 @@
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/launch.hpp"
 #include "qmp/commands.hpp"
+#include "tests/lacks.hpp"
 #include "tests/launcher/plan/golden.hpp"
 
 namespace {
@@ -34,7 +35,7 @@ std::vector<std::string> qemus() {
   const char* given = std::getenv("VMRUN_TEST_QEMUS");
   std::istringstream paths(given != nullptr ? given : "");
   for (std::string path; std::getline(paths, path, ':');) found.push_back(path);
-  if (found.empty()) MESSAGE("SKIPPED: VMRUN_TEST_QEMUS is not set");
+  (void)lacks_tool(!found.empty(), "the QEMUs of VMRUN_TEST_QEMUS");
   return found;
 }
 
