@@ -1,4 +1,6 @@
 // The table of parts of a command line that no function tells of. A row is a promise that somebody looked at it.
+#include <fnmatch.h>
+
 #include "launcher/import/argv.hpp"
 
 namespace launcher::inline import {
@@ -182,24 +184,18 @@ constexpr ArgvRow part_rows[] = {
     {"device/isa-debugcon/**", Verb::dropped, "no debug console; -debugcon in extra_args"},
 };
 
-// '*' stands for any letters of one part, "**" at the end for all that follows.
-bool fits(std::string_view pattern, std::string_view text) {
-  if (pattern == "**") return true;
-  if (pattern.empty()) return text.empty();
-  if (pattern[0] == '*') {
-    for (std::size_t i = 0; i <= text.size(); ++i) {
-      if (fits(pattern.substr(1), text.substr(i))) return true;
-      if (i < text.size() && text[i] == '/') break;
-    }
-    return false;
-  }
-  return !text.empty() && pattern[0] == text[0] && fits(pattern.substr(1), text.substr(1));
+// '*' stands for any letters of one part, "/**" at the end for all that follows.
+bool fits(const char* pattern, const std::string& text) {
+  const std::string_view whole = pattern;
+  const bool below = whole.ends_with("/**");
+  return fnmatch(std::string(whole.substr(0, whole.size() - (below ? 3 : 0))).c_str(), text.c_str(),
+                 FNM_PATHNAME | (below ? FNM_LEADING_DIR : 0)) == 0;
 }
 
 }  // namespace
 
 const ArgvRow* find_argv_row(const std::string& name, const std::string& kind, const std::string& key) {
-  if (name.size() + kind.size() + key.size() > 512) return nullptr;  // nothing here is as long, and fits() goes deep
+  if (name.size() + kind.size() + key.size() > 512) return nullptr;  // nothing here is as long
   const std::string path = name + "/" + (kind.empty() ? "" : kind + "/") + key;
   for (const ArgvRow& row : part_rows)
     if (fits(row.path, path)) return &row;
