@@ -199,12 +199,9 @@ std::expected<Imported, std::string> import_argv(std::string_view text, const Im
     step(walk);
   Imported result;
   result.report = walk.finish();
-  const SpecText::Line* name = walk.spec.find("", "name");
-  result.name = name == nullptr ? "imported" : name->value.substr(1, name->value.size() - 2);
-  result.spec = walk.spec.to_toml();
   result.state.variables = walk.variables;
   if (walk.spec.find("tpm", "model") != nullptr) result.state.tpm = options.tpm_state;
-  check_imported(result);
+  complete(result, walk.spec);
   return result;
 }
 

@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "launcher/import/argv.hpp"
+#include "launcher/spec/rules.hpp"
 #include "launcher/text/problem.hpp"
 
 namespace launcher::inline import {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "launcher/import/walk.hpp"
+#include "launcher/spec/rules.hpp"
 
 namespace launcher::inline import {
 

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <limits>
 
@@ -132,21 +131,14 @@ std::optional<std::uint64_t> size_of(const Leaf& value, const Leaf& unit) {
 
 bool is_file_path(std::string_view path) { return path.starts_with('/'); }
 
-bool is_versioned_q35(std::string_view machine) {
-  if (!machine.starts_with("pc-q35-")) return false;
-  machine.remove_prefix(7);
-  const std::size_t dot = machine.find('.');
-  const auto digits = [](std::string_view s) {
-    return !s.empty() && std::ranges::all_of(s, [](unsigned char c) { return std::isdigit(c) != 0; });
-  };
-  return dot != machine.npos && digits(machine.substr(0, dot)) && digits(machine.substr(dot + 1));
-}
-
 bool is_interface_name(const std::string& name) {
   return !name.empty() && name.size() <= 15 && name.find_first_of("/: %\t\n") == std::string::npos;
 }
 
-void check_imported(Imported& imported) {
+void complete(Imported& imported, const SpecText& spec) {
+  const SpecText::Line* name = spec.find("", "name");
+  imported.name = name == nullptr ? "imported" : name->value.substr(1, name->value.size() - 2);
+  imported.spec = spec.to_toml();
   const auto document = TomlDocument::parse(imported.spec, "/imported.toml");
   Problems problems = document ? Problems{} : document.error().problems;
   if (document) read_document(*document, problems);
@@ -182,16 +174,13 @@ std::expected<Imported, std::string> import_domain(std::string_view xml, const I
   import_defaults(walk);
   Imported result;
   result.report = walk.finish();
-  const SpecText::Line* name = walk.spec.find("", "name");
-  result.name = name == nullptr ? "imported" : name->value.substr(1, name->value.size() - 2);
-  result.spec = walk.spec.to_toml();
   if (const XmlElement* nvram = domain->find("os/nvram"); nvram != nullptr) {
     const std::string* file = nvram->find("source") ? nvram->find("source")->attribute("file") : nullptr;
     result.state.variables = file != nullptr ? *file : nvram->text;
   }
   if (const XmlElement* uuid = domain->find("uuid"); uuid != nullptr && domain->find("devices/tpm/backend") != nullptr)
     result.state.tpm = options.tpm_state.empty() ? "/var/lib/libvirt/swtpm/" + uuid->text + "/tpm2" : options.tpm_state;
-  check_imported(result);
+  complete(result, walk.spec);
   return result;
 }
 

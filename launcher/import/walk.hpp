@@ -148,7 +148,6 @@ std::optional<std::uint64_t> number_of(std::string_view text);  // decimal, or 0
 std::optional<std::uint64_t> scaled(std::uint64_t value, std::string_view unit);
 std::optional<std::uint64_t> size_of(const Leaf& value, const Leaf& unit);  // KiB where there is no unit
 bool is_file_path(std::string_view path);                                   // absolute
-bool is_versioned_q35(std::string_view machine);                            // "pc-q35-8.1"
 bool is_interface_name(const std::string& name);
 constexpr std::uint64_t mebi = 1 << 20;
 constexpr std::uint64_t rounded_up(std::uint64_t value, std::uint64_t step) { return (value + step - 1) / step * step; }
@@ -163,8 +162,8 @@ struct Imported {
     std::string tpm;        // the directory of swtpm's state, by libvirt's own rule; "": no TPM
   } state;
 };
-// Our own checks, so that no spec is written that would not be read; where something is refused, none is.
-void check_imported(Imported& imported);
+// Its name and text, by our own checks, so that no spec is written that would not be read; where something is refused, none is.
+void complete(Imported& imported, const SpecText& spec);
 std::string name_of_vm(std::string_view text);  // what of it a VM can be called
 std::expected<Imported, std::string> import_domain(std::string_view xml, const ImportOptions& options);
 

@@ -50,19 +50,12 @@ void check_name(Rules& rules) {
 }
 
 void check_machine(Rules& rules) {
-  std::string_view rest = rules.spec.machine;
-  if (!rules.sound("machine") || rest == "q35") return;
-  const bool versioned = rest.starts_with("pc-q35-");
-  if (versioned) rest.remove_prefix(7);
-  const std::size_t dot = rest.find('.');
-  const auto digits = [](std::string_view s) {
-    return !s.empty() && std::all_of(s.begin(), s.end(), [](unsigned char c) { return std::isdigit(c); });
-  };
-  if (versioned && dot != rest.npos && digits(rest.substr(0, dot)) && digits(rest.substr(dot + 1))) return;
+  const std::string& machine = rules.spec.machine;
+  if (!rules.sound("machine") || machine == "q35" || is_versioned_q35(machine)) return;
   rules.add(
       "machine",
       fmt::format("\"{}\" is not a machine vmrun can build; wanted \"q35\" or a version of it such as \"pc-q35-7.2\"",
-                  printable(rules.spec.machine)),
+                  printable(machine)),
       "remove the line for \"q35\"; `qemu-system-x86_64 -machine help` lists the versions");
 }
 
@@ -163,6 +156,16 @@ Problems broken_rules(const Spec& spec, const Problems& found) {
   for (Problem& problem : cpu_rules(spec, [&](std::string_view key) { return rules.sound(key); }))
     rules.broken.push_back(std::move(problem));
   return std::move(rules.broken);
+}
+
+bool is_versioned_q35(std::string_view machine) {
+  if (!machine.starts_with("pc-q35-")) return false;
+  machine.remove_prefix(7);
+  const std::size_t dot = machine.find('.');
+  const auto digits = [](std::string_view s) {
+    return !s.empty() && std::ranges::all_of(s, [](unsigned char c) { return std::isdigit(c) != 0; });
+  };
+  return dot != machine.npos && digits(machine.substr(0, dot)) && digits(machine.substr(dot + 1));
 }
 
 }  // namespace launcher::spec
