@@ -8,6 +8,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <ctime>
+#include <ranges>
 #include <string_view>
 
 #include "launcher/commands/commands.hpp"
@@ -50,10 +51,19 @@ std::string text_of(const RunRecord& record, bool whole) {
 
 double ms(std::int64_t us) { return static_cast<double>(us) / 1000; }
 
-// What a stage took in a run; 0: it had none.
+// What a stage took in a run; -1: it had none.
 std::int64_t stage_of(const RunRecord& record, const std::string& stage) {
   const auto found = std::ranges::find(*record.timings, stage, &StageTime::stage);
-  return found == record.timings->end() ? 0 : found->us;
+  return found == record.timings->end() ? -1 : found->us;
+}
+
+// In their order; one that the last run did not come to ("guest ready") behind those that it did.
+std::vector<std::string> stages_of(const std::vector<RunRecord>& timed) {
+  std::vector<std::string> stages;
+  for (const RunRecord& record : std::views::reverse(timed))
+    for (const StageTime& stage : *record.timings)
+      if (std::ranges::find(stages, stage.stage) == stages.end()) stages.push_back(stage.stage);
+  return stages;
 }
 
 // A stage that took half as long again as it does in the median, and a millisecond more: what a start may be slow by.
@@ -75,14 +85,16 @@ std::string timings_text(const std::vector<RunRecord>& records, unsigned width) 
   TextTable table(columns);
   const auto add = [&](const std::string& name, const std::vector<std::int64_t>& all) {
     std::vector<std::string> cells = {name};
-    for (const std::int64_t us : all) cells.push_back(fmt::format("{:.2f}{}", ms(us), is_slow(us, all) ? " slow" : ""));
+    for (const std::int64_t us : all)
+      cells.push_back(us < 0 ? "-" : fmt::format("{:.2f}{}", ms(us), is_slow(us, all) ? " slow" : ""));
     table.add(std::move(cells));
   };
   std::vector<std::int64_t> sums(timed.size());
-  for (const StageTime& stage : *timed.back().timings) {
+  for (const std::string& stage : stages_of(timed)) {
     std::vector<std::int64_t> all;
-    for (std::size_t i = 0; i < timed.size(); ++i) sums[i] += all.emplace_back(stage_of(timed[i], stage.stage));
-    add(stage.stage, all);
+    for (std::size_t i = 0; i < timed.size(); ++i)
+      sums[i] += std::max<std::int64_t>(0, all.emplace_back(stage_of(timed[i], stage)));
+    add(stage, all);
   }
   add("in all", sums);
   return table.text(width);

@@ -10,6 +10,7 @@
 #include <boost/json/object.hpp>
 #include <ctime>
 #include <fstream>
+#include <mutex>
 
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/inputs.hpp"
@@ -54,14 +55,20 @@ boost::json::array timings_json(const Timings& timings) {
   return out;
 }
 
+constexpr const char* guest_ready = "guest ready";
+
+std::string stage_line(const std::string& stage, std::chrono::microseconds time) {
+  return fmt::format("  {:<24} {:9.2f} ms\n", stage, static_cast<double>(time.count()) / 1000);
+}
+
 void show_timings(const Timings& timings) {
   std::string text;
   std::chrono::microseconds sum{0};
   for (const auto& [stage, time] : timings.stages()) {
-    text += fmt::format("  {:<24} {:9.2f} ms\n", stage, static_cast<double>(time.count()) / 1000);
+    text += stage_line(stage, time);
     sum += time;
   }
-  complain(text + fmt::format("  {:<24} {:9.2f} ms\n", "in all", static_cast<double>(sum.count()) / 1000));
+  complain(text + stage_line("in all", sum));
 }
 
 // What is said when the guest begins to run: where everything is, as the kernel reports it.
@@ -157,6 +164,7 @@ class Supervisor {
       keeping_.console = console_.get();
       if (keeping_.console < 0) keeping_.listen_to = plan.console_socket;
     });
+    ran_ = std::chrono::steady_clock::now();
     record_.started = vm.state.since;
     record_.timings.emplace();
     for (const auto& [stage, time] : vm.timings.stages()) record_.timings->push_back({stage, time.count()});
@@ -192,23 +200,32 @@ class Supervisor {
   // From the watch's own thread, once.
   void tell_ready(const RunningVm& vm, const std::optional<std::string>& how) {
     if (how) {
+      const auto after = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - ran_);
       std::ofstream(vm.dir.path() / "ready") << *how << '\n';
       notify_systemd("READY=1\nSTATUS=VM " + vm.plan.name + " is ready: " + *how);
-      if (ready_ || options_.flag("json")) tell_event(vm.plan.name, *how);
+      record_ready(after);
+      if (ready_ || options_.flag("json")) tell_event(vm.plan.name, *how, after);
     } else {
       say(fmt::format("VM {} runs, and its guest did not say that it is ready in time (ready_timeout)", vm.plan.name));
     }
     tell_starter(std::move(ready_), how.has_value());
   }
 
-  void tell_event(const std::string& name, const std::string& how) const {
+  void tell_event(const std::string& name, const std::string& how, std::chrono::microseconds after) const {
     if (options_.flag("json"))
-      print_json({{"event", "ready"}, {"name", name}, {"how", how}});
-    else
-      say(fmt::format("VM {} is ready: {}", name, how));
+      return print_json({{"event", "ready"}, {"name", name}, {"how", how}, {"us", after.count()}});
+    say(fmt::format("VM {} is ready: {}", name, how));
+    if (options_.flag("timings")) complain(stage_line(guest_ready, after));
+  }
+
+  void record_ready(std::chrono::microseconds after) {
+    const std::scoped_lock lock(recording_);
+    record_.timings->push_back({guest_ready, after.count()});
+    write_down();
   }
 
   void record_end(const Ended& ended) {
+    const std::scoped_lock lock(recording_);
     record_.ended = std::time(nullptr);
     record_.how = ended.how;
     record_.reason = ended.reason;
@@ -243,13 +260,12 @@ class Supervisor {
   void tell_ended(const Ended& ended) {
     for (const std::string& left : ended.left) say(left);
     if (options_.flag("json"))
-      print_json({{"event", "ended"},
-                  {"name", record_.name},
-                  {"how", ended.how},
-                  {"reason", ended.reason},
-                  {"qemu_exit", ended.qemu_exit}});
-    else
-      say(fmt::format("VM {}: {}{}", record_.name, ended.reason, ended.left.empty() ? "; everything is put back" : ""));
+      return print_json({{"event", "ended"},
+                         {"name", record_.name},
+                         {"how", ended.how},
+                         {"reason", ended.reason},
+                         {"qemu_exit", ended.qemu_exit}});
+    say(fmt::format("VM {}: {}{}", record_.name, ended.reason, ended.left.empty() ? "; everything is put back" : ""));
   }
 
   const Options& options_;
@@ -259,6 +275,8 @@ class Supervisor {
   LinuxHost machine_;
   Fd console_;
   KeepOptions keeping_;
+  std::chrono::steady_clock::time_point ran_;  // since when the guest runs
+  std::mutex recording_;                       // the guest may be ready while it ends
   RunRecord record_;
   std::string spec_file_;
   bool attach_ = false;

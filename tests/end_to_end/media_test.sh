@@ -83,9 +83,10 @@ TOML
     exits "$version: it ends" "$pid" 20 0
 
     { echo '[console]'; echo 'mode = "socket"'; boot ""; } | small slow $'ready = "console"\nready_pattern = "guest: up"'
-    run_code "$vmrun" start "$work/slow.toml"
+    run_code "$vmrun" start --timings "$work/slow.toml"
     is "$version: start returns when the console has said so" "$code" 0
     has "$version: which it tells" "$err" 'VM slow is ready: its console says so'
+    has "$version: and after how long" "$err" '^  guest ready +[0-9.]+ ms'
     has "$version: the guest is up by then" "$("$vmrun" log slow 2>&1; cat "$work/run/slow/ready")" 'console'
     check "$version: wait --ready knows" "$vmrun" wait slow --ready --timeout 1 2>/dev/null
     "$vmrun" kill slow 2>/dev/null
@@ -93,6 +94,8 @@ TOML
     run_code "$vmrun" start "$work/slow.toml" --set 'ready_pattern="no such words"' --set ready_timeout=2
     is "$version: a guest that says nothing in time is a failure" "$code" 1
     has "$version: which is told" "$err" 'did not say that it is ready in time'
+    has "$version: the run that was ready in time is told by log" "$("$vmrun" log slow --timings)" '^guest ready +[0-9.]+ +-$'
+    is "$version: in microseconds, of the whole boot" "$("$vmrun" log slow --json | jq '.[-2].timings[-1] | .stage == "guest ready" and .us > 500000')" true
     is "$version: and goes on" "$("$vmrun" list --json | jq -r '.[] | select(.name == "slow") | .phase')" running
     "$vmrun" kill slow 2>/dev/null
     within 10 test ! -e "$work/run/slow"
