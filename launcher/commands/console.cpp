@@ -1,4 +1,5 @@
 // `vmrun console`: this terminal becomes the guest's serial console until Ctrl-] or until the guest ends.
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -13,6 +14,7 @@
 #include "launcher/commands/ending.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/devices/serial.hpp"
 #include "launcher/guest/agent.hpp"
 #include "launcher/host/fd.hpp"
 #include "launcher/life/console_tap.hpp"
@@ -59,18 +61,28 @@ std::string backlog(const std::filesystem::path& file, bool keeper_told) {
 }
 
 // A serial line does not know how large its terminal is; the guest's agent, where one answers, can tell it.
-void tell_size(const VmDir& dir) {
+void tell_size(const VmDir& dir, unsigned port) {
   winsize size{};
   if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0) return;
   try {
     if (auto agent = reach_agent(dir.path(), std::chrono::milliseconds(300)))
       run_by_agent(
           *agent,
-          {"stty", "-F", "/dev/ttyS0", "rows", std::to_string(size.ws_row), "cols", std::to_string(size.ws_col)},
+          {"stty", "-F", "/dev/ttyS" + std::to_string(port - 1), "rows", std::to_string(size.ws_row), "cols",
+           std::to_string(size.ws_col)},
           std::nullopt, [] {}, std::chrono::seconds(2));
   } catch (const std::exception&) {
     // an agent that does not run programs: the guest keeps its own idea
   }
+}
+
+// COM1 to COM4, of those that this VM has.
+unsigned chosen_port(const Options& options, const VmDir& dir) {
+  const double port = options.number("port").value_or(1);
+  for (unsigned i = 1; i <= 1 + most_serials; ++i)
+    if (port == i && std::filesystem::exists(dir.path() / port_socket(i))) return i;
+  throw std::runtime_error(fmt::format("VM {} has no port {}; the console is 1, and 2 to {} are [[serial]] of its spec",
+                                       dir.name(), options.value("port").value_or("1"), 1 + most_serials));
 }
 
 }  // namespace
@@ -79,15 +91,17 @@ int console(const Options& options) {
   const VmDir dir = named_vm(options);
   signal(SIGPIPE, SIG_IGN);
   const bool interactive = isatty(STDIN_FILENO) != 0;
+  const unsigned port = chosen_port(options, dir);
   const std::filesystem::path before = console_backlog(dir.path());
   std::error_code none;
-  std::filesystem::remove(before, none);
-  const Fd fd(::qmp::connect_unix(dir.path() / "console.sock"));
-  const auto keeper = dir.owner();
+  if (port == 1) std::filesystem::remove(before, none);
+  const Fd fd(::qmp::connect_unix(dir.path() / port_socket(port)));
+  const auto keeper = port == 1 ? dir.owner() : std::nullopt;
   if (keeper) signal_keeper(*keeper, SIGUSR2);  // it listens where nobody else does
   if (interactive) {
-    say("connected to " + dir.name() + "'s console (Ctrl-] leaves; nothing is shown while another holds it)");
-    tell_size(dir);
+    say("connected to " + dir.name() + (port == 1 ? "'s console" : "'s COM" + std::to_string(port)) +
+        " (Ctrl-] leaves; nothing is shown while another holds it)");
+    tell_size(dir, port);
     hand_on(STDOUT_FILENO, backlog(before, keeper.has_value()));
   }
   {

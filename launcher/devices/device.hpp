@@ -18,6 +18,7 @@
 #include "launcher/devices/nvdimm.hpp"
 #include "launcher/devices/pci.hpp"
 #include "launcher/devices/rng.hpp"
+#include "launcher/devices/serial.hpp"
 #include "launcher/devices/share.hpp"
 #include "launcher/devices/smbios.hpp"
 #include "launcher/devices/tpm.hpp"
@@ -29,7 +30,7 @@ namespace launcher::inline devices {
 
 using Device =
     std::variant<Disk, Nic, Share, Console, Vsock, Rng, Tpm, Watchdog, Agent, Balloon, Nvdimm, Display, Smbios,
-                 Credential, Pci, Usb, Guest, CloudInit, Cdrom>;  // devices are planned in this order
+                 Credential, Pci, Usb, Guest, CloudInit, Cdrom, Serial>;  // devices are planned in this order
 
 // What the machine answered about one device: its kind's Facts, from look_at(), or assumed() for another machine.
 template <class Kind>

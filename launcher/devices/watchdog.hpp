@@ -1,4 +1,4 @@
-// A watchdog that the guest must feed: Intel's 6300ESB.
+// A watchdog that the guest must feed: Intel's 6300ESB, or the one in the board's own chip set (iTCO).
 #pragma once
 
 #include <optional>
@@ -16,6 +16,8 @@ namespace launcher::inline devices {
 struct DeviceContext;
 
 struct Watchdog {
+  enum class Model { i6300esb, itco };
+  Model model = Model::i6300esb;  // watchdog.model
   enum class Action { reset, poweroff, pause, none };
   Action action = Action::reset;  // watchdog.action: what happens when the guest feeds it no more
 

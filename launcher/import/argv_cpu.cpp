@@ -33,6 +33,12 @@ void shape(ArgvWalk& walk) {
     walk.spec.number("cpu", "cores", cores);
     walk.spec.number("cpu", "threads", threads);
   }
+  if (!shaped && walk.vcpus > 1)
+    walk.missing(
+        "-smp sockets, cores, threads", Verb::better,
+        fmt::format("\"auto\": the guest sees the cores, siblings and caches that it gets; it saw {} cores of a "
+                    "socket",
+                    walk.vcpus));
   for (const char* key : {"sockets", "cores", "threads", "dies", "clusters", "modules"})
     smp->tell(key,
               fits                ? Verb::kept

@@ -111,7 +111,7 @@ void vsock(ArgvWalk& walk, ArgvOption& device) {
   device.tell("guest-cid", good ? Verb::kept : Verb::changed, "vsock.cid");
 }
 
-void watchdog(ArgvWalk& walk, ArgvOption& device) {
+void watchdog_action(ArgvWalk& walk) {
   std::string action = "reset";
   for (ArgvOption* option : walk.every("watchdog-action")) {
     action = option->value;
@@ -123,9 +123,28 @@ void watchdog(ArgvWalk& walk, ArgvOption& device) {
   }
   const bool known = action == "reset" || action == "poweroff" || action == "pause" || action == "none";
   walk.spec.text("watchdog", "action", known ? action : "reset");
+}
+
+void watchdog(ArgvWalk& walk, ArgvOption& device) {
+  watchdog_action(walk);
   device.tell("driver", device.kind() == "i6300esb" ? Verb::kept : Verb::changed,
               device.kind() == "i6300esb" ? "[watchdog]"
                                           : "an Intel 6300ESB in its place, which the guest has to be told to feed");
+}
+
+// The chip set's own, which -global turns on; a device beside it is the one that the guest feeds.
+void own_watchdog(ArgvWalk& walk) {
+  for (ArgvOption* option : walk.every("global")) {
+    if (option->value != "ICH9-LPC.noreboot=off" && option->value != "driver=ICH9-LPC,property=noreboot,value=off")
+      continue;
+    if (walk.spec.find("watchdog", "action") != nullptr) {
+      option->tell("", Verb::dropped, "one watchdog only");
+      continue;
+    }
+    walk.spec.text("watchdog", "model", "itco");
+    watchdog_action(walk);
+    option->kept("", "watchdog.model");
+  }
 }
 
 void panic(ArgvWalk& walk, ArgvOption& device) {
@@ -191,6 +210,7 @@ void argv_devices(ArgvWalk& walk) {
     if (option.name == "virtfs") share(walk, option, option);
     if (option.name == "balloon" && option.value == "virtio") balloon(walk, option), option.kept("", "[balloon]");
   }
+  own_watchdog(walk);
   if (walk.spec.find("panic", "action") != nullptr) return;
   walk.spec.text("panic", "action", "none", "the guest does as it is set to");
   walk.missing("-device pvpanic", Verb::changed, "the guest has a pvpanic-pci device, and panic.action = \"none\"");

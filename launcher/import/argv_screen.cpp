@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "launcher/devices/serial.hpp"
 #include "launcher/import/argv.hpp"
 
 namespace launcher::inline import {
@@ -83,18 +84,19 @@ void console(ArgvWalk& walk) {
   for (std::size_t i = 0; i < ports.size(); ++i) {
     auto& [option, leads] = ports[i];
     ArgvOption* line = leads.starts_with("chardev:") ? walk.by_id("chardev", leads.substr(8)) : nullptr;
-    if (i > 0) {
-      option->tell_rest(Verb::dropped,
-                        "vmrun's guest has one serial port; -chardev and -device isa-serial in extra_args add others");
+    if (i > most_serials) {
+      option->tell_rest(Verb::dropped, "a PC has four serial ports, and all are taken");
       if (line != nullptr) line->tell_rest(Verb::dropped, "of that port");
       continue;
     }
-    walk.spec.text("console", "mode", "stdio");
-    const std::string log = log_of(walk, leads);
-    if (is_file_path(log)) walk.spec.text("console", "log", log, "appended to, at most console.log_size");
+    if (i == 0) walk.spec.text("console", "mode", "stdio");
+    const std::string table = i == 0 ? "console" : walk.spec.add("serial"), log = log_of(walk, leads);
+    if (is_file_path(log)) walk.spec.text(table, "log", log, "appended to, at most log_size");
+    const std::string shown = i == 0 ? "[console]" : table;
     const bool same = leads == "stdio" || leads == "mon:stdio" || leads == "pty" || is_file_path(log);
-    option->tell_rest(same ? Verb::kept : Verb::changed, "[console], reached by `vmrun console NAME`");
-    if (line != nullptr) line->tell_rest(same || line->kind() == "pty" ? Verb::kept : Verb::changed, "[console]");
+    option->tell_rest(same ? Verb::kept : Verb::changed, fmt::format("{}, reached by `vmrun console NAME{}`", shown,
+                                                                     i == 0 ? "" : fmt::format(" --port {}", i + 1)));
+    if (line != nullptr) line->tell_rest(same || line->kind() == "pty" ? Verb::kept : Verb::changed, shown);
   }
 }
 

@@ -48,6 +48,12 @@ void import_defaults(Walk& walk) {
     walk.spec.text("cpu", "model", "qemu64", "QEMU's default, as without <cpu> in libvirt");
     walk.tell_missing("cpu", Verb::kept, "cpu.model = \"qemu64\", QEMU's default; \"host\" is faster");
   }
+  if (walk.vcpus > 1 && walk.root.find("cpu/topology") == nullptr)
+    walk.tell_missing(
+        "cpu/topology", Verb::better,
+        fmt::format("cpu.sockets, cores and threads = \"auto\": the guest sees the cores, siblings and caches "
+                    "that it gets; it saw {} sockets of one core",
+                    walk.vcpus));
   if (walk.root.find("pm") == nullptr) {
     walk.spec.flag("", "sleep", true, "S3 and S4, as QEMU's board offers them");
     walk.tell_missing("pm", Verb::kept, "sleep = true, as QEMU's board has it");

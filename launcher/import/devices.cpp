@@ -114,45 +114,6 @@ void import_hostdev(Walk& walk, const XmlElement& element) {
                               walk.at(element, "@type").value()));
 }
 
-// serial and console; libvirt writes the first serial port as a console, too.
-void import_serial(Walk& walk, const XmlElement& element) {
-  const Leaf type = walk.at(element, "@type"), target = walk.at(element, "target/@type"),
-             port = walk.at(element, "target/@port");
-  const bool console = element.name == "console", virtio = target.is("virtio") || target.is("sclp");
-  const auto serials = walk.root.find("devices")->all("serial");
-  const bool first =
-      console ? !virtio && (!port.there() || port.is("0")) : !serials.empty() && serials.front() == &element;
-  if (!first) {
-    walk.tell_all(element, Verb::dropped,
-                  console
-                      ? "vmrun's console is COM1 (ttyS0): getty on hvc0 has nobody to talk to"
-                      : "vmrun's guest has one serial port; -chardev and -device isa-serial in extra_args add others");
-    return;
-  }
-  if (console && !serials.empty()) {
-    walk.tell_all(element, Verb::kept, "the same port as the first <serial>: [console]");
-    return;
-  }
-  const Leaf file = type.is("file") ? walk.at(element, "source/@path") : walk.at(element, "log/@file");
-  walk.spec.text("console", "mode", "stdio");
-  if (is_file_path(file.value()))
-    walk.spec.text("console", "log", file.value(), "appended to, at most console.log_size");
-  const bool same = type.is("pty") || type.is("file") || type.is("stdio");
-  type.tell(same ? Verb::kept : Verb::changed,
-            same ? "[console]: `vmrun console NAME`" : "[console], reached by `vmrun console NAME`");
-  file.tell(Verb::kept, "console.log");
-  walk.at(element, "source/@append").kept("appended to");
-  walk.at(element, "log/@append").kept("appended to");
-  if (const XmlElement* place = element.find("target")) walk.tell_all(*place, Verb::kept, "COM1, ttyS0");
-  if (const XmlElement* source = element.find("source"))
-    walk.tell_all(*source, type.is("pty") ? Verb::changed : Verb::dropped,
-                  type.is("pty") ? "of that run; `vmrun console NAME` reaches the port"
-                                 : "nothing listens there: `vmrun console NAME`, or console.sock of the VM");
-  if (const XmlElement* protocol = element.find("protocol"))
-    walk.tell_all(*protocol, Verb::dropped, "nothing listens there: `vmrun console NAME`, or console.sock of the VM");
-  walk.at(element, "@tty").tell(Verb::changed, "of that run; `vmrun console NAME` reaches the port");
-}
-
 void import_input(Walk& walk, const XmlElement& element) {
   const Leaf type = walk.at(element, "@type"), bus = walk.at(element, "@bus");
   const bool screen = walk.root.find("devices/graphics") != nullptr, tablet = type.is("tablet");
@@ -221,11 +182,16 @@ void import_watchdog(Walk& walk, const XmlElement& element) {
   const Leaf model = walk.at(element, "@model"), action = walk.at(element, "@action");
   const bool known =
       !action.there() || action.is("reset") || action.is("poweroff") || action.is("pause") || action.is("none");
-  const bool shutdown = action.is("shutdown");
-  if (walk.spec.find("watchdog", "action") != nullptr) {
+  const bool shutdown = action.is("shutdown"), itco = model.is("itco");
+  // libvirt names the board's own beside another one; the guest feeds that
+  const bool other =
+      itco && std::ranges::any_of(walk.root.find("devices")->all("watchdog"),
+                                  [&](const XmlElement* one) { return !walk.at(*one, "@model").is("itco"); });
+  if (other || walk.spec.find("watchdog", "action") != nullptr) {
     walk.tell_all(element, Verb::dropped, "one watchdog only");
     return;
   }
+  if (itco) walk.spec.text("watchdog", "model", "itco");
   walk.spec.text("watchdog", "action", shutdown ? "poweroff" : known && action.there() ? action.value() : "reset");
   action.tell_default(known      ? Verb::kept
                       : shutdown ? Verb::changed
@@ -233,8 +199,9 @@ void import_watchdog(Walk& walk, const XmlElement& element) {
                       known      ? "watchdog.action"
                       : shutdown ? "watchdog.action = \"poweroff\": a guest that hangs does not power itself down"
                                  : "watchdog.action = \"reset\"");
-  model.tell(model.is("i6300esb") ? Verb::kept : Verb::changed,
-             model.is("i6300esb")
+  model.tell(itco || model.is("i6300esb") ? Verb::kept : Verb::changed,
+             itco ? "watchdog.model"
+             : model.is("i6300esb")
                  ? "[watchdog]"
                  : "an Intel 6300ESB (Linux: i6300esb) in its place, which the guest has to be told to feed");
 }

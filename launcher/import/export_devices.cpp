@@ -62,6 +62,14 @@ struct Writer : DeviceWriter {
     if (!console.log.empty()) serial.add("log").set("file", console.log).set("append", "on");
     serial.add("target").set("port", "0");
   }
+  void operator()(const Serial& serial) {
+    const std::string name = key("serial");
+    if (!serial.log.empty())
+      to.row(name + ".log_size", Verb::dropped, "the log is as long as virtlogd's limits let it be");
+    XmlElement& port = devices.add("serial").set("type", "pty");
+    if (!serial.log.empty()) port.add("log").set("file", serial.log).set("append", "on");
+    port.add("target").set("port", std::to_string(counts["serial"]));
+  }
   void operator()(const Vsock& vsock) {
     XmlElement& cid = devices.add("vsock").set("model", "virtio").add("cid");
     const std::string planned = to.property("vsock0", "guest-cid");
@@ -84,7 +92,9 @@ struct Writer : DeviceWriter {
   }
   void operator()(const Watchdog& watchdog) {
     constexpr const char* actions[] = {"reset", "poweroff", "pause", "none"};
-    devices.add("watchdog").set("model", "i6300esb").set("action", actions[static_cast<int>(watchdog.action)]);
+    devices.add("watchdog")
+        .set("model", watchdog.model == Watchdog::Model::itco ? "itco" : "i6300esb")
+        .set("action", actions[static_cast<int>(watchdog.action)]);
   }
   void operator()(const Agent& agent) {
     XmlElement& channel = devices.add("channel").set("type", "unix");

@@ -198,6 +198,10 @@ struct Served {
   void operator()(const Console& console) {
     if (!console.log.empty()) drop("console.log_size", "the log has no end");
   }
+  void operator()(const Serial& serial) {
+    const std::string name = key("serial");
+    if (!serial.log.empty()) script.row(name + ".log_size", Verb::dropped, "the log has no end");
+  }
   template <class Kind>
   void operator()(const Kind&) {}
 };

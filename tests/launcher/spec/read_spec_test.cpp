@@ -441,7 +441,7 @@ TEST_CASE("reference.toml is a spec, as it stands and with every key in use") {
     CHECK(problem.what.starts_with("mode \"user\" has no "));
   }
   CHECK(problems.size() == 11);
-  CHECK(spec.devices.size() == 19);
+  CHECK(spec.devices.size() == 20);
 }
 
 TEST_CASE("configs/vmrun.schema.json is what the readers say") {
