@@ -194,6 +194,7 @@ class Launch {
                              to_string(touched(qemu_.pid, plan_->placement.page, world_.memory_of)),
                              to_string(topology::Bytes{whole})));
     });
+    qmp::ask_ahead_for_threads(monitor, !plan_->iothreads.empty(), world_.patience);
     monitor.handshake(world_.start_patience);
     progress("");
     monitor.on_idle({});
