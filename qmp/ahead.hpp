@@ -37,6 +37,11 @@ class Ahead {
     const auto found = std::ranges::find(sent_, id, &Sent::id);
     return found == sent_.end() || found->answer ? nullptr : &found->answer;
   }
+  // The one that is to be answered next; 0: none is.
+  std::uint64_t next() const {
+    const auto open = std::ranges::find_if(sent_, [](const Sent& sent) { return !sent.answer; });
+    return open == sent_.end() ? 0 : open->id;
+  }
 
  private:
   std::vector<Sent> sent_;

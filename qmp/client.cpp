@@ -236,9 +236,9 @@ void Client::Impl::take_answer(std::uint64_t id, std::variant<Reply, Failure> me
   } else if (auto* early = ahead.place_for(id)) {
     *early = std::move(message);
   } else if (std::erase(abandoned, id) == 0 && !line_is_shared()) {
-    give_up(Kind::protocol,
-            "QEMU sent a reply with id " + std::to_string(id) +
-                (waiting_for ? " where " + std::to_string(waiting_for) + " was awaited" : " to no command"));
+    const std::uint64_t awaited = waiting_for != 0 ? waiting_for : ahead.next();
+    give_up(Kind::protocol, "QEMU sent a reply with id " + std::to_string(id) +
+                                (awaited ? " where " + std::to_string(awaited) + " was awaited" : " to no command"));
   }
 }
 
