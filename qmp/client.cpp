@@ -3,11 +3,6 @@
 // complete line that was read is dispatched before a call returns, whoever it was for.
 #include "qmp/client.hpp"
 
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
@@ -16,14 +11,14 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/json.hpp>
 #include <cassert>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <system_error>
 #include <variant>
 #include <vector>
+
+#include "qmp/ahead.hpp"
 
 namespace qmp {
 namespace {
@@ -61,6 +56,7 @@ struct Client::Impl {
 
   Greeting handshake(const Deadline& deadline);
   boost::json::value call(const Command& command, const Deadline& deadline);
+  void send_ahead(const std::vector<Command>& commands, const Deadline& deadline);
   template <class Done>
   bool pump(const Deadline& deadline, const std::string& awaited, const Done& done);
   void send(std::string_view line, const std::string& awaited, const Deadline& deadline);
@@ -78,7 +74,7 @@ struct Client::Impl {
   void take(Event& message);
   void take_answer(std::uint64_t id, std::variant<Reply, Failure> message);
   // A guest's agent greets nobody, and others had its line before us: what it answers them late is not ours.
-  bool line_is_shared() const { return !greeting && last_id != 0; }
+  bool line_is_shared() const { return !greeting && is_agent; }
   void check_open() const;
   [[noreturn]] void give_up(Kind kind, const std::string& why);
   [[noreturn]] void time_out(const std::string& awaited, const Deadline& deadline) const;
@@ -93,8 +89,10 @@ struct Client::Impl {
   bool until_said_yes = false;
   std::optional<Greeting> greeting;
   std::uint64_t last_id = 0;
+  bool is_agent = false;
   std::uint64_t waiting_for = 0;  // the id of the command in the air; 0: none
   std::optional<std::variant<Reply, Failure>> answer;
+  Ahead ahead;
   std::vector<std::uint64_t> abandoned;  // ids of commands that timed out: their replies may still come
   std::string ended;                     // why there is no connection any more
 };
@@ -112,11 +110,17 @@ boost::json::value Client::Impl::call(const Command& command, const Deadline& de
   if (waiting_for != 0) abandoned.push_back(waiting_for);  // an event handler threw out of the call before this one
   waiting_for = 0;
   answer.reset();
-  if (last_id == 0 && !greeting) last_id = first_id_of_shared();
-  const std::uint64_t id = ++last_id;
+  is_agent = is_agent || (last_id == 0 && !greeting);
+  if (is_agent && last_id == 0) last_id = first_id_of_shared();
   const std::string awaited = "the reply to '" + command.name + "'";
-  send(to_line(command, id), awaited, deadline);
-  waiting_for = id;
+  if (std::optional<Ahead::Sent> sent = ahead.take(command)) {
+    answer = std::move(sent->answer);
+    waiting_for = answer ? 0 : sent->id;
+  } else {
+    const std::uint64_t id = ++last_id;
+    send(to_line(command, id), awaited, deadline);
+    waiting_for = id;
+  }
   if (!pump(deadline, awaited, [this] { return answer.has_value(); })) {
     abandoned.push_back(std::exchange(waiting_for, 0));
     time_out(awaited, deadline);
@@ -125,6 +129,16 @@ boost::json::value Client::Impl::call(const Command& command, const Deadline& de
     throw Error(Kind::refused, "QEMU refused '" + command.name + "': " + failure->description, failure->error_class);
   }
   return std::move(std::get<Reply>(*answer).value);
+}
+
+void Client::Impl::send_ahead(const std::vector<Command>& commands, const Deadline& deadline) {
+  check_open();
+  std::string lines;
+  for (const Command& command : commands) {
+    ahead.add(command, ++last_id);
+    lines += to_line(command, last_id);
+  }
+  send(lines, "the reply to what was asked ahead", deadline);
 }
 
 // Reads and dispatches until done(); false: the deadline came first.
@@ -219,10 +233,12 @@ void Client::Impl::take_answer(std::uint64_t id, std::variant<Reply, Failure> me
   if (id != 0 && id == waiting_for) {
     answer = std::move(message);
     waiting_for = 0;
+  } else if (auto* early = ahead.place_for(id)) {
+    *early = std::move(message);
   } else if (std::erase(abandoned, id) == 0 && !line_is_shared()) {
-    give_up(Kind::protocol,
-            "QEMU sent a reply with id " + std::to_string(id) +
-                (waiting_for ? " where " + std::to_string(waiting_for) + " was awaited" : " to no command"));
+    const std::uint64_t awaited = waiting_for != 0 ? waiting_for : ahead.next();
+    give_up(Kind::protocol, "QEMU sent a reply with id " + std::to_string(id) +
+                                (awaited ? " where " + std::to_string(awaited) + " was awaited" : " to no command"));
   }
 }
 
@@ -254,6 +270,10 @@ boost::json::value Client::execute(const Command& command, std::chrono::millisec
   return impl_->call(command, Deadline(deadline));
 }
 
+void Client::send_ahead(const std::vector<Command>& commands, std::chrono::milliseconds deadline) {
+  impl_->send_ahead(commands, Deadline(deadline));
+}
+
 bool Client::wait_events(std::chrono::milliseconds deadline, const std::function<bool(const Event&)>& until) {
   impl_->check_open();
   struct Asking {  // also when a handler throws
@@ -270,28 +290,5 @@ void Client::on_event(OnEvent handler) { impl_->handler = std::move(handler); }
 void Client::on_idle(std::function<void()> handler) { impl_->idle = std::move(handler); }
 
 int Client::fd() const { return impl_->socket.is_open() ? impl_->socket.native_handle() : -1; }
-
-int connect_unix(const std::string& path) {
-  const auto fail = [&path](int code) {
-    throw std::system_error(code, std::generic_category(), "connecting to " + path);
-  };
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty()) fail(ENOENT);
-  if (path.size() >= sizeof address.sun_path) fail(ENAMETOOLONG);
-  path.copy(address.sun_path, path.size());
-
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) fail(errno);
-  const timeval patience{.tv_sec = 5,
-                         .tv_usec = 0};  // QEMU serves one client at a time; more than its queue holds wait
-  ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
-    const int code = errno == EAGAIN ? ETIMEDOUT : errno;
-    ::close(fd);
-    fail(code);
-  }
-  return fd;
-}
 
 }  // namespace qmp

@@ -1,5 +1,5 @@
 // A QMP connection over a connected fd: handshake, ids, deadlines, events. The rules: one command at a time is in the
-// air; EOF fails everything pending; disconnected is terminal; every wait has a deadline.
+// air, but for those that were sent ahead; EOF fails everything pending; disconnected is terminal; every wait has a deadline.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "qmp/message.hpp"
 
@@ -42,6 +43,10 @@ class Client {
   // After Error(timeout) the client goes on working: the late reply is dropped when it comes. (Unless the peer took only
   // half of the command: then, as after Error(protocol), the connection is closed and every call is Error(disconnected).)
   boost::json::value execute(const Command& command, std::chrono::milliseconds deadline);
+
+  // Sends them in one piece and waits for nothing. A later execute() of one of them takes its answer, and so does the handshake where
+  // qmp_capabilities is the first. For what only looks: where nobody asks again, nobody knows what became of it.
+  void send_ahead(const std::vector<Command>& commands, std::chrono::milliseconds deadline);
 
   // Reads whatever arrives until the deadline or until `until` says true (asked after each event); false: deadline.
   // Throws Error(disconnected) on EOF. With 0 it takes what is there and returns. Between calls no complete line stays

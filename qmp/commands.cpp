@@ -101,14 +101,15 @@ std::vector<Iothread> query_iothreads(Client& client, milliseconds deadline) {
   return iothreads;
 }
 
+void ask_ahead_for_threads(Client& client, bool iothreads, milliseconds deadline) {
+  std::vector<Command> commands{{"qmp_capabilities"}, {"query-cpus-fast"}};
+  if (iothreads) commands.push_back({"query-iothreads"});
+  client.send_ahead(commands, deadline);
+}
+
 std::string query_status(Client& client, milliseconds deadline) {
   const json::value reply = client.execute({"query-status"}, deadline);
   return Node(reply, "query-status")["status"].text();
-}
-
-bool query_kvm(Client& client, milliseconds deadline) {
-  const json::value reply = client.execute({"query-kvm"}, deadline);
-  return Node(reply, "query-kvm")["enabled"].truth();
 }
 
 void cont(Client& client, milliseconds deadline) { client.execute({"cont"}, deadline); }

@@ -28,8 +28,9 @@ struct Iothread {
 
 std::vector<Vcpu> query_cpus_fast(Client& client, std::chrono::milliseconds deadline);
 std::vector<Iothread> query_iothreads(Client& client, std::chrono::milliseconds deadline);
+// The handshake's command and those two, sent before the greeting: QEMU answers them in one go once its main loop runs.
+void ask_ahead_for_threads(Client& client, bool iothreads, std::chrono::milliseconds deadline);
 std::string query_status(Client& client, std::chrono::milliseconds deadline);  // "prelaunch", "running", "paused", ...
-bool query_kvm(Client& client, std::chrono::milliseconds deadline);            // enabled
 void cont(Client& client, std::chrono::milliseconds deadline);
 void stop(Client& client, std::chrono::milliseconds deadline);
 void system_powerdown(Client& client, std::chrono::milliseconds deadline);

@@ -139,6 +139,27 @@ std::expected<std::vector<MappedRange>, std::string> read_numa_maps(pid_t pid) {
   return parse_numa_maps(*text);
 }
 
+std::optional<unsigned> only_node() {
+  unsigned node = 0;
+  const auto nodes = Sysfs{}.read("/sys/devices/system/node/has_memory");
+  return nodes && read_number(*nodes, node) ? std::optional(node) : std::nullopt;
+}
+
+std::expected<std::vector<MappedRange>, std::string> read_huge_pages(pid_t pid, Bytes page) {
+  const std::optional<unsigned> node = only_node();
+  const std::string status = node ? Sysfs{}.read(fmt::format("/proc/{}/status", pid)).value_or("") : "";
+  constexpr std::string_view key = "\nHugetlbPages:";
+  const auto found = status.find(key);
+  if (page.count == 0 || found == status.npos) return read_numa_maps(pid);
+  std::string_view rest = std::string_view(status).substr(found + key.size());
+  rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+  std::uint64_t kilobytes = 0;
+  if (!read_number(next_word(rest), kilobytes)) return read_numa_maps(pid);
+  MappedRange all{.policy = "default", .file = {}, .huge = true, .page = page, .pages_on_node = {}};
+  if (const std::uint64_t pages = kib(kilobytes).count / page.count; pages > 0) all.pages_on_node[*node] = pages;
+  return std::vector<MappedRange>{std::move(all)};
+}
+
 std::error_code set_own_memory_policy(MemoryPolicy policy, const std::vector<unsigned>& nodes) {
   if (nodes.empty()) return set_mempolicy(MPOL_DEFAULT, nullptr, 0) == 0 ? std::error_code{} : last_error();
   const bool one = policy == MemoryPolicy::preferred;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <expected>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -30,6 +31,13 @@ struct MappedRange {
 
 std::expected<std::vector<MappedRange>, std::string> parse_numa_maps(std::string_view text);
 std::expected<std::vector<MappedRange>, std::string> read_numa_maps(pid_t pid);
+
+// The node of a host that has memory on no other.
+std::optional<unsigned> only_node();
+
+// The process's memory in huge pages of a pool, all of this size. Where there is one node /proc/PID/status has their sum; elsewhere
+// numa_maps is read, for which the kernel walks all page tables of the process: milliseconds.
+std::expected<std::vector<MappedRange>, std::string> read_huge_pages(pid_t pid, Bytes page);
 
 // Memory policy of the calling thread, inherited over fork and exec (set_mempolicy): QEMU's own allocations. preferred
 // takes the first node. An empty set of nodes means the default policy.

@@ -63,6 +63,27 @@ std::unique_ptr<::qmp::Client> monitor_if_free(const VmDir& dir) {
   }
 }
 
+std::unique_ptr<::qmp::Client> monitor_to_ask(const VmDir& dir, const std::vector<::qmp::Command>& ahead) {
+  try {
+    auto monitor = std::make_unique<::qmp::Client>(::qmp::connect_unix(dir.path() / "qmp.sock"));
+    std::vector<::qmp::Command> commands{{"qmp_capabilities"}};
+    commands.insert(commands.end(), ahead.begin(), ahead.end());
+    monitor->send_ahead(commands, patience);
+    return monitor;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
+std::unique_ptr<::qmp::Client> if_it_answers(std::unique_ptr<::qmp::Client> monitor) {
+  try {
+    if (monitor) monitor->handshake(patience);
+    return monitor;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
 ::qmp::Command command_of(const std::string& text) {
   ::qmp::Command command{text};
   if (!text.starts_with('{')) return command;

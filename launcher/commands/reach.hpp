@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "launcher/commands/options.hpp"
 #include "launcher/steps/vm_dir.hpp"
@@ -22,6 +23,9 @@ inline constexpr std::chrono::seconds patience{5};
 
 ::qmp::Client connect_monitor(const VmDir& dir);                   // its public QMP socket, hands shaken
 std::unique_ptr<::qmp::Client> monitor_if_free(const VmDir& dir);  // nullptr: somebody else holds it, or QEMU is gone
-::qmp::Command command_of(const std::string& text);                // a name, or {"execute": ..., "arguments": ...}
+// The same in two halves: between them QEMU answers what was asked, and we do something else. The second may find nullptr, too.
+std::unique_ptr<::qmp::Client> monitor_to_ask(const VmDir& dir, const std::vector<::qmp::Command>& ahead);
+std::unique_ptr<::qmp::Client> if_it_answers(std::unique_ptr<::qmp::Client> monitor);
+::qmp::Command command_of(const std::string& text);  // a name, or {"execute": ..., "arguments": ...}
 
 }  // namespace launcher::commands

@@ -63,8 +63,11 @@ boost::json::object json_of(const VmDir& dir, const std::vector<Row>& rows) {
 
 int verify(const Options& options) {
   const VmDir dir = named_vm(options);
-  const auto monitor = monitor_if_free(dir);  // without it the rows that need it say so
-  Subject subject = look_at(dir, monitor.get());
+  Subject subject = look_at_record(dir);
+  auto asked = monitor_to_ask(dir, questions(subject));
+  look_at_kernel(subject, Looking::thoroughly);  // meanwhile QEMU answers, which takes it as long
+  const auto monitor = if_it_answers(std::move(asked));
+  subject.monitor = monitor.get();  // without it the rows that need it say so
   if (const auto& settings = subject.plan.guest; settings && !settings->empty()) {
     GuestWord word = tell_guest(dir.path(), guest_script(dir.name(), *settings), "rows");
     subject.guest_rows = std::move(word.rows);

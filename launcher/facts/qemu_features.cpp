@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
@@ -38,7 +39,7 @@ std::expected<std::string, std::string> find_qemu(const std::string& name) {
 std::expected<QemuFeatures, std::string> qemu_features(const std::string& binary, Cache cache) {
   const std::string key = identity(binary);
   for (const std::string& kept : read_cache(key))
-    if (auto features = features_from_json(kept)) return *features;
+    if (auto features = features_from_json(kept)) return features;
   const std::expected<QemuFeatures, std::string> asked = ask_qemu(binary);
   if (asked && cache == Cache::store) write_cache(key, to_json(*asked));
   return asked;
@@ -63,7 +64,8 @@ std::string to_json(const QemuFeatures& features) { return boost::json::serializ
 
 std::expected<QemuFeatures, std::string> features_from_json(std::string_view json) {
   boost::system::error_code error;
-  const boost::json::value value = boost::json::parse(json, error);
+  boost::json::monotonic_resource memory;  // a thousand words, read once
+  const boost::json::value value = boost::json::parse(json, error, &memory);
   if (error) return std::unexpected("no JSON: " + error.message());
   try {
     return topology::json::read<QemuFeatures>(value, "qemu");

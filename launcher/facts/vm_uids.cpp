@@ -13,8 +13,7 @@ namespace launcher::inline facts {
 
 namespace {
 
-// Two names hash to one uid once in 100 million; each more is two questions to everything that nsswitch.conf names.
-constexpr std::size_t wanted = 2, most_tries = 32;
+constexpr std::size_t most_tries = 32;
 
 bool read_id(std::string_view text, unsigned& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -38,7 +37,7 @@ std::vector<IdRange> parse_subordinate_ids(std::string_view text) {
   return ranges;
 }
 
-std::vector<unsigned> free_ids(unsigned first, const std::function<bool(unsigned)>& has_name,
+std::vector<unsigned> free_ids(unsigned first, std::size_t wanted, const std::function<bool(unsigned)>& has_name,
                                const std::vector<IdRange>& subordinate) {
   std::vector<unsigned> ids;
   unsigned offset = first - vm_id_range.first;
@@ -52,13 +51,13 @@ std::vector<unsigned> free_ids(unsigned first, const std::function<bool(unsigned
   return ids;
 }
 
-std::vector<unsigned> free_ids_here(unsigned first) {
+std::vector<unsigned> free_ids_here(unsigned first, std::size_t wanted) {
   std::vector<IdRange> subordinate;
   for (const char* file : {"/etc/subuid", "/etc/subgid"})
     for (const IdRange& range : parse_subordinate_ids(topology::Sysfs{}.read(file).value_or("")))
       subordinate.push_back(range);
   return free_ids(
-      first, [](unsigned id) { return getpwuid(id) != nullptr || getgrgid(id) != nullptr; }, subordinate);
+      first, wanted, [](unsigned id) { return getpwuid(id) != nullptr || getgrgid(id) != nullptr; }, subordinate);
 }
 
 std::string shared_range_note() {

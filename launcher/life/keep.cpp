@@ -117,7 +117,7 @@ class Keeper {
     const std::size_t first_helper = fds.size();
     for (const Fd& fd : helper_pidfds_) fds.push_back({fd.get(), POLLIN, 0});
     for (const LogPipe& log : vm_.logs) fds.push_back({log.fd(), POLLIN, 0});
-    const int ready = poll(fds.data(), fds.size(), slimming_.before_wait(wait_time()));
+    const int ready = slimming_.after_wait(poll(fds.data(), fds.size(), slimming_.before_wait(wait_time())));
     if (ready < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "poll");
     if (ready > 0) {
       vm_.logs.read_some();
@@ -181,8 +181,8 @@ class Keeper {
 
   void kill_it(const char* why) {
     ended_.stopped = true;
-    say(why);
     syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+    say(why);
   }
 
   void take_signal() {

@@ -49,15 +49,13 @@ std::uint64_t planned_bytes(const LaunchPlan& plan) {
   return bytes;
 }
 
-std::uint64_t touched_bytes(pid_t pid, const MemoryOf& memory_of) {
+topology::Bytes touched(pid_t pid, topology::Bytes page, const MemoryOf& memory_of) {
   std::uint64_t bytes = 0;
-  const auto ranges = memory_of(pid);
-  if (!ranges) return 0;
-  for (const topology::MappedRange& range : *ranges) {
-    if (!range.huge) continue;
-    for (const auto& [node, pages] : range.pages_on_node) bytes += pages * range.page.count;
-  }
-  return bytes;
+  const auto ranges = memory_of(pid, page);
+  if (!ranges) return {};
+  for (const topology::MappedRange& range : *ranges)
+    for (const auto& [node, pages] : range.pages_on_node) bytes += range.huge ? pages * range.page.count : 0;
+  return {bytes >> 20 << 20};
 }
 
 class Launch {
@@ -179,8 +177,8 @@ class Launch {
       if (is_alive(helper.process)) continue;
       transaction_->opened().logs.read_some();
       const std::string words = last_lines(log_of(*plan_, helper.role));
-      throw std::runtime_error(
-          fmt::format("{} ended before the VM ran: {}", helper.role, words.empty() ? "it said nothing" : words));
+      const std::string_view said = words.empty() ? "it said nothing" : std::string_view(words);
+      throw std::runtime_error(fmt::format("{} ended before the VM ran: {}", helper.role, said));
     }
   }
 
@@ -193,9 +191,10 @@ class Launch {
       check_helpers();
       if (whole > 0 && teller_.progress)  // else the kernel would walk QEMU's page tables for nobody
         progress(fmt::format("preallocating {} of {}",
-                             to_string(topology::Bytes{touched_bytes(qemu_.pid, world_.memory_of) >> 20 << 20}),
+                             to_string(touched(qemu_.pid, plan_->placement.page, world_.memory_of)),
                              to_string(topology::Bytes{whole})));
     });
+    qmp::ask_ahead_for_threads(monitor, !plan_->iothreads.empty(), world_.patience);
     monitor.handshake(world_.start_patience);
     progress("");
     monitor.on_idle({});

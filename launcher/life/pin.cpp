@@ -261,7 +261,7 @@ void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf&
   if (plan.placement.policy != topology::MemoryPolicy::strict ||
       std::ranges::none_of(plan.reservation.pages, &topology::PageClaim::huge))
     return;
-  const auto ranges = memory_of(qemu.pid);
+  const auto ranges = memory_of(qemu.pid, plan.placement.page);
   if (!ranges) throw std::runtime_error("cannot read where the guest's memory lies: " + ranges.error());
   std::map<unsigned, std::uint64_t> pages;
   for (const topology::MappedRange& range : *ranges) {

@@ -52,8 +52,8 @@ WantedThread wanted_of(const Thread& thread, const std::vector<ThreadRecord>& re
 // Those of the processes beside QEMU; their role is the helper's.
 std::vector<Thread> threads_of(const std::vector<Helper>& helpers);
 
-using MemoryOf = std::function<std::expected<std::vector<topology::MappedRange>, std::string>(pid_t)>;
-// Guest memory that is preallocated and strictly bound must lie where the plan says (numa_maps). Throws with numbers.
+using MemoryOf = std::function<std::expected<std::vector<topology::MappedRange>, std::string>(pid_t, topology::Bytes)>;
+// Guest memory that is preallocated and strictly bound must lie where the plan says. Throws with numbers.
 void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of);
 
 }  // namespace launcher::life

@@ -26,12 +26,16 @@ void slim_down() {
 }
 
 int Slimming::before_wait(int milliseconds) {
-  constexpr int long_wait = 100;
-  const auto now = std::chrono::steady_clock::now();
-  if ((milliseconds >= 0 && milliseconds < long_wait) || now < next_) return milliseconds;
-  slim_down();
-  next_ = now + std::chrono::seconds(1);
-  return milliseconds;
+  constexpr int moment = 250;
+  for_a_moment_ = !slim_ && (milliseconds < 0 || milliseconds > moment);
+  return for_a_moment_ ? moment : milliseconds;
+}
+
+int Slimming::after_wait(int ready) {
+  const bool quiet = for_a_moment_ && ready == 0;
+  if (quiet) slim_down();
+  slim_ = quiet;
+  return ready;
 }
 
 }  // namespace launcher::life

@@ -22,7 +22,7 @@ struct World {
   std::function<std::expected<QemuFeatures, std::string>()> features;
   HostConfig config;
   std::function<void(const LaunchPlan&)> approve = {};  // asked before anything is done; throws to refuse this plan
-  MemoryOf memory_of = topology::read_numa_maps;        // where a process's pages lie
+  MemoryOf memory_of = topology::read_huge_pages;       // where a process's pages lie
   std::chrono::milliseconds patience{30'000};           // for one QMP command
   std::chrono::milliseconds start_patience{
       std::chrono::hours(1)};  // preallocating a terabyte takes minutes; the user sees progress and can leave

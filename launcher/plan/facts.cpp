@@ -19,6 +19,7 @@
 #include "launcher/host/device_rules.hpp"
 #include "launcher/steps/ledger.hpp"
 #include "launcher/steps/run_base.hpp"
+#include "launcher/steps/vm_dir.hpp"
 #include "topology/sysfs.hpp"
 #include "topology/words.hpp"
 
@@ -68,6 +69,14 @@ std::string transparent_pages() {
   return topology::chosen_word(topology::Sysfs{}.read("/sys/kernel/mm/transparent_hugepage/enabled").value_or(""));
 }
 
+// Two names hash to one uid once in 100 million: the next uid is wanted only beside a VM that may have this one.
+std::size_t uids_worth_asking(const std::filesystem::path& base, const std::string& name) {
+  constexpr unsigned near = 2;  // what a VM has in place of its own, where that is somebody's
+  const unsigned own = uid_of(name);
+  const auto meets = [&](const VmDir& dir) { return dir.name() != name && own - uid_of(dir.name()) <= near; };
+  return std::ranges::any_of(VmDir::all(base), meets) ? 2 : 1;
+}
+
 void look_at_boot_files(const Spec& spec, Facts& facts) {
   const auto look_at_file = [](const std::string& path) { return path.empty() ? "" : misfit(path, {S_IFREG}); };
   facts.kernel_misfit = look_at_file(spec.boot.kernel);
@@ -102,7 +111,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
       facts.user_problem = fmt::format("host.toml says user = \"{}\", but this host has no such user", *config.user);
   }
   if (facts.root && !config.user) {
-    facts.uids = free_ids_here(uid_of(spec.name));
+    facts.uids = free_ids_here(uid_of(spec.name), uids_worth_asking(facts.run_base, spec.name));
     facts.uid_note = shared_range_note();
   }
   facts.state_base = state_base(config);
@@ -130,7 +139,7 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
 Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   Facts facts;
   facts.root = true;
-  facts.uids = free_ids(uid_of(spec.name), [](unsigned) { return false; }, {});
+  facts.uids = free_ids(uid_of(spec.name), 2, [](unsigned) { return false; }, {});
   facts.run_base = "/run/vmrun";
   facts.state_base = "/var/lib/vmrun";
   facts.transparent_pages = "madvise";

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 
@@ -20,18 +21,14 @@ std::optional<unsigned> flags_of(const Subject& subject, const std::string& fd) 
   return flags;
 }
 
-std::vector<std::string> fds_of(const Subject& subject) {
-  return subject.root.list(fmt::format("/proc/{}/fd", subject.qemu));
-}
-
 // QEMU works with copies of the fd that it was given, under numbers of its own.
-void prove_direct(const Subject& subject, const std::string& path, bool asked, Rows& rows) {
+void prove_direct(const Subject& subject, const std::map<std::string, std::string>& files, const std::string& path,
+                  bool asked, Rows& rows) {
   const std::string what = path + ": past the page cache", wanted = asked ? "yes" : "no";
   std::error_code error;
   const std::string real = std::filesystem::canonical(path, error).string();
   bool found = false;
-  for (const std::string& fd : fds_of(subject)) {
-    const std::string target = target_of(subject, fd);
+  for (const auto& [fd, target] : files) {
     if (target != path && (error || target != real)) continue;
     found = true;
     const auto flags = flags_of(subject, fd);
@@ -43,10 +40,8 @@ void prove_direct(const Subject& subject, const std::string& path, bool asked, R
              Outcome::not_checked);
 }
 
-bool has_ring(const Subject& subject) {
-  for (const std::string& fd : fds_of(subject))
-    if (target_of(subject, fd).find("io_uring") != std::string::npos) return true;
-  return false;
+bool has_ring(const std::map<std::string, std::string>& files) {
+  return std::ranges::any_of(files, [](const auto& file) { return file.second.find("io_uring") != std::string::npos; });
 }
 
 }  // namespace
@@ -55,15 +50,16 @@ std::vector<Row> prove_images(const Subject& subject) {
   Rows rows("devices");
   std::map<std::string, Keys> sets;
   for (const auto& added : arguments(subject, "-add-fd")) sets["/dev/fdset/" + key(added, "set")] = added;
+  const std::map<std::string, std::string> files = open_files(subject);
   bool rings = false;
   for (const auto& node : arguments(subject, "-blockdev")) {
     rings = rings || key(node, "aio") == "io_uring";
     const auto set = sets.find(key(node, "filename"));
     if (set == sets.end() || key(node, "cache.direct").empty()) continue;
-    prove_direct(subject, key(set->second, "opaque"), key(node, "cache.direct") == "on", rows);
+    prove_direct(subject, files, key(set->second, "opaque"), key(node, "cache.direct") == "on", rows);
   }
   if (!rings) return rows.take();
-  const bool there = has_ring(subject);
+  const bool there = has_ring(files);
   rows.judged("requests by io_uring", "a ring", there ? "a ring" : "none", fmt::format("/proc/{}/fd", subject.qemu),
               there);
   return rows.take();

@@ -38,7 +38,7 @@ Stats stats_of(const json::value& result) {
 
 std::map<std::string, unsigned> vcpu_paths(const Subject& subject) {
   std::map<std::string, unsigned> paths;
-  const Answer answer = ask(subject, "query-cpus-fast");
+  const Answer answer = ask(subject, {"query-cpus-fast"});
   for (const json::value& vcpu : list(answer.value ? &*answer.value : nullptr))
     if (const json::value* index = member(vcpu, "cpu-index"))
       paths[text_of(member(vcpu, "qom-path"))] = index->to_number<unsigned>();
@@ -49,7 +49,7 @@ std::map<unsigned, Stats> vcpu_stats(const Subject& subject, const std::map<std:
                                      std::string& why) {
   std::map<unsigned, Stats> by_vcpu;
   if (subject.plan.accel != "kvm") return by_vcpu;
-  const Answer answer = ask(subject, "query-stats", {{"target", "vcpu"}});
+  const Answer answer = ask(subject, {"query-stats", {{"target", "vcpu"}}});
   why = answer.why;
   for (const json::value& result : list(answer.value ? &*answer.value : nullptr))
     if (const auto found = paths.find(text_of(member(result, "qom-path"))); found != paths.end())
@@ -57,9 +57,11 @@ std::map<unsigned, Stats> vcpu_stats(const Subject& subject, const std::map<std:
   return by_vcpu;
 }
 
+::qmp::Command of_vm_stats() { return {"query-stats", {{"target", "vm"}}}; }
+
 Stats vm_stats(const Subject& subject, std::string& why) {
   if (subject.plan.accel != "kvm") return {};
-  const Answer answer = ask(subject, "query-stats", {{"target", "vm"}});
+  const Answer answer = ask(subject, of_vm_stats());
   why = answer.why;
   for (const json::value& result : list(answer.value ? &*answer.value : nullptr)) return stats_of(result);
   return {};
@@ -68,7 +70,7 @@ Stats vm_stats(const Subject& subject, std::string& why) {
 std::map<std::string, StatKind> stat_kinds(const Subject& subject, const std::string& target) {
   std::map<std::string, StatKind> kinds;
   if (subject.plan.accel != "kvm") return kinds;
-  const Answer answer = ask(subject, "query-stats-schemas");
+  const Answer answer = ask(subject, {"query-stats-schemas"});
   for (const json::value& schema : list(answer.value ? &*answer.value : nullptr)) {
     if (text_of(member(schema, "target")) != target) continue;
     for (const json::value& stat : list(member(schema, "stats"))) {

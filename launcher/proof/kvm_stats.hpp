@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "qmp/message.hpp"
+
 namespace launcher::inline proof {
 
 struct Subject;
@@ -27,6 +29,7 @@ std::map<std::string, unsigned> vcpu_paths(const Subject& subject);  // QEMU's o
 // By cpu-index. why: "" or what QEMU said; nothing at all where there is no KVM below it.
 std::map<unsigned, Stats> vcpu_stats(const Subject& subject, const std::map<std::string, unsigned>& paths,
                                      std::string& why);
+::qmp::Command of_vm_stats();
 Stats vm_stats(const Subject& subject, std::string& why);
 std::map<std::string, StatKind> stat_kinds(const Subject& subject, const std::string& target);  // "vm", "vcpu"
 

@@ -33,7 +33,7 @@ std::string size_text(std::uint64_t bytes) { return to_string(Bytes{bytes}); }
 
 void prove_nodes(const Subject& subject, Rows& rows) {
   const topology::Placement& placement = subject.plan.placement;
-  const std::string where = fmt::format("/proc/{}/numa_maps", subject.qemu);
+  const std::string where = fmt::format("/proc/{}/{}", subject.qemu, subject.maps_file);
   if (!subject.no_maps.empty())
     return rows.add("memory on its nodes", "readable", subject.no_maps, where, Outcome::not_checked);
   std::map<unsigned, std::uint64_t> on, due;
@@ -72,8 +72,11 @@ void prove_nodes(const Subject& subject, Rows& rows) {
 }
 
 // What KVM maps the guest's memory with: huge pages behind it do not make that huge (an unaligned slot, dirty logging, nx_huge_pages).
+bool has_second_level(const Subject& subject) {
+  return subject.plan.accel == "kvm" && subject.plan.placement.page.count != small_page;
+}
 void prove_second_level(const Subject& subject, Rows& rows) {
-  if (subject.plan.accel != "kvm" || subject.plan.placement.page.count == small_page) return;
+  if (!has_second_level(subject)) return;
   const std::string where = "QMP query-stats", what = "second-level pages";
   const std::string due =
       fmt::format("of {} or more, but for {:.0f} %", to_string(subject.plan.placement.page), 100 * small_share);
@@ -105,6 +108,11 @@ void prove_lock(const Subject& subject, Rows& rows) {
 }
 
 }  // namespace
+
+std::vector<::qmp::Command> questions_of_memory(const Subject& subject) {
+  if (!has_second_level(subject)) return {};
+  return {of_vm_stats()};
+}
 
 std::vector<Row> prove_memory(const Subject& subject) {
   Rows rows("memory");

@@ -16,4 +16,11 @@ std::vector<Row> prove(const Subject& subject) {
   return rows;
 }
 
+std::vector<::qmp::Command> questions(const Subject& subject) {
+  std::vector<::qmp::Command> all;
+  for (auto part : {questions_of_memory(subject), questions_of_virtio(subject), questions_of_guest()})
+    std::ranges::move(part, std::back_inserter(all));
+  return all;
+}
+
 }  // namespace launcher::proof

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "launcher/proof/row.hpp"
+#include "qmp/message.hpp"
 
 namespace launcher::inline proof {
 
@@ -20,5 +21,11 @@ std::vector<Row> prove_guest(const Subject& subject);
 std::vector<Row> prove_guest_settings(const Subject& subject);
 
 std::vector<Row> prove(const Subject& subject);  // all of them
+
+// What they will ask QEMU, as far as the record tells it.
+std::vector<::qmp::Command> questions_of_memory(const Subject& subject);
+std::vector<::qmp::Command> questions_of_virtio(const Subject& subject);
+std::vector<::qmp::Command> questions_of_guest();
+std::vector<::qmp::Command> questions(const Subject& subject);
 
 }  // namespace launcher::proof

@@ -30,6 +30,10 @@ void prove_user(const Subject& subject, Rows& rows) {
   }
 }
 
+std::string status_of(const Subject& subject, const Thread& thread) {
+  return fmt::format("/proc/{}/task/{}/status", subject.qemu, thread.tid);
+}
+
 // Of every thread, for each could have others.
 void prove_rights(const Subject& subject, Rows& rows) {
   struct Due {
@@ -44,21 +48,24 @@ void prove_rights(const Subject& subject, Rows& rows) {
        {"rights they may take", "CapPrm", "0000000000000000", subject.plan.uid.has_value()},
        {"no new rights by exec", "NoNewPrivs", "1", filtered},
        {"seccomp filter", "Seccomp", "2", filtered}}};
+  std::vector<std::string> texts;  // of each thread
+  for (const Thread& thread : subject.threads)
+    texts.push_back(subject.root.read(status_of(subject, thread)).value_or(""));
   for (const Due& due : dues) {
     if (!due.asked) continue;
     std::string is = due.wanted, where = fmt::format("/proc/{}/task/*/status", subject.qemu);
     bool read = false;
-    for (const Thread& thread : subject.threads) {
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const Thread& thread = subject.threads[i];
       if (!thread.in_qemu || thread.name.starts_with("vhost-") || thread.name.starts_with("kvm-") ||
           thread.name.starts_with("iou-"))
         continue;  // the kernel's own, among QEMU's tasks
-      const std::string path = fmt::format("/proc/{}/task/{}/status", subject.qemu, thread.tid);
-      const auto value = field(subject, path, due.key);
+      const auto value = field_in(texts[i], due.key);
       if (!value) continue;
       read = true;
       if (*value == due.wanted) continue;
       is = fmt::format("{} of {} ({})", *value, thread.role, thread.tid);
-      where = path;
+      where = status_of(subject, thread);
     }
     rows.equal(due.what, due.wanted, read ? std::optional(is) : std::nullopt, where);
   }
@@ -72,38 +79,38 @@ bool is_ordinary(const std::string& target) {
   return std::any_of(starts.begin(), starts.end(), [&](std::string_view start) { return target.starts_with(start); });
 }
 
-// Every path that stands in the plan, as the kernel names what is open: past symbolic links.
+// Every path that stands in the plan.
 void paths_in(const boost::json::value& value, std::set<std::string>& paths) {
   if (value.is_string()) {
     const std::string text(value.get_string());
-    if (!text.starts_with('/')) return;
-    std::error_code error;
-    paths.insert(text);
-    if (const auto real = std::filesystem::canonical(text, error); !error) paths.insert(real.string());
+    if (text.starts_with('/')) paths.insert(text);
   } else if (value.is_array()) {
     for (const boost::json::value& one : value.get_array()) paths_in(one, paths);
   } else if (value.is_object()) {
     for (const auto& [name, member] : value.get_object()) paths_in(member, paths);
   }
 }
-std::set<std::string> files_of(const Subject& subject) {
-  std::set<std::string> paths;
-  paths_in(subject.record, paths);
-  return paths;
+// The kernel names what is open past symbolic links.
+bool is_one_of(const std::set<std::string>& paths, const std::string& target) {
+  return paths.contains(target) || std::ranges::any_of(paths, [&](const std::string& path) {
+           std::error_code error;
+           return std::filesystem::canonical(path, error) == target && !error;
+         });
 }
 
 void prove_files(const Subject& subject, Rows& rows) {
   const std::string dir = fmt::format("/proc/{}/fd", subject.qemu);
-  const std::vector<std::string> fds = subject.root.list(dir);
-  if (fds.empty()) return rows.add("open files", "the plan's", "cannot be read", dir, Outcome::not_checked);
-  const std::set<std::string> named = files_of(subject);
+  const std::map<std::string, std::string> files = open_files(subject);
+  if (files.empty()) return rows.add("open files", "the plan's", "cannot be read", dir, Outcome::not_checked);
+  std::set<std::string> named;
+  paths_in(subject.record, named);
   std::vector<std::string> strange;
-  for (const std::string& fd : fds) {
-    std::string target = target_of(subject, fd);
+  for (const auto& [fd, open] : files) {
+    std::string target = open;
     constexpr std::string_view deleted = " (deleted)";
     if (target.ends_with(deleted)) target.resize(target.size() - deleted.size());
-    if (target.empty() || is_ordinary(target) || target.starts_with(subject.plan.run_dir + "/")) continue;
-    if (named.contains(target)) continue;
+    if (is_ordinary(target) || target.starts_with(subject.plan.run_dir + "/")) continue;
+    if (is_one_of(named, target)) continue;
     strange.push_back(fmt::format("{}: {}", fd, target));
   }
   std::string is = "the plan's";

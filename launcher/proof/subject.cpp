@@ -1,11 +1,14 @@
 #include "launcher/proof/subject.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <climits>
 #include <iterator>
 #include <sstream>
 #include <stdexcept>
@@ -51,10 +54,9 @@ std::string text_of(const boost::json::value& value) {
 
 }  // namespace
 
-Subject look_at(const VmDir& dir, ::qmp::Client* monitor, Looking how) {
+Subject look_at_record(const VmDir& dir) {
   Subject subject;
-  subject.monitor = monitor;
-  const auto plan = dir.read_plan();
+  auto plan = dir.read_plan();
   subject.state = dir.read_state();
   if (!plan || !subject.state.qemu || !is_alive(*subject.state.qemu))
     throw std::runtime_error("VM " + dir.name() + " does not run (yet)");
@@ -64,23 +66,42 @@ Subject look_at(const VmDir& dir, ::qmp::Client* monitor, Looking how) {
   } catch (const std::exception& error) {
     throw std::runtime_error("what was planned for VM " + dir.name() + " cannot be read: " + error.what());
   }
-  subject.record = *plan;
+  subject.record = std::move(*plan);
   subject.qemu = subject.state.qemu->pid;
+  return subject;
+}
+
+void look_at_kernel(Subject& subject, Looking how) {
   subject.threads = threads_of(*subject.state.qemu, subject.state.threads, how == Looking::thoroughly);
   std::vector<Helper> helpers = subject.state.helpers;
   for (const Helper& helper : subject.state.helpers)
     add_children(helper.process.pid, helper.role, subject.root, helpers);
   std::ranges::move(threads_of(helpers), std::back_inserter(subject.threads));
-  auto maps = topology::read_numa_maps(subject.qemu);
+  // what is to be proved is how many huge pages it has of the one node that there is: their sum says it
+  constexpr std::uint64_t small_page = 4096;
+  const topology::Bytes page = subject.plan.placement.page;
+  const bool sum = how == Looking::thoroughly && page.count > small_page && topology::only_node();
+  if (sum) subject.maps_file = "status";
+  auto maps = sum ? topology::read_huge_pages(subject.qemu, page) : topology::read_numa_maps(subject.qemu);
   if (maps)
     subject.maps = std::move(*maps);
   else
     subject.no_maps = maps.error();
+}
+
+Subject look_at(const VmDir& dir, ::qmp::Client* monitor, Looking how) {
+  Subject subject = look_at_record(dir);
+  look_at_kernel(subject, how);
+  subject.monitor = monitor;
   return subject;
 }
 
 std::optional<std::string> field(const Subject& subject, const std::string& path, std::string_view key) {
-  std::istringstream lines(subject.root.read(path).value_or(""));
+  return field_in(subject.root.read(path).value_or(""), key);
+}
+
+std::optional<std::string> field_in(const std::string& text, std::string_view key) {
+  std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
     const std::size_t from = line.find_first_not_of(" \t", key.size() + 1);
@@ -90,10 +111,17 @@ std::optional<std::string> field(const Subject& subject, const std::string& path
 }
 
 std::string target_of(const Subject& subject, const std::string& fd) {
-  std::error_code error;
-  const auto path = subject.root.at(fmt::format("/proc/{}/fd/{}", subject.qemu, fd));
-  const auto target = std::filesystem::read_symlink(path, error);
-  return error ? std::string() : target.string();
+  std::array<char, PATH_MAX> target{};
+  const std::string path = subject.root.at(fmt::format("/proc/{}/fd/{}", subject.qemu, fd)).string();
+  const ssize_t size = ::readlink(path.c_str(), target.data(), target.size());
+  return size < 0 ? std::string() : std::string(target.data(), static_cast<std::size_t>(size));
+}
+
+std::map<std::string, std::string> open_files(const Subject& subject) {
+  std::map<std::string, std::string> files;
+  for (const std::string& fd : subject.root.list(fmt::format("/proc/{}/fd", subject.qemu)))
+    if (std::string target = target_of(subject, fd); !target.empty()) files[fd] = std::move(target);
+  return files;
 }
 
 bool is_bound(const Subject& subject, pid_t task) {
@@ -147,12 +175,10 @@ bool is_given(const Subject& subject, std::string_view option, const std::string
   return std::ranges::any_of(arguments(subject, option), [&](const Keys& keys) { return key(keys, name) == value; });
 }
 
-Answer ask(const Subject& subject, const std::string& command, const boost::json::object& arguments) {
+Answer ask(const Subject& subject, const ::qmp::Command& command) {
   if (subject.monitor == nullptr) return {{}, "QEMU's monitor is held by somebody else"};
   try {
-    ::qmp::Command asked{command};
-    asked.arguments = arguments;
-    return {subject.monitor->execute(asked, std::chrono::seconds(5)), ""};
+    return {subject.monitor->execute(command, std::chrono::seconds(5)), ""};
   } catch (const std::exception& error) {
     return {{}, error.what()};
   }

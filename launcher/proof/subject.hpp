@@ -48,7 +48,8 @@ struct Subject {
   pid_t qemu = 0;
   std::vector<Thread> threads;  // QEMU's, its kernel threads', its helpers' with their children
   std::vector<topology::MappedRange> maps;
-  std::string no_maps;  // why there are none
+  std::string no_maps;                  // why there are none
+  std::string maps_file = "numa_maps";  // of /proc/PID: what they were read from
   topology::Sysfs root;
   std::optional<std::string> guest_rows;        // what guest_script() said there
   std::string no_guest_rows = "was not asked";  // why there are none
@@ -60,12 +61,18 @@ struct Subject {
 enum class Looking { thoroughly, at_what_is_known };
 // Throws std::runtime_error where the VM does not run, or its record is not to be read.
 Subject look_at(const VmDir& dir, ::qmp::Client* monitor, Looking how = Looking::thoroughly);
+// Its halves: what is on record, and what the kernel says of it now.
+Subject look_at_record(const VmDir& dir);
+void look_at_kernel(Subject& subject, Looking how);
 
 // A line "KEY:\tVALUE" of /proc/PID/status, or of another file of that form.
 std::optional<std::string> field(const Subject& subject, const std::string& path, std::string_view key);
+std::optional<std::string> field_in(const std::string& text, std::string_view key);
 
 // What an fd of QEMU's is open on; "": it is not, or that cannot be read.
 std::string target_of(const Subject& subject, const std::string& fd);
+// By the number of the fd; empty: that cannot be read.
+std::map<std::string, std::string> open_files(const Subject& subject);
 
 // A task that the kernel lets nobody move (PF_NO_SETAFFINITY, include/linux/sched.h), or that has ended.
 bool is_bound(const Subject& subject, pid_t task);
@@ -84,6 +91,6 @@ struct Answer {
   std::optional<boost::json::value> value;
   std::string why;
 };
-Answer ask(const Subject& subject, const std::string& command, const boost::json::object& arguments = {});
+Answer ask(const Subject& subject, const ::qmp::Command& command);
 
 }  // namespace launcher::proof

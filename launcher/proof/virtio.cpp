@@ -30,10 +30,28 @@ std::set<std::string> words_of(const boost::json::value& status, const char* mem
   return words;
 }
 
+constexpr std::string_view below = "/machine/peripheral/", half = "/virtio-backend";
+
+std::string path_of(const std::string& id) { return std::string(below) + id; }
+std::string virtio_half_of(const std::string& id) { return path_of(id) + std::string(half); }
+
+::qmp::Command of_status(const std::string& path) { return {"x-query-virtio-status", {{"path", path}}}; }
+::qmp::Command of_iothread(const Keys& device) {
+  return {"qom-get", {{"path", path_of(key(device, "id"))}, {"property", "iothread"}}};
+}
+
+std::vector<Keys> virtio_devices(const Subject& subject) {
+  std::vector<Keys> devices = arguments(subject, "-device");
+  for (Keys& device : devices)
+    if (key(device, "").empty()) device[""] = key(device, "driver");
+  std::erase_if(devices,
+                [](const Keys& keys) { return !key(keys, "").starts_with("virtio-") || key(keys, "id").empty(); });
+  return devices;
+}
+
 // Device id -> path of its virtio half
 std::map<std::string, std::string> paths_of(const boost::json::value& list) {
   std::map<std::string, std::string> paths;
-  const std::string below = "/machine/peripheral/", half = "/virtio-backend";
   for (const boost::json::value& one : list.as_array()) {
     const std::string path(one.at("path").as_string());
     if (path.starts_with(below) && path.ends_with(half))
@@ -56,7 +74,7 @@ void prove_features(const Subject& subject, const Keys& device, const std::strin
   if (ends_by_asking(subject))
     return rows.add(what, "ready", "QEMU " + subject.plan.qemu_version + " ends itself at this question", where,
                     Outcome::not_checked);
-  const Answer answer = ask(subject, "x-query-virtio-status", {{"path", path}});
+  const Answer answer = ask(subject, of_status(path));
   if (!answer.value) return rows.add(what, "ready", answer.why, where, Outcome::not_checked);
   const auto state = words_of(*answer.value, "status");
   if (!state.contains("VIRTIO_CONFIG_S_DRIVER_OK"))
@@ -80,9 +98,8 @@ void prove_features(const Subject& subject, const Keys& device, const std::strin
 void prove_iothread(const Subject& subject, const Keys& device, Rows& rows) {
   const std::string iothread = key(device, "iothread"), id = key(device, "id");
   if (iothread.empty()) return;
-  const std::string path = "/machine/peripheral/" + id;
-  const Answer answer = ask(subject, "qom-get", {{"path", path}, {"property", "iothread"}});
-  const std::string where = "QMP qom-get " + path;
+  const Answer answer = ask(subject, of_iothread(device));
+  const std::string where = "QMP qom-get " + path_of(id);
   if (!answer.value || !answer.value->is_string())
     return rows.add(id + ": iothread", iothread, answer.why, where, Outcome::not_checked);
   const std::string is(answer.value->get_string());
@@ -91,15 +108,21 @@ void prove_iothread(const Subject& subject, const Keys& device, Rows& rows) {
 
 }  // namespace
 
+std::vector<::qmp::Command> questions_of_virtio(const Subject& subject) {
+  std::vector<::qmp::Command> all;
+  for (const Keys& device : virtio_devices(subject)) {
+    if (all.empty()) all.push_back({"x-query-virtio"});
+    if (!ends_by_asking(subject)) all.push_back(of_status(virtio_half_of(key(device, "id"))));
+    if (!key(device, "iothread").empty()) all.push_back(of_iothread(device));
+  }
+  return all;
+}
+
 std::vector<Row> prove_virtio(const Subject& subject) {
   Rows rows("devices");
-  std::vector<Keys> devices = arguments(subject, "-device");
-  for (Keys& device : devices)
-    if (key(device, "").empty()) device[""] = key(device, "driver");
-  std::erase_if(devices,
-                [](const Keys& keys) { return !key(keys, "").starts_with("virtio-") || key(keys, "id").empty(); });
+  const std::vector<Keys> devices = virtio_devices(subject);
   if (devices.empty()) return {};
-  const Answer list = ask(subject, "x-query-virtio");
+  const Answer list = ask(subject, {"x-query-virtio"});
   if (!list.value) {
     rows.add("virtio devices", "their drivers ready", list.why, "QMP x-query-virtio", Outcome::not_checked);
     return rows.take();

@@ -167,11 +167,17 @@ std::vector<KeyInfo> spec_keys() {
 }
 
 Spec read_document(const TomlDocument& document, Problems& problems) {
-  const std::vector<KeyInfo> known = spec_keys();
-  TableReader root(document, problems, nullptr, &known);
-  Spec spec = read_root(root);
+  const auto read = [&document](const std::vector<KeyInfo>& known) {
+    std::pair<Spec, Problems> out;
+    TableReader root(document, out.second, nullptr, &known);
+    out.first = read_root(root);
+    if (!root.has("name")) out.first.name = std::filesystem::path(document.file()).stem().string();
+    return out;
+  };
+  auto [spec, found] = read({});
+  if (!found.empty()) std::tie(spec, found) = read(spec_keys());  // to say where a key belongs that is none here
+  for (Problem& problem : found) problems.push_back(std::move(problem));
   spec.profile_story = document.profile_story();
-  if (!root.has("name")) spec.name = std::filesystem::path(document.file()).stem().string();
   for (Problem& problem : broken_rules(spec, problems)) problems.push_back(std::move(problem));
   return spec;
 }

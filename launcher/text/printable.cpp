@@ -95,6 +95,7 @@ std::string printable(std::string_view text) {
 }
 
 unsigned display_width(CodePoint point) {
+  if (point.valid && point.value >= ' ' && point.value < 0x7f) return 1;
   if (!point.valid || is_control(point.value)) {
     const char byte = static_cast<char>(point.value);
     return static_cast<unsigned>(printable(point, std::string_view(&byte, 1)).size());

@@ -53,7 +53,7 @@ std::string device_of(const json::value& drive) {
 }
 
 void add_disks(Metrics& metrics, const Labels& vm, const Subject& subject) {
-  const Answer answer = ask(subject, "query-blockstats");
+  const Answer answer = ask(subject, {"query-blockstats"});
   if (!answer.value || !answer.value->is_array()) return;
   for (const json::value& drive : answer.value->get_array()) {
     const std::string device = device_of(drive);

@@ -43,7 +43,7 @@ std::vector<TaskUse> foreign(std::vector<TaskUse> uses, const Sample& sample, co
 }
 
 bool is_paused(const Subject& subject) {
-  const Answer answer = ask(subject, "query-status");
+  const Answer answer = ask(subject, {"query-status"});
   const boost::json::value* running = answer.value ? member(*answer.value, "running") : nullptr;
   return running != nullptr && running->is_bool() && !running->get_bool();
 }

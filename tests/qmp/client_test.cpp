@@ -109,6 +109,63 @@ TEST_CASE("handshake, commands with ascending ids, events in order") {
                                            "query-status-after", "qom-get-before", "qom-get-after"});
 }
 
+TEST_CASE(
+    "what was sent ahead is there before the greeting, and is answered when it is asked for, once, in any order") {
+  std::vector<Asked> asked;
+  Peer peer([&](Peer::End& qemu) {
+    for (int i = 0; i < 4; ++i) asked.push_back(qemu.asked().value());
+    qemu.send(qmp_tests::greeting_line);
+    qemu.reply(asked[0].id, "{}");
+    qemu.reply(asked[1].id, "1");
+    qemu.event("STOP");
+    qemu.refuse(asked[2].id, "GenericError", "no");
+    qemu.reply(asked[3].id, "3");
+    asked.push_back(qemu.asked().value());
+    qemu.reply(asked[4].id, "4");
+    qemu.wait_for_eof();
+  });
+  Client client(peer.take());
+  int events = 0;
+  client.on_event([&](const qmp::Event&) { ++events; });
+  client.send_ahead({{"qmp_capabilities"}, {"a"}, {"b"}, {"a", {{"path", "/"}}}}, plenty);
+  client.handshake(plenty);
+  CHECK(client.execute({"a", {{"path", "/"}}}, plenty) == 3);
+  CHECK(events == 1);
+  const qmp::Error refused = error_of([&] { client.execute({"b"}, plenty); });
+  CHECK(refused.kind == Kind::refused);
+  CHECK(client.execute({"a"}, plenty) == 1);
+  CHECK(client.execute({"a"}, plenty) == 4);  // and no other time
+  CHECK(asked[4].command == "a");
+}
+
+TEST_CASE("EOF and silence after what was sent ahead") {
+  {
+    Peer peer([](Peer::End& qemu) {
+      qemu.handshake();
+      qemu.hang_up();
+    });
+    Client client(peer.take());
+    client.send_ahead({{"qmp_capabilities"}, {"a"}}, plenty);
+    client.handshake(plenty);
+    CHECK(error_of([&] { client.execute({"a"}, plenty); }).kind == Kind::disconnected);
+    check_over(client);
+  }
+  std::uint64_t late = 0;
+  Peer peer([&late](Peer::End& qemu) {
+    qemu.handshake();
+    late = qemu.asked().value().id;
+    const Asked next = qemu.asked().value();
+    qemu.reply(late, "1");
+    qemu.reply(next.id, "2");
+    qemu.wait_for_eof();
+  });
+  Client client(peer.take());
+  client.send_ahead({{"qmp_capabilities"}, {"a"}}, plenty);
+  client.handshake(plenty);
+  CHECK(error_of([&] { client.execute({"a"}, 10ms); }).kind == Kind::timeout);
+  CHECK(client.execute({"b"}, plenty) == 2);
+}
+
 TEST_CASE("a refusal has QEMU's words and class; the connection goes on") {
   Peer peer([](Peer::End& qemu) {
     qemu.handshake();

@@ -74,7 +74,6 @@ TEST_CASE("fake_qemu: threads with QEMU's names, states and events") {
   CHECK(names["IO mon_iothread"] == 1);
 
   CHECK(query_status(fake.client, plenty) == "prelaunch");
-  CHECK(!query_kvm(fake.client, plenty));
   cont(fake.client, plenty);
   CHECK(query_status(fake.client, plenty) == "running");
   stop(fake.client, plenty);

@@ -2,10 +2,12 @@
 #include "topology/page_location.hpp"
 
 #include <doctest/doctest.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <map>
 #include <ostream>
 
 #include "tests/lacks.hpp"
@@ -76,6 +78,28 @@ TEST_CASE("the maps of this process") {
   if (lacks(ranges.has_value(), "numa_maps, which this kernel lacks")) return;
   CHECK(ranges->size() > 10);
   CHECK_FALSE(read_numa_maps(-1));
+}
+
+TEST_CASE("huge pages of this process are those of numa_maps") {
+  const auto on_nodes = [](const std::expected<std::vector<MappedRange>, std::string>& ranges) {
+    std::map<unsigned, std::uint64_t> pages;
+    for (const MappedRange& range : ranges.value())
+      if (range.huge)
+        for (const auto& [node, count] : range.pages_on_node) pages[node] += count;
+    return pages;
+  };
+  if (lacks(read_numa_maps(::getpid()).has_value(), "numa_maps, which this kernel lacks")) return;
+  CHECK(on_nodes(read_huge_pages(::getpid(), mib(2))).empty());
+  CHECK_FALSE(read_huge_pages(-1, mib(2)));
+  constexpr int huge = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT;
+  void* memory = ::mmap(nullptr, 4 << 20, PROT_READ | PROT_WRITE, huge, -1, 0);
+  if (lacks(memory != MAP_FAILED, "two free huge pages of 2M")) return;
+  static_cast<char*>(memory)[2 << 20] = 1;
+  const auto pages = on_nodes(read_huge_pages(::getpid(), mib(2)));
+  CHECK(pages == on_nodes(read_numa_maps(::getpid())));
+  REQUIRE(pages.size() == 1);
+  CHECK(pages.begin()->second == 1);
+  ::munmap(memory, 4 << 20);
 }
 
 TEST_CASE("affinity: what is set is what is read") {

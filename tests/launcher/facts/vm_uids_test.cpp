@@ -7,21 +7,21 @@ using namespace launcher;
 
 TEST_CASE("uids that have a name, or are some user's to give away, are passed over") {
   const auto nobody = [](unsigned) { return false; };
-  const std::vector<unsigned> usual = free_ids(1'912'345'678, nobody, {});
+  const std::vector<unsigned> usual = free_ids(1'912'345'678, 2, nobody, {});
   CHECK(usual.size() == 2);
   CHECK(usual.front() == 1'912'345'678);
   CHECK(usual[1] == 1'912'345'679);
-  CHECK(free_ids(1'912'345'678, [](unsigned id) { return id == 1'912'345'678; }, {}).front() == 1'912'345'679);
+  CHECK(free_ids(1'912'345'678, 2, [](unsigned id) { return id == 1'912'345'678; }, {}).front() == 1'912'345'679);
   const std::vector<IdRange> given{{100'000, 65'536}, {1'912'300'000, 65'536}};
-  CHECK(free_ids(1'912'345'678, nobody, given).front() == 1'912'365'536);
-  CHECK(free_ids(1'999'999'999, nobody, {})[1] == 1'900'000'000);
-  CHECK(free_ids(1'912'345'678, [](unsigned) { return true; }, {}).empty());
-  CHECK(free_ids(1'912'345'678, nobody, {{0, 4'000'000'000}}).empty());
+  CHECK(free_ids(1'912'345'678, 2, nobody, given).front() == 1'912'365'536);
+  CHECK(free_ids(1'999'999'999, 2, nobody, {})[1] == 1'900'000'000);
+  CHECK(free_ids(1'912'345'678, 2, [](unsigned) { return true; }, {}).empty());
+  CHECK(free_ids(1'912'345'678, 2, nobody, {{0, 4'000'000'000}}).empty());
 }
 
 TEST_CASE("no more names are asked for than are needed, where each is a question to the network") {
   int asked = 0;
-  free_ids(1'912'345'678, [&asked](unsigned id) { return ++asked, id % 2 == 0; }, {});
+  free_ids(1'912'345'678, 2, [&asked](unsigned id) { return ++asked, id % 2 == 0; }, {});
   CHECK(asked == 4);
 }
 

@@ -93,7 +93,7 @@ struct Running {
                   return features;
                 },
                 .config = {},
-                .memory_of = [](pid_t) { return all_of_it(); }};
+                .memory_of = [](pid_t, topology::Bytes) { return all_of_it(); }};
     fs::create_directories(base);
     for (const topology::Node& node : machine.nodes)
       for (const topology::HugePagePool& pool : node.pools)

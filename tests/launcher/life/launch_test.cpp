@@ -124,7 +124,7 @@ class Lab {
                   },
               .features = []() -> std::expected<QemuFeatures, std::string> { return fake_features(); },
               .config = {},
-              .memory_of = [this](pid_t pid) { return memory_of(pid); },
+              .memory_of = [this](pid_t pid, topology::Bytes) { return memory_of(pid); },
               .patience = std::chrono::seconds(20),
               .start_patience = std::chrono::seconds(20)} {
     fs::create_directories(base);
@@ -740,7 +740,7 @@ TEST_CASE("scheduling: set before the guest runs, read back, and gone with the V
 TEST_CASE("guest memory that lies elsewhere than planned ends the launch") {
   Lab lab;
   const std::string before = lab.snapshot();
-  lab.world.memory_of = [](pid_t) { return std::vector<topology::MappedRange>{}; };
+  lab.world.memory_of = [](pid_t, topology::Bytes) { return std::vector<topology::MappedRange>{}; };
   CHECK(failure_of([&] { lab.start(rich("db")); }) == "node 0 holds 0 of the guest's 512 pages of 2M");
   CHECK(lab.snapshot() == before);
 }

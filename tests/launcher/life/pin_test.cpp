@@ -57,7 +57,7 @@ topology::MappedRange range(topology::Bytes page, bool huge, std::map<unsigned, 
 }
 
 MemoryOf memory(std::vector<topology::MappedRange> ranges) {
-  return [ranges](pid_t) { return ranges; };
+  return [ranges](pid_t, topology::Bytes) { return ranges; };
 }
 
 }  // namespace
@@ -113,11 +113,12 @@ TEST_CASE("strictly bound huge pages must lie where they were planned") {
                     "node 0 holds 0 of the guest's 512 pages of 2M");
   CHECK_THROWS(check_memory(plan, nobody, memory({range(topology::kib(4), false, {{0, 512}, {1, 256}})})));
   CHECK_THROWS(check_memory(plan, nobody, memory({range(topology::gib(1), true, {{0, 512}, {1, 256}})})));
-  CHECK_THROWS_WITH(check_memory(plan, nobody,
-                                 [](pid_t) -> std::expected<std::vector<topology::MappedRange>, std::string> {
-                                   return std::unexpected("gone");
-                                 }),
-                    "cannot read where the guest's memory lies: gone");
+  CHECK_THROWS_WITH(
+      check_memory(plan, nobody,
+                   [](pid_t, topology::Bytes) -> std::expected<std::vector<topology::MappedRange>, std::string> {
+                     return std::unexpected("gone");
+                   }),
+      "cannot read where the guest's memory lies: gone");
   CHECK_NOTHROW(check_memory(plan_with({{0, mib(2), 512}}, topology::MemoryPolicy::preferred), nobody, memory({})));
   CHECK_NOTHROW(check_memory(plan_with({}), nobody, memory({})));
 }

@@ -207,6 +207,41 @@ TEST_CASE("a kernel file that somebody else changed, and others on the VM's own 
   CHECK(outcome_of(prove_host(composed.subject), "/proc/irq/24/smp_affinity_list") == Outcome::kernel_keeps);
 }
 
+TEST_CASE("the accelerator is what the kernel has open for QEMU, whoever answers there") {
+  Composed composed;
+  composed.subject.plan.accel = "kvm";
+  CHECK(outcome_of(prove_guest(composed.subject), "accelerator") == Outcome::not_checked);
+  composed.fd(3, "/dev/kvm");
+  CHECK(outcome_of(prove_guest(composed.subject), "accelerator") == Outcome::lost);
+  composed.fd(4, "anon_inode:kvm-vm");
+  CHECK(outcome_of(prove_guest(composed.subject), "accelerator") == Outcome::held);
+  composed.subject.plan.accel = "tcg";
+  CHECK(outcome_of(prove_guest(composed.subject), "accelerator") == Outcome::lost);
+}
+
+TEST_CASE("QEMU is asked ahead for what the proofs will ask, and not for what ends it") {
+  Composed composed;
+  const auto names = [&] {
+    std::vector<std::string> all;
+    for (const ::qmp::Command& one : questions(composed.subject)) all.push_back(one.name);
+    return all;
+  };
+  composed.subject.plan.accel = "tcg";
+  composed.subject.plan.placement.page = topology::Bytes{4096};
+  CHECK(names() == std::vector<std::string>{"query-status", "query-cpus-fast"});
+  composed.subject.plan.accel = "kvm";
+  composed.subject.plan.placement.page = topology::Bytes{2U << 20};
+  composed.arg("-device", "virtio-blk-pci,id=disk0,iothread=io0");
+  composed.arg("-device", R"({"driver": "virtio-rng-pci", "id": "rng0"})");
+  composed.subject.plan.qemu_version = "10.0.2";
+  CHECK(names() == std::vector<std::string>{"query-stats", "x-query-virtio", "x-query-virtio-status", "qom-get",
+                                            "x-query-virtio-status", "query-status", "query-cpus-fast"});
+  CHECK(questions(composed.subject)[2].arguments.at("path") == "/machine/peripheral/disk0/virtio-backend");
+  composed.subject.plan.qemu_version = "11.1.0";
+  CHECK(names() ==
+        std::vector<std::string>{"query-stats", "x-query-virtio", "qom-get", "query-status", "query-cpus-fast"});
+}
+
 TEST_CASE("what is otherwise inside the guest is lost; what its agent did not say is not checked") {
   Composed composed;
   CHECK(prove_guest_settings(composed.subject).empty());
