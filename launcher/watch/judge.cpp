@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <stdexcept>
 
 namespace launcher::inline watch {
@@ -86,8 +87,24 @@ void judge_delays(const Judge& judge) {
 }
 
 void judge_tasks(const Judge& judge) {
-  for (const TaskUse& task : judge.window.tasks)
-    judge.beyond("foreign-task", judge.share(task.ran_ns), "CPUs " + task.cpus.to_string(), who_of(task));
+  struct Alike {
+    unsigned tasks = 0;
+    std::uint64_t ran_ns = 0;
+    CpuSet cpus = {};
+  };
+  std::map<std::string, Alike> short_lived;  // each too short to count, not so all of one name: a build's, a script's
+  for (const TaskUse& task : judge.window.tasks) {
+    if (judge.beyond("foreign-task", judge.share(task.ran_ns), "CPUs " + task.cpus.to_string(), who_of(task))) continue;
+    if (task.bound) continue;
+    Alike& alike = short_lived[task.name];
+    ++alike.tasks;
+    alike.ran_ns += task.ran_ns;
+    alike.cpus |= task.cpus;
+  }
+  for (const auto& [name, alike] : short_lived)
+    if (alike.tasks > 1)
+      judge.beyond("foreign-task", judge.share(alike.ran_ns), "CPUs " + alike.cpus.to_string(),
+                   fmt::format("{} tasks called {}", alike.tasks, name));
 }
 
 void judge_interrupts(const Judge& judge) {
@@ -131,7 +148,7 @@ void judge_memory(const Judge& judge) {
     judge.beyond("memory-pressure", judge.share(*memory.stalled_us * 1000), "memory", memory.grown);
   if (memory.node_size > 0)
     judge.beyond("memory-taken", 100.0 * static_cast<double>(memory.node_taken) / static_cast<double>(memory.node_size),
-                 "a node of the VM's", memory.grown);
+                 "a node of the VM's", memory.taken_by);
 }
 
 void judge_states(const Judge& judge) {
