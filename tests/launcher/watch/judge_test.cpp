@@ -100,6 +100,15 @@ TEST_CASE("interrupts count on CPUs of vCPUs, not where the VM's own I/O ends") 
   CHECK(verdict(window) == "interrupt-time|CPU 3||10.0 % of the window\n");
 }
 
+TEST_CASE("a thread of softirqs is told with what it did") {
+  Window window = quiet();
+  window.cpus[1].softirqs = {{"TIMER", 900}, {"NET_RX", 120}, {"BLOCK", 3}};
+  window.tasks.push_back({31, "[ksoftirqd/3]", {3}, second, true});
+  CHECK(verdict(window) ==
+        "foreign-task|CPUs 3|[ksoftirqd/3] (31), which the kernel keeps there, for softirq NET_RX|10.0 % of the "
+        "window\n");
+}
+
 TEST_CASE("memory, heat, siblings, stops and moves") {
   Window window = quiet();
   window.memory.remote_more = 4096;
