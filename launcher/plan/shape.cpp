@@ -66,7 +66,14 @@ void add_shape(Draft& draft, Opts& cpu, const std::string& model, std::vector<st
   draft.plan.features.push_back({"topoext", true});
   // the leaf that tells them, which older models end before
   const bool has_leaf = model == "host" || model == "max" || model.starts_with("EPYC") || model.starts_with("Dhyana");
-  if (!has_leaf) cpu.set("min-xlevel", "0x8000001e");
+  if (has_leaf) return;
+  cpu.set("min-xlevel", "0x8000001e");
+  // (kernel: arch/x86/kernel/cpu/amd.c, cacheinfo.c: from family 17h on)
+  draft.note(fmt::format(
+      "cpu.model: Linux reads threads, dies and L3s of AMD's CPUs from Zen on; {} is an older one under this host's "
+      "name, of which it may take each thread for a core and all for those of one L3. \"host\" and EPYC "
+      "models show them",
+      model));
 }
 
 }  // namespace launcher::parts

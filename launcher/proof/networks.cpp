@@ -32,22 +32,21 @@ unsigned number(const std::string& text) {
   return value;
 }
 
-// A queue that the guest has turned off is detached: its fd names no interface then (kernel: drivers/net/tun.c, tun_chr_show_fdinfo).
+// A queue that the guest has turned off is one less in sysfs, while its fd still names the interface (kernel: drivers/net/tun.c,
+// tun_set_real_num_queues, tun_chr_show_fdinfo).
 std::string prove_queues(const Subject& subject, const std::string& id, const Keys& netdev, Rows& rows) {
   const std::vector<std::string> fds = given_fds(netdev, "fd");
   std::string interface;
-  unsigned on = 0;
-  bool readable = false;
   for (const std::string& fd : fds) {
     const auto name = field(subject, fmt::format("/proc/{}/fdinfo/{}", subject.qemu, fd), "iff");
-    readable = readable || name.has_value();
-    if (!name || name->empty()) continue;
-    interface = *name;
-    ++on;
+    if (name && !name->empty()) interface = *name;
   }
-  const std::string wanted = std::to_string(fds.size());
-  rows.equal(id + ": queues in use", wanted, readable ? std::optional(std::to_string(on)) : std::nullopt,
-             fmt::format("/proc/{}/fdinfo", subject.qemu));
+  const std::string dir = fmt::format("/sys/class/net/{}/queues", interface);
+  const std::vector<std::string> queues = interface.empty() ? std::vector<std::string>{} : subject.root.list(dir);
+  const auto on = std::ranges::count_if(queues, [](const std::string& name) { return name.starts_with("rx-"); });
+  rows.equal(id + ": queues in use", std::to_string(fds.size()),
+             queues.empty() ? std::nullopt : std::optional(std::to_string(on)),
+             interface.empty() ? fmt::format("/proc/{}/fdinfo", subject.qemu) : dir);
   return interface;
 }
 

@@ -1,6 +1,8 @@
 // Counters of memory: where the guest's lies, who had to wait for some, and what the kernel does with it behind everybody's back.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "launcher/proof/kvm_stats.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/watch/parse.hpp"
@@ -28,6 +30,19 @@ std::optional<std::uint64_t> remote_bytes(const Subject& subject) {
   return bytes;
 }
 
+std::uint64_t pool_bytes(const topology::Sysfs& root, unsigned node) {
+  const std::string dir = fmt::format("/sys/devices/system/node/node{}/hugepages", node);
+  constexpr std::string_view start = "hugepages-";  // "hugepages-2048kB"
+  std::uint64_t bytes = 0;
+  for (const std::string& pool : root.list(dir)) {
+    const std::vector<std::uint64_t> kib =
+        numbers_in(std::string_view(pool).substr(std::min(start.size(), pool.size())));
+    const auto pages = root.read_number(fmt::format("{}/{}/nr_hugepages", dir, pool));
+    if (!kib.empty() && pages) bytes += *pages * kib[0] << 10;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 MemoryCounts count_memory(const Subject& subject, bool whole, Sample& sample) {
@@ -45,6 +60,11 @@ MemoryCounts count_memory(const Subject& subject, bool whole, Sample& sample) {
       const std::string start = fmt::format("Node {} ", node);
       counts.node_free[node] = number_after(*text, start + "MemFree:").value_or(0) << 10;
       counts.node_size[node] = number_after(*text, start + "MemTotal:").value_or(0) << 10;
+      const std::uint64_t in_memory = number_after(*text, start + "Shmem:").value_or(0) << 10;
+      const std::uint64_t files = number_after(*text, start + "FilePages:").value_or(0) << 10;
+      counts.node_uses[node] = {{"files in memory (tmpfs, memfd)", in_memory},
+                                {"the page cache", files - std::min(files, in_memory)},
+                                {"huge pages of the node's pools", pool_bytes(subject.root, node)}};
     }
   for (const char* file : {"pages_scanned", "full_scans"})
     if (!counts.ksm_scanned) counts.ksm_scanned = subject.root.read_number(std::string("/sys/kernel/mm/ksm/") + file);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <stdexcept>
 
 namespace launcher::inline watch {
@@ -47,8 +48,23 @@ bool is_worker(const ThreadUse& thread) {
   return is_vcpu(thread) || thread.role.starts_with("iothread") || thread.role == "vhost";
 }
 std::string subject_of(const ThreadUse& thread) { return fmt::format("{} ({})", thread.role, thread.tid); }
-std::string who_of(const TaskUse& task) {
-  return fmt::format("{} ({}){}", task.name, task.tid, task.bound ? ", which the kernel keeps there" : "");
+bool of_device(const Count& softirq) {
+  constexpr std::array<std::string_view, 5> of_devices = {"NET_RX", "NET_TX", "BLOCK", "TASKLET", "IRQ_POLL"};
+  return std::ranges::find(of_devices, softirq.name) != of_devices.end();
+}
+// Where softirqs come faster than they are done, their thread does them many at a time: then they are few, and it runs long.
+std::string work_of(const TaskUse& task, const Window& window) {
+  if (!task.name.starts_with("[ksoftirqd/")) return {};
+  for (const CpuUse& cpu : window.cpus) {
+    if (!task.cpus.contains(cpu.cpu)) continue;
+    const auto most = std::ranges::find_if(cpu.softirqs, of_device);
+    if (most != cpu.softirqs.end()) return ", for softirq " + most->name;
+  }
+  return {};
+}
+std::string who_of(const TaskUse& task, const Window& window) {
+  return fmt::format("{} ({}){}{}", task.name, task.tid, task.bound ? ", which the kernel keeps there" : "",
+                     work_of(task, window));
 }
 
 // Those on which vCPUs run and nothing else of the VM: a device's interrupt that serves the VM's own I/O goes elsewhere.
@@ -68,7 +84,7 @@ std::string reason_of(const ThreadUse& thread, const Judge& judge) {
     if (ns * 3 >= thread.delay_ns) reason += (reason.empty() ? "" : "; ") + who;
   };
   for (const TaskUse& task : judge.window.tasks)
-    if (task.cpus.intersects(thread.cpus)) blame(who_of(task), task.ran_ns);
+    if (task.cpus.intersects(thread.cpus)) blame(who_of(task, judge.window), task.ran_ns);
   for (const CpuUse& cpu : judge.window.cpus)
     if (thread.cpus.contains(cpu.cpu)) blame(fmt::format("the host of this host, on CPU {}", cpu.cpu), cpu.steal_ns);
   for (const Count& group : judge.window.throttled_us)
@@ -86,13 +102,30 @@ void judge_delays(const Judge& judge) {
 }
 
 void judge_tasks(const Judge& judge) {
-  for (const TaskUse& task : judge.window.tasks)
-    judge.beyond("foreign-task", judge.share(task.ran_ns), "CPUs " + task.cpus.to_string(), who_of(task));
+  struct Alike {
+    unsigned tasks = 0;
+    std::uint64_t ran_ns = 0;
+    CpuSet cpus = {};
+  };
+  std::map<std::string, Alike> short_lived;  // each too short to count, not so all of one name: a build's, a script's
+  for (const TaskUse& task : judge.window.tasks) {
+    if (judge.beyond("foreign-task", judge.share(task.ran_ns), "CPUs " + task.cpus.to_string(),
+                     who_of(task, judge.window)))
+      continue;
+    if (task.bound) continue;
+    Alike& alike = short_lived[task.name];
+    ++alike.tasks;
+    alike.ran_ns += task.ran_ns;
+    alike.cpus |= task.cpus;
+  }
+  for (const auto& [name, alike] : short_lived)
+    if (alike.tasks > 1)
+      judge.beyond("foreign-task", judge.share(alike.ran_ns), "CPUs " + alike.cpus.to_string(),
+                   fmt::format("{} tasks called {}", alike.tasks, name));
 }
 
 void judge_interrupts(const Judge& judge) {
   const CpuSet vcpus = cpus_of_vcpus(judge.window);
-  constexpr std::array<std::string_view, 5> of_devices = {"NET_RX", "NET_TX", "BLOCK", "TASKLET", "IRQ_POLL"};
   for (const CpuUse& cpu : judge.window.cpus) {
     if (!vcpus.contains(cpu.cpu)) continue;
     const std::string subject = fmt::format("CPU {}", cpu.cpu);
@@ -101,7 +134,7 @@ void judge_interrupts(const Judge& judge) {
       if (one.name.starts_with("IRQ ") && one.name.find("vfio") == std::string::npos)
         told = judge.beyond("interrupts", judge.rate(one.count), subject, one.name) || told;
     for (const Count& one : cpu.softirqs)
-      if (std::ranges::find(of_devices, one.name) != of_devices.end())
+      if (of_device(one))
         told = judge.beyond("interrupts", judge.rate(one.count), subject, "softirq " + one.name) || told;
     if (!told && cpu.irq_ns > 0) judge.beyond("interrupt-time", judge.share(cpu.irq_ns), subject, "");
   }
@@ -131,7 +164,7 @@ void judge_memory(const Judge& judge) {
     judge.beyond("memory-pressure", judge.share(*memory.stalled_us * 1000), "memory", memory.grown);
   if (memory.node_size > 0)
     judge.beyond("memory-taken", 100.0 * static_cast<double>(memory.node_taken) / static_cast<double>(memory.node_size),
-                 "a node of the VM's", memory.grown);
+                 "a node of the VM's", memory.taken_by);
 }
 
 void judge_states(const Judge& judge) {

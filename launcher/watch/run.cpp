@@ -79,7 +79,8 @@ struct Run {
 
   void look(bool whole) {
     if (!is_alive(*subject.state.qemu)) throw std::runtime_error("the VM ended meanwhile");
-    const Sample sample = whole_or_not(subject, scope, wanted, whole);
+    Sample sample = whole_or_not(subject, scope, wanted, whole);
+    if (sample.tasks.empty() && watcher.wants_tasks(sample)) sample.tasks = count_tasks(subject, scope.own, false);
     if (trace.error().empty()) watcher.add_tasks(foreign(trace.take(), sample, subject));
     watcher.add(sample);
   }

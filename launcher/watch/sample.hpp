@@ -56,6 +56,7 @@ struct MemoryCounts {
   std::uint64_t major_faults = 0;
   std::map<unsigned, std::uint64_t> node_free;  // bytes
   std::map<unsigned, std::uint64_t> node_size;
+  std::map<unsigned, std::map<std::string, std::uint64_t>> node_uses;  // bytes of what no process's pages count
   std::optional<std::uint64_t> ksm_scanned;  // pages, or full scans on a kernel that does not count pages
   std::optional<std::uint64_t> numa_hints;
   std::optional<std::uint64_t> stalled_us;  // somebody waited for memory (PSI)

@@ -28,6 +28,30 @@ std::vector<Count> more(const std::map<std::string, std::uint64_t>& now,
   return counts;
 }
 
+struct Grown {
+  std::uint64_t bytes = 0;
+  std::string who = {};
+  std::string text() const { return bytes == 0 ? "" : fmt::format("{}: {} MiB", who, bytes >> 20); }
+};
+
+// The process that has the most more of resident memory.
+Grown grown_process(const std::map<pid_t, ForeignTask>& first, const std::map<pid_t, ForeignTask>& now) {
+  Grown most;
+  for (const auto& [pid, task] : now) {
+    const auto before = first.find(pid);
+    const bool same = before != first.end() && before->second.start == task.start;
+    const std::uint64_t grown =
+        more(task.pages, same ? before->second.pages : 0) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    if (grown > most.bytes) most = {grown, fmt::format("{} ({})", task.name, pid)};
+  }
+  return most;
+}
+
+std::map<std::string, std::uint64_t> uses_of(const MemoryCounts& memory, unsigned node) {
+  const auto found = memory.node_uses.find(node);
+  return found == memory.node_uses.end() ? std::map<std::string, std::uint64_t>{} : found->second;
+}
+
 std::string name_of(const ThreadCounts& thread) { return fmt::format("{} ({})", thread.role, thread.tid); }
 
 }  // namespace
@@ -50,9 +74,7 @@ void Watcher::add(const Sample& sample) {
         point.interrupts[cpu] += count.count;
     if (counts.mhz) least_mhz_[cpu] = least_mhz_.contains(cpu) ? std::min(least_mhz_[cpu], *counts.mhz) : *counts.mhz;
   }
-  for (const auto& [node, free] : sample.memory.node_free)
-    if (const auto start = first_.memory.node_free.find(node); start != first_.memory.node_free.end())
-      node_taken_[node] = std::max(node_taken_[node], more(start->second, free));
+  add_memory(sample);
   not_checked_.insert(sample.not_checked.begin(), sample.not_checked.end());
   if (sample.paused) stopped_.insert("the VM was paused");
   points_.push_back(std::move(point));
@@ -120,6 +142,35 @@ void Watcher::add_tasks(const std::vector<TaskUse>& traced) {
   }
 }
 
+bool Watcher::wants_tasks(const Sample& sample) const {
+  return std::ranges::any_of(sample.memory.node_free, [&](const auto& one) {
+    const auto& [node, free] = one;
+    const auto start = first_.memory.node_free.find(node), size = sample.memory.node_size.find(node);
+    if (start == first_.memory.node_free.end() || size == sample.memory.node_size.end()) return false;
+    const auto before = node_taken_.find(node);
+    const std::uint64_t most = before == node_taken_.end() ? 0 : before->second.bytes;
+    return more(start->second, free) > most + size->second / 100;
+  });
+}
+
+void Watcher::add_memory(const Sample& sample) {
+  for (const auto& [node, free] : sample.memory.node_free) {
+    const auto start = first_.memory.node_free.find(node);
+    if (start == first_.memory.node_free.end()) continue;
+    Taken& most = node_taken_[node];
+    const std::uint64_t taken = more(start->second, free);
+    if (taken <= most.bytes) continue;
+    Grown best = grown_process(first_.tasks, sample.tasks);
+    for (const auto& [what, bytes] : uses_of(sample.memory, node)) {
+      const auto uses = uses_of(first_.memory, node);
+      const auto before = uses.find(what);
+      const std::uint64_t grown = more(bytes, before == uses.end() ? 0 : before->second);
+      if (grown > best.bytes) best = {grown, what};
+    }
+    most = {taken, best.bytes * 3 >= taken ? best.text() : most.by};
+  }
+}
+
 std::vector<ThreadUse> Watcher::thread_uses() const {
   std::vector<ThreadUse> uses;
   for (const auto& [tid, now] : seen_) {
@@ -159,20 +210,12 @@ MemoryUse Watcher::memory_use() const {
   use.numa_hints = more(last_.memory.numa_hints, first_.memory.numa_hints);
   use.stalled_us = more(last_.memory.stalled_us, first_.memory.stalled_us);
   for (const auto& [node, taken] : node_taken_)
-    if (taken > use.node_taken) {
-      use.node_taken = taken;
+    if (taken.bytes > use.node_taken) {
+      use.node_taken = taken.bytes;
+      use.taken_by = taken.by;
       use.node_size = last_.memory.node_size.contains(node) ? last_.memory.node_size.at(node) : 0;
     }
-  std::uint64_t most = 0;
-  for (const auto& [pid, task] : last_.tasks) {
-    const auto before = first_.tasks.find(pid);
-    const bool same = before != first_.tasks.end() && before->second.start == task.start;
-    const std::uint64_t grown = more(task.pages, same ? before->second.pages : 0);
-    if (grown <= most) continue;
-    most = grown;
-    use.grown =
-        fmt::format("{} ({}): {} MiB", task.name, pid, grown * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) >> 20);
-  }
+  use.grown = grown_process(first_.tasks, last_.tasks).text();
   return use;
 }
 

@@ -62,11 +62,12 @@ struct MemoryUse {
   std::uint64_t node_taken = 0,
                 node_size = 0;  // the most that a node of the VM's lost of its free memory, and its size
   std::optional<std::uint64_t> ksm_scanned, numa_hints, stalled_us;
-  std::string grown;  // who took the most memory meanwhile: "stress (4711): 512 MiB"
+  std::string grown;     // who took the most memory meanwhile: "stress (4711): 512 MiB"
+  std::string taken_by;  // who or what took node_taken, or a third of it; "": nobody that was looked at
 };
 BOOST_DESCRIBE_STRUCT(MemoryUse, (),
                       (remote, remote_more, major_faults, node_taken, node_size, ksm_scanned, numa_hints, stalled_us,
-                       grown))
+                       grown, taken_by))
 
 struct Window {
   std::uint64_t ns = 0;
@@ -100,12 +101,15 @@ class Watcher {
   void add(const Sample& sample);
   void add_tasks(const std::vector<TaskUse>& traced);  // instead of those found by looking
   void stopped(const std::string& what) { stopped_.insert(what); }
+  // True when a node has less free memory than at any look before, by much: who took it may be gone at the next look.
+  bool wants_tasks(const Sample& sample) const;
   Window window() const;
   const std::vector<Point>& points() const { return points_; }
 
  private:
   void add_threads(const Sample& sample, Point& point);
   void add_foreign(const Sample& sample);
+  void add_memory(const Sample& sample);
   void judge_masks(const Sample& sample);
   std::vector<ThreadUse> thread_uses() const;
   std::vector<CpuUse> cpu_uses() const;
@@ -117,7 +121,11 @@ class Watcher {
   std::map<pid_t, ThreadCounts> began_, seen_;  // each thread when it was seen first and last
   std::map<pid_t, TaskUse> tasks_;
   std::map<unsigned, double> least_mhz_;
-  std::map<unsigned, std::uint64_t> node_taken_;
+  struct Taken {
+    std::uint64_t bytes = 0;
+    std::string by;
+  };
+  std::map<unsigned, Taken> node_taken_;  // the most, by node
   bool traced_ = false;
   std::set<std::string> stopped_, moved_, not_checked_;
   std::vector<Point> points_;

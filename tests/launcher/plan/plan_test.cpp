@@ -745,6 +745,7 @@ TEST_CASE("an AMD guest is told of its shape, whatever the model") {
     CHECK(has(value_of(plan, "-cpu"), ",topoext=on"));
     const bool has_leaf = std::string(model) == "host" || std::string(model) == "max" || has(model, "EPYC");
     CHECK(has(value_of(plan, "-cpu"), "min-xlevel") != has_leaf);
+    CHECK(noted(plan, std::string(model) + " is an older one under this host's name") != has_leaf);
   }
   one.facts.cpu.features = std::set<std::string>{"avx2"};
   one.spec.cpu.model = "host";

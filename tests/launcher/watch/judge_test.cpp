@@ -53,6 +53,15 @@ TEST_CASE("a task on a vCPU's CPU is named, and the delay that it made is put to
         "window\n");
 }
 
+TEST_CASE(
+    "tasks of one name that are each too short to count are told together; the kernel's own on each CPU are not") {
+  Window window = quiet();
+  for (pid_t tid = 1000; tid < 1100; ++tid)
+    window.tasks.push_back({tid, "cc1", {2 + static_cast<unsigned>(tid % 2)}, 10'000'000, false});
+  for (pid_t tid = 2000; tid < 2100; ++tid) window.tasks.push_back({tid, "[kworker]", {2}, 10'000'000, true});
+  CHECK(verdict(window) == "foreign-task|CPUs 2-3|100 tasks called cc1|10.0 % of the window\n");
+}
+
 TEST_CASE("a delay that nothing explains names nobody") {
   Window window = quiet();
   window.threads[0].delay_ns = second;
@@ -91,6 +100,15 @@ TEST_CASE("interrupts count on CPUs of vCPUs, not where the VM's own I/O ends") 
   CHECK(verdict(window) == "interrupt-time|CPU 3||10.0 % of the window\n");
 }
 
+TEST_CASE("a thread of softirqs is told with what it did") {
+  Window window = quiet();
+  window.cpus[1].softirqs = {{"TIMER", 900}, {"NET_RX", 120}, {"BLOCK", 3}};
+  window.tasks.push_back({31, "[ksoftirqd/3]", {3}, second, true});
+  CHECK(verdict(window) ==
+        "foreign-task|CPUs 3|[ksoftirqd/3] (31), which the kernel keeps there, for softirq NET_RX|10.0 % of the "
+        "window\n");
+}
+
 TEST_CASE("memory, heat, siblings, stops and moves") {
   Window window = quiet();
   window.memory.remote_more = 4096;
@@ -103,6 +121,7 @@ TEST_CASE("memory, heat, siblings, stops and moves") {
   window = quiet();
   window.memory.grown = "hog (77): 4096 MiB";
   window.memory.node_taken = 4ULL << 30;
+  window.memory.taken_by = "hog (77): 4096 MiB";
   window.memory.stalled_us = 400'000;
   CHECK(verdict(window) ==
         "memory-pressure|memory|hog (77): 4096 MiB|4.00 % of the window\n"

@@ -156,6 +156,56 @@ TEST_CASE("a foreign task that comes in the window counts whole, one that came f
   CHECK(window.tasks[1].ran_ns == 500);
 }
 
+TEST_CASE("who took a node's memory is named, though he was gone at the end; who did not take it is not") {
+  constexpr std::uint64_t mib = 1 << 20;
+  const auto look = [&](std::uint64_t seconds, std::uint64_t free, std::uint64_t cache) {
+    Sample sample = sample_at(seconds, vcpu('S', {2}, 0));
+    sample.memory.node_free[1] = free * mib;
+    sample.memory.node_size[1] = 4096 * mib;
+    sample.memory.node_uses[1] = {{"the page cache", cache * mib}};
+    return sample;
+  };
+  const auto pages = [](std::uint64_t count) {
+    return count * mib / static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  };
+  Sample first = look(0, 3000, 100);
+  first.tasks[70] = {"bash", 10, {}, 0, false, false, pages(5)};
+  Sample with_hog = look(1, 2000, 110), last = look(2, 2990, 110);
+  last.tasks[70] = {"bash", 10, {}, 0, false, false, pages(7)};
+  with_hog.tasks = last.tasks;
+  with_hog.tasks[77] = {"hog", 500, {}, 0, false, false, pages(990)};
+  Watcher watcher(first, Scope{});
+  CHECK(watcher.wants_tasks(with_hog));
+  watcher.add(with_hog);
+  CHECK(!watcher.wants_tasks(last));
+  watcher.add(last);
+  CHECK(watcher.window().memory.taken_by == "hog (77): 990 MiB");
+  CHECK(watcher.window().memory.node_taken == 1000 * mib);
+  Watcher other(first, Scope{});
+  other.add(look(1, 2000, 1000));
+  CHECK(other.window().memory.taken_by == "the page cache: 900 MiB");
+  Watcher unknown(first, Scope{});
+  unknown.add(look(1, 2000, 110));
+  CHECK(unknown.window().memory.taken_by.empty());
+}
+
+TEST_CASE("what a node's memory is used for beside processes") {
+  Composed composed;
+  composed.file(
+      "/sys/devices/system/node/node1/meminfo",
+      "Node 1 MemTotal:       1000000 kB\nNode 1 MemFree:         500000 kB\nNode 1 FilePages:       9000 kB\n"
+      "Node 1 Shmem:           1000 kB\n");
+  composed.file("/sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "3\n");
+  composed.file("/sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages", "1\n");
+  composed.subject.plan.placement.cells.resize(1);
+  composed.subject.plan.placement.cells[0].host_nodes = {1};
+  Sample sample;
+  CHECK(count_memory(composed.subject, false, sample).node_uses.at(1) ==
+        std::map<std::string, std::uint64_t>{{"files in memory (tmpfs, memfd)", 1000 << 10},
+                                             {"the page cache", 8000 << 10},
+                                             {"huge pages of the node's pools", (3ULL << 21) + (1ULL << 30)}});
+}
+
 TEST_CASE("switches are traced: a task that ran for some milliseconds between two looks is seen, with its time") {
   const auto all = topology::get_affinity(0);
   REQUIRE(all);
