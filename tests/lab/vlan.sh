@@ -1,7 +1,7 @@
 #!/bin/bash
 # net.vlan on a real bridge that filters: its port is in that VLAN alone, untagged to the guest, which reaches the host's interface in
 # that VLAN and no other network; and the bridge is as before afterwards.
-# lab: --nodes 1 --kernel 6.12 --qemu 10.0
+# lab: --all --nodes 1 --kernel 6.12 --qemu 10.0
 # lab: --all --nodes 1 --kernel all --qemu all
 # fault: other the port is put into another VLAN by hand
 set -u
