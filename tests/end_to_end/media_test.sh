@@ -7,9 +7,10 @@ aside=1
 root_only
 need xorriso
 
-# boot_sector TEXT: code that sends TEXT to COM1, wherever it is loaded: push cs, pop ds; call, pop si, add si; lodsb ... out; hlt
+# boot_sector TEXT [PORT]: code that sends TEXT to COM1 (f8 03), or COM2, wherever it is loaded: push cs, pop ds; call, pop si, add si;
+# lodsb ... out; hlt
 boot_sector() {
-    printf '\x0e\x1f\xfc\xe8\x00\x00\x5e\x83\xc6\x12\xac\x84\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5\xf4\xeb\xfd%s\r\n\0' "$1" >"$work/sector"
+    printf '\x0e\x1f\xfc\xe8\x00\x00\x5e\x83\xc6\x12\xac\x84\xc0\x74\x06\xba'"${2:-\\xf8\\x03}"'\xee\xeb\xf5\xf4\xeb\xfd%s\r\n\0' "$1" >"$work/sector"
     truncate -s 510 "$work/sector"
     printf '\x55\xaa' >>"$work/sector"
 }
@@ -105,6 +106,25 @@ TOML
     has "$version: which it tells" "$err" 'VM slow is ready: its agent answers'
     "$vmrun" kill slow 2>/dev/null
     within 10 test ! -e "$work/run/slow"
+
+    boot_sector "this is COM2" '\xf8\x02'
+    dd if="$work/sector" of="$work/disk.raw" conv=notrunc status=none
+    rm -f "$work/two.log"
+    printf '[watchdog]\nmodel = "itco"\n[[disk]]\npath = "disk.raw"\nformat = "raw"\n[[serial]]\nlog = "two.log"\n[[serial]]\n' | small ports
+    run_code "$vmrun" start "$work/ports.toml"
+    is "$version: three serial ports, and the board's own watchdog" "$code" 0
+    check "$version: what the guest says on the second is in its log" within 20 grep -q 'this is COM2' "$work/two.log"
+    "$vmrun" console ports --port 2 </dev/null >"$work/two.out" 2>/dev/null &
+    listener=$!
+    sleep 0.3
+    "$vmrun" reset ports 2>/dev/null
+    check "$version: and on a terminal that is joined to it" within 20 grep -q 'this is COM2' "$work/two.out"
+    run_code "$vmrun" console ports --port 4
+    is "$version: a port that it has not" "$code" 1
+    has "$version: which is told" "$err" 'VM ports has no port 4'
+    "$vmrun" kill ports 2>/dev/null
+    exits "$version: the terminal is let go" "$listener" 20 0
+    within 10 test ! -e "$work/run/ports"
     as_before "$version: everything is put back"
 done
 finish

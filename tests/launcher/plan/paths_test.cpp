@@ -49,6 +49,7 @@ const std::map<std::string, Row> rows = {
     {"nvdimm[].path", {"[[nvdimm]]\npath = \"@\"\n", "nvdimm[0].path"}},
     {"share[].path", {"[[share]]\npath = \"@\"\ntag = \"t\"\n", "share[0].path", {Thing::directory}, Thing::directory}},
     {"console.log", {"[console]\nlog = \"@\"\n", "console.log", {Thing::missing}}},
+    {"serial[].log", {"[[serial]]\nlog = \"@\"\n", "serial[0].log", {Thing::missing}}},
     {"rng.source", {"[rng]\nsource = \"@\"\n", "rng.source"}},
     {"credential[].file", {"[[credential]]\nname = \"a\"\nfile = \"@\"\n", "credential[0].file"}},
     {"cdrom[].path", {"[[cdrom]]\npath = \"@\"\n", "cdrom[0].path"}},
