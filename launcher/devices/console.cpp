@@ -3,7 +3,6 @@
 
 #include "launcher/devices/device_context.hpp"
 #include "launcher/devices/serial.hpp"
-#include "launcher/facts/path_look.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
@@ -11,14 +10,15 @@ namespace launcher::inline devices {
 Console Console::read(TableReader& table) {
   Console console;
   console.mode = static_cast<Mode>(table.choice("mode", {"stdio", "socket", "none"}, 0));
-  console.log = table.path("log", false);
-  console.log_size = table.size("log_size", console.log_size, topology::kib(256), topology::gib(1024));
+  const Serial port = Serial::read(table);
+  console.log = port.log;
+  console.log_size = port.log_size;
   if (!console.log.empty() && console.mode == Mode::none)
     table.problem("log", "given with mode = \"none\"; wanted a console to write down", "remove one of the two");
   return console;
 }
 
-Console::Facts look_at(const Console& console) { return {console.log.empty() ? "" : misfit_to_append(console.log)}; }
+Console::Facts look_at(const Console& console) { return {look_at(Serial{.log = console.log}).log_misfit}; }
 Console::Facts assumed(const Console&) { return {}; }
 DeviceNeeds needs(const Console&, const Console::Facts&, unsigned) { return {}; }
 

@@ -53,22 +53,21 @@ struct Writer : DeviceWriter {
       to.row(name + ".read_only", Verb::dropped, "libvirt's virtiofs is writable: share a mount that is read-only");
   }
 
+  // COM1 is number 0.
+  void serial_port(const std::string& table, const std::string& log, unsigned number) {
+    if (!log.empty()) to.row(table + ".log_size", Verb::dropped, "the log is as long as virtlogd's limits let it be");
+    XmlElement& serial = devices.add("serial").set("type", "pty");
+    if (!log.empty()) serial.add("log").set("file", log).set("append", "on");
+    serial.add("target").set("port", std::to_string(number));
+  }
   void operator()(const Console& console) {
     if (console.mode == Console::Mode::none) return;
     to.row("console.mode", Verb::kept, "`virsh console` reaches it");
-    if (!console.log.empty())
-      to.row("console.log_size", Verb::dropped, "the log is as long as virtlogd's limits let it be");
-    XmlElement& serial = devices.add("serial").set("type", "pty");
-    if (!console.log.empty()) serial.add("log").set("file", console.log).set("append", "on");
-    serial.add("target").set("port", "0");
+    serial_port("console", console.log, 0);
   }
   void operator()(const Serial& serial) {
     const std::string name = key("serial");
-    if (!serial.log.empty())
-      to.row(name + ".log_size", Verb::dropped, "the log is as long as virtlogd's limits let it be");
-    XmlElement& port = devices.add("serial").set("type", "pty");
-    if (!serial.log.empty()) port.add("log").set("file", serial.log).set("append", "on");
-    port.add("target").set("port", std::to_string(counts["serial"]));
+    serial_port(name, serial.log, counts["serial"]);
   }
   void operator()(const Vsock& vsock) {
     XmlElement& cid = devices.add("vsock").set("model", "virtio").add("cid");
