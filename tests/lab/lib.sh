@@ -89,16 +89,16 @@ wait_for() {
 }
 
 # boot_wait LOG [PID] [SECONDS]: until the test guest that writes LOG is ready; false when PID ends before that, or time is up.
-# A guest with four vCPUs is ready in 6 to 12 s here, but in 30 when the machine below is busy.
+# A guest with four vCPUs is ready in 6 to 12 s here, but two guests beside another lab took more than 120 on two cores.
 boot_wait() {
-    local log=$1 pid=${2:-} end=$((SECONDS + ${3:-120}))
+    local log=$1 pid=${2:-} end=$((SECONDS + ${3:-180}))
     until grep -q '^guest: ready' "$log" 2>/dev/null; do
         if [ -n "$pid" ] && ! kill -0 "$pid" 2>/dev/null; then
             grep -q '^guest: ready' "$log" && return 0
             echo "process $pid ended; last lines of $log:"
         elif [ "$SECONDS" -ge "$end" ]; then
             tail -n 5 "$log"
-            hang "a guest whose QEMU lives said nothing for ${3:-120} s"
+            hang "a guest whose QEMU lives said nothing for ${3:-180} s"
         else
             sleep 0.1
             continue
