@@ -158,7 +158,8 @@ except (OSError, ValueError): pass' "$1" 2>/dev/null || true
 python=$(command -v python3 || true)
 # What vmrun says when others changed the pool in the very instant that it was killed in: so many pages may be left over.
 # (A start of another VM recovers, too, before it takes anything.)
-doubtful() { sed -n 's/.* pages, of which \([0-9]*\) may be left over.*/\1/p' "$work"/recover.out "$work"/by*.err 2>/dev/null || true; }
+doubtful() { sed -n 's/.* pages, of which \([0-9]*\) may be left over.*/\1/p' "$work"/recover*.out "$work"/by*.err 2>/dev/null || true; }
+# Once no VM has any page more: before, what is there may be another VM's, and would be missing where that one gives its pages back.
 take_doubtful() {
     local pages
     for pages in $(doubtful); do
@@ -166,7 +167,6 @@ take_doubtful() {
         echo "round $round: told that $pages pages may be left over, and they were"
         echo $(($(pool) - pages)) >"$(pool_file nr)"
     done
-    rm -f "$work"/by*.err
 }
 # Huge pages that processes have between two rounds, when none of ours is there (in kB): where they change, another test or VM of this
 # machine took or gave some, and the round says nothing.
@@ -186,7 +186,7 @@ for ((round = 1; round <= rounds; round++)); do
     rm -f "$work/new/made.img"
     set_pool $((RANDOM % 3 == 0 ? RANDOM % 40 : 0))
     was=$(our_pool)
-    rm -f "$work"/by*.err
+    rm -f "$work"/by*.err "$work"/recover*.out
     foreign=$(foreign_pages)
     remember
     whole=${span[$qemu]}
@@ -297,8 +297,7 @@ for ((round = 1; round <= rounds; round++)); do
             lived[$name]=0
             wait "${starts[$name]}" 2>/dev/null || lived[$name]=1
         done
-        "$vmrun" recover >"$work/recover.out" 2>&1 || failed "round $round: recover beside other VMs" "$(cat "$work/recover.out")"
-        take_doubtful
+        "$vmrun" recover >"$work/recover-beside.out" 2>&1 || failed "round $round: recover beside other VMs" "$(cat "$work/recover-beside.out")"
         end_bystanders
     fi
     gone() { [ -z "$(processes_of_ours)" ]; }
