@@ -27,7 +27,7 @@ std::vector<Command> host_subcommands() {
         {"host", "FILE",
          "check another machine: a file of scripts/capture-host, or a directory with its /sys and /proc"}},
        1,
-       host_check},
+       RUNS(host_check)},
       {"tune",
        "host tune PROFILE",
        "change this machine's settings for such VMs: latency, throughput, database, density, windows or lab",
@@ -36,19 +36,19 @@ std::vector<Command> host_subcommands() {
         {"for", "NAME", "only the CPUs of this running VM, and interrupts off them (may be given several times)", true},
         {"persist", "", "also write drop-in files in /etc, for the next boots"}},
        1,
-       host_tune},
+       RUNS(host_tune)},
       {"revert",
        "host revert",
        "put back all that host tune has changed, also after a crash",
        {{"json", "", "print JSON for a program"}},
        0,
-       host_revert},
+       RUNS(host_revert)},
       {"unpersist",
        "host unpersist",
        "remove the files that host tune --persist wrote, unless somebody edited them",
        {{"json", "", "print JSON for a program"}},
        0,
-       host_unpersist}};
+       RUNS(host_unpersist)}};
 }
 
 int host(const Options& options) {

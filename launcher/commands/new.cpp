@@ -229,7 +229,7 @@ int start_it(const Options& options, const fs::path& spec) {
   if (!options.flag("start")) return done;
   std::vector<std::string> words{"start"};
   const Command* command = find_command(words);
-  return start(Options::parse(command->options, command->words, {spec.string()}));
+  return command->run(Options::parse(command->options, command->words, {spec.string()}));
 }
 
 }  // namespace
