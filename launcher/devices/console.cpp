@@ -2,7 +2,6 @@
 #include "launcher/devices/console.hpp"
 
 #include "launcher/devices/device_context.hpp"
-#include "launcher/devices/serial.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
@@ -18,7 +17,7 @@ Console Console::read(TableReader& table) {
   return console;
 }
 
-Console::Facts look_at(const Console& console) { return {look_at(Serial{.log = console.log}).log_misfit}; }
+Console::Facts look_at(const Console& console) { return {look_at(Serial{.log = console.log})}; }
 Console::Facts assumed(const Console&) { return {}; }
 DeviceNeeds needs(const Console&, const Console::Facts&, unsigned) { return {}; }
 
@@ -31,7 +30,7 @@ void plan_device(const Console& console, const Console::Facts& facts, DeviceCont
        .why = console.mode == Console::Mode::stdio ? "`vmrun run` connects its terminal here" : "for `vmrun console`",
        .from_key = "mode",
        .has_index = false},
-      facts.log_misfit, context);
+      facts, context);
 }
 
 }  // namespace launcher::devices

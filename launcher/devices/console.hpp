@@ -3,6 +3,7 @@
 #pragma once
 
 #include "launcher/devices/kind.hpp"
+#include "launcher/devices/serial.hpp"
 
 namespace launcher::inline text {
 class TableReader;
@@ -18,10 +19,7 @@ struct Console {
   std::string log;          // console.log: a file to which all that the guest says is appended
   topology::Bytes log_size = topology::mib(16);  // console.log_size: its beginning and end are kept
 
-  struct Facts {
-    std::string log_misfit = {};  // why the log cannot be written; "" if it can
-    friend bool operator==(const Facts&, const Facts&) = default;
-  };
+  struct Facts : Serial::Facts {};  // its log's, as of any serial port
 
   static constexpr DeviceKind kind{.table = "console", .many = false, .always = true};
   static Console read(TableReader& table);

@@ -10,10 +10,10 @@ namespace launcher::inline devices {
 void claim_image(const DeviceContext& context, const std::string& path, const std::string& id, const OtherNames& names,
                  bool only_read, const std::string& holder) {
   const std::string key = context.key + ".path", words = fmt::format("image '{}'", printable(path));
-  if (!id.empty()) context.claims.push_back({key, id, words, holder, only_read});
-  for (const std::string& one : names.whole) context.claims.push_back({key, one, words, "", only_read});
+  if (!id.empty()) context.claims.push_back({key, id, words, holder, only_read, true});
+  for (const std::string& one : names.whole) context.claims.push_back({key, one, words, "", only_read, true});
   for (const std::string& one : names.below)
-    context.claims.push_back({key, one, fmt::format("what '{}' is a part of", printable(path)), "", true});
+    context.claims.push_back({key, one, fmt::format("what '{}' is a part of", printable(path)), "", true, true});
 }
 
 std::string pci_address(unsigned first_slot, unsigned index, unsigned slots) {

@@ -56,6 +56,7 @@ struct Claim {
   std::string words = {};   // for a person, where `thing` is not: "image '/srv/db.raw'"
   std::string holder = {};  // who has it, where that is no VM of ours
   bool shared = false;      // others may have it who share it, too: an image that is only read
+  bool image = false;       // one that need not be written: then read_only = true in both would do
 };
 
 struct DeviceContext {
@@ -94,6 +95,12 @@ struct DeviceContext {
   }
   void note(const std::string& name, const std::string& text) const { notes.push_back(key + "." + name + ": " + text); }
   void claim(const std::string& name, std::string what) const { claims.push_back({key + "." + name, std::move(what)}); }
+  // A path that only one VM may have, by what stands there, so that no other name of it gets past. ids: its identities(), none where
+  // nobody looked: then the path has to do.
+  void claim_path(const std::string& name, const std::string& words, const std::vector<std::string>& ids) const {
+    for (const std::string& id : ids) claims.push_back({key + "." + name, id, words});
+    if (ids.empty()) claims.push_back({key + "." + name, words});
+  }
   void set_address(Opts& device) const;  // "addr", and "multifunction" where others share the slot
   std::string origin(const std::string& name) const { return "spec " + key + "." + name; }
 };

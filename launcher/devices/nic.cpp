@@ -12,6 +12,7 @@
 #include "launcher/devices/device_context.hpp"
 #include "launcher/devices/identity.hpp"
 #include "launcher/facts/host_config.hpp"
+#include "launcher/facts/in_use.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/facts/port_holder.hpp"
 #include "launcher/text/printable.hpp"
@@ -67,6 +68,7 @@ void look_at_tap(const Nic& nic, Nic::Facts& facts) {
 }
 
 void look_at_device(const Nic& nic, Nic::Facts& facts) {
+  facts.path_ids = identities(nic.device);
   facts.device_misfit = misfit(nic.device, {S_IFCHR}, R_OK | W_OK);
   struct stat info {};
   if (!facts.device_misfit.empty() || stat(nic.device.c_str(), &info) < 0) return;
@@ -78,6 +80,7 @@ void look_at_device(const Nic& nic, Nic::Facts& facts) {
 }
 
 void look_at_socket(const Nic& nic, Nic::Facts& facts) {
+  facts.path_ids = identities(nic.socket);
   facts.socket_misfit = misfit(nic.socket, {S_IFSOCK}, R_OK | W_OK);
   if (facts.socket_misfit.empty() && !has_listener(nic.socket))
     facts.socket_misfit = fmt::format("nobody listens on '{}'", printable(nic.socket));

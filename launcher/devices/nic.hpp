@@ -67,6 +67,7 @@ struct Nic {
     std::string bridge_is;        // what has the bridge's name and is none: "a bond"; "": nothing
     bool over_exists = false, over_is_port = false;
     std::string socket_misfit = {}, device_misfit = {};            // why they cannot be used; "" if they can
+    std::vector<std::string> path_ids = {};                        // of the one that is given, see identities()
     bool socket_open_to_all = false, socket_found_by_all = false;  // by all users, in its directory
     unsigned socket_uid = 0;
     std::vector<std::string> port_holders = {};  // beside Nic::forward: who has the port; "" if nobody

@@ -9,6 +9,7 @@
 #include "launcher/devices/device_context.hpp"
 #include "launcher/devices/identity.hpp"
 #include "launcher/devices/nic.hpp"
+#include "launcher/text/printable.hpp"
 
 namespace launcher::inline devices {
 
@@ -206,10 +207,10 @@ void add_host_side(const Nic& nic, const Nic::Facts& facts, const NicChoice& cho
     case Nic::Mode::passt:
       return add_passt(nic, facts, choice, context);
     case Nic::Mode::vhost_user:
-      if (!nic.server) context.claim("socket", "vhost-user socket " + nic.socket);
+      context.claim_path("socket", "vhost-user socket " + printable(nic.socket), facts.path_ids);
       return add_vhost_user(nic, facts, choice, context);
     case Nic::Mode::vdpa:
-      context.claim("device", "vDPA device " + nic.device);
+      context.claim_path("device", "vDPA device " + printable(nic.device), facts.path_ids);
       return add_vdpa(nic, choice, context);
   }
 }

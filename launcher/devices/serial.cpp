@@ -1,8 +1,12 @@
 // What a serial port becomes on the command line. The rule: QEMU gets a socket that listens already, and of the log a pipe.
 #include "launcher/devices/serial.hpp"
 
+#include <fmt/format.h>
+
 #include "launcher/devices/device_context.hpp"
+#include "launcher/facts/in_use.hpp"
 #include "launcher/facts/path_look.hpp"
+#include "launcher/text/printable.hpp"
 #include "launcher/text/toml_reader.hpp"
 
 namespace launcher::inline devices {
@@ -14,7 +18,10 @@ Serial Serial::read(TableReader& table) {
   return serial;
 }
 
-Serial::Facts look_at(const Serial& serial) { return {serial.log.empty() ? "" : misfit_to_append(serial.log)}; }
+Serial::Facts look_at(const Serial& serial) {
+  if (serial.log.empty()) return {};
+  return {misfit_to_append(serial.log), identities(serial.log)};
+}
 Serial::Facts assumed(const Serial&) { return {}; }
 DeviceNeeds needs(const Serial&, const Serial::Facts&, unsigned) { return {}; }
 
@@ -22,10 +29,10 @@ std::string port_socket(unsigned port) {
   return port == 1 ? "console.sock" : "serial" + std::to_string(port) + ".sock";
 }
 
-void plan_serial_port(const SerialPort& port, const std::string& log_misfit, DeviceContext& context) {
-  if (!log_misfit.empty())
+void plan_serial_port(const SerialPort& port, const Serial::Facts& facts, DeviceContext& context) {
+  if (!facts.log_misfit.empty())
     context.problem(
-        "log", log_misfit + "; wanted a regular file, or a directory in which it can be made",
+        "log", facts.log_misfit + "; wanted a regular file, or a directory in which it can be made",
         port.port == 1
             ? "correct the path or its permissions, or remove log: `vmrun log` keeps the last words without it"
             : "correct the path or its permissions, or remove log");
@@ -36,6 +43,7 @@ void plan_serial_port(const SerialPort& port, const std::string& log_misfit, Dev
   Opts far_end("socket");
   far_end.set("id", name).set("fd", fd).set("server", true).set("wait", false);
   if (!port.keys.log.empty()) {
+    context.claim_path("log", fmt::format("the log '{}'", printable(port.keys.log)), facts.log_ids);
     const int log = context.fds.take(name + " log");
     context.steps.push_back({OpenLog{port.keys.log, log, port.keys.log_size}, "QEMU writes a pipe, and vmrun the file",
                              context.origin("log")});
@@ -60,7 +68,7 @@ void plan_device(const Serial& serial, const Serial::Facts& facts, DeviceContext
   const unsigned port = context.index + 2;
   plan_serial_port(
       {.port = port, .keys = serial, .why = "for `vmrun console --port " + std::to_string(port) + "`", .from_key = ""},
-      facts.log_misfit, context);
+      facts, context);
 }
 
 }  // namespace launcher::devices

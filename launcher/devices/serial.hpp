@@ -19,7 +19,8 @@ struct Serial {
   topology::Bytes log_size = topology::mib(16);  // serial.log_size: its beginning and end are kept
 
   struct Facts {
-    std::string log_misfit = {};  // why the log cannot be written; "" if it can
+    std::string log_misfit = {};            // why the log cannot be written; "" if it can
+    std::vector<std::string> log_ids = {};  // what it is by any name, see identities()
     friend bool operator==(const Facts&, const Facts&) = default;
   };
 
@@ -46,6 +47,6 @@ struct SerialPort {
   std::string from_key;   // that it is there for: "mode"; "" for the table itself
   bool has_index = true;  // QEMU is told which port it is; else it is the next one
 };
-void plan_serial_port(const SerialPort& port, const std::string& log_misfit, DeviceContext& context);
+void plan_serial_port(const SerialPort& port, const Serial::Facts& facts, DeviceContext& context);
 
 }  // namespace launcher::devices

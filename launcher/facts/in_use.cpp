@@ -157,7 +157,19 @@ std::string holder_of(const struct stat& wanted) {
 
 std::string file_id(const struct stat& info) {
   if (S_ISBLK(info.st_mode)) return "block " + numbers(info.st_rdev);
+  if (S_ISCHR(info.st_mode)) return "character " + numbers(info.st_rdev);
   return fmt::format("file {} inode {}", numbers(info.st_dev), info.st_ino);
+}
+
+std::vector<std::string> identities(const std::string& path) {
+  std::vector<std::string> ids;
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0) ids.push_back(file_id(info));
+  std::error_code error;
+  const std::filesystem::path place = std::filesystem::weakly_canonical(path, error);
+  if (!error && stat(place.parent_path().c_str(), &info) == 0)
+    ids.push_back(fmt::format("{} in {}", place.filename().string(), file_id(info)));
+  return ids;
 }
 
 OtherNames other_names(const struct stat& info, const topology::Sysfs& sysfs) {

@@ -11,8 +11,11 @@
 
 namespace launcher::inline facts {
 
-// The same for every name of it: "block 8:16", "file 8:1 inode 4711".
+// The same for every name of it: "block 8:16", "character 10:5", "file 8:1 inode 4711".
 std::string file_id(const struct stat& info);
+// What a path leads to, as far as there is something, and the place itself, for what is made there: {"file 8:1 inode 12",
+// "a.log in file 8:1 inode 2"}. Symbolic links are followed.
+std::vector<std::string> identities(const std::string& path);
 
 // By which names else the bytes of a block device are reached.
 struct OtherNames {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "launcher/plan/parts.hpp"
 
@@ -19,7 +20,7 @@ std::optional<std::pair<std::string, std::string>> holder_of(const Claim& claim,
                                                              const std::map<std::string, bool>& ours,
                                                              const topology::Reservations& taken) {
   const std::string words = claim.words.empty() ? claim.thing : claim.words;
-  const char* share = claim.words.empty() ? "" : ", or set read_only = true in both";
+  const char* share = claim.image ? ", or set read_only = true in both" : "";
   if (const auto own = ours.find(claim.thing); own != ours.end() && !(own->second && claim.shared))
     return std::pair(fmt::format("{} is given twice to this VM", words), "give each device its own");
   for (const topology::Reservation& other : taken.vms) {
@@ -39,8 +40,11 @@ std::optional<std::pair<std::string, std::string>> holder_of(const Claim& claim,
 
 void claim_things(Draft& draft) {
   std::map<std::string, bool> ours;  // thing -> only shared
+  std::set<std::pair<std::string, std::string>> told;
   for (const Claim& claim : draft.claims) {
-    if (const auto holder = holder_of(claim, ours, draft.taken))
+    const auto holder = holder_of(claim, ours, draft.taken);
+    // a path is claimed by all that it is, and told once
+    if (holder && told.emplace(claim.key, holder->first).second)
       draft.problem(claim.key, holder->first, holder->second);
     const auto [own, fresh] = ours.emplace(claim.thing, claim.shared);
     if (!fresh) own->second = own->second && claim.shared;

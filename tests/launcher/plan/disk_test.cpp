@@ -42,6 +42,8 @@ struct Case {
       const auto* disk = std::get_if<Disk>(&one);
       const auto* cdrom = std::get_if<Cdrom>(&one);
       const auto* nvdimm = std::get_if<Nvdimm>(&one);
+      if (const auto* console = std::get_if<Console>(&one)) facts.devices[i] = look_at(*console);
+      if (const auto* serial = std::get_if<Serial>(&one)) facts.devices[i] = look_at(*serial);
       if (disk) facts.devices[i] = look_at(*disk, HostConfig{});
       if (cdrom) facts.devices[i] = look_at(*cdrom);
       if (nvdimm) facts.devices[i] = look_at(*nvdimm);
@@ -186,6 +188,47 @@ TEST_CASE("an image is one image, whatever kind of device it is given as") {
       CHECK(has(one.problems(), both_read ? "none" : second + "[0].path: image '" + link + "' belongs to VM al"));
     }
   CHECK(has(Case(disk_at(file) + table("cdrom", link)).look(2).problems(), "is given twice to this VM"));
+}
+
+TEST_CASE("a log, a socket and a vDPA device have one VM, by whatever name, there before or made for it") {
+  const fakes::TempDir dir("/tmp");
+  fs::create_directory(dir / "logs");
+  fs::create_directory_symlink(dir / "logs", dir / "link");
+  const auto log = [&](const std::string& path, bool console = true) {
+    return std::string(console ? "[console]\n" : "[[serial]]\n") + "log = \"" + (dir / path).string() + "\"\n";
+  };
+  const auto second = [](const std::string& tables, const LaunchPlan& first) {
+    Case one = Case(tables).look();
+    one.taken.vms.push_back({"al", {}, {}, first.reservation.things});
+    return one.problems();
+  };
+  const LaunchPlan before = Case(log("logs/a.log")).look().plan();
+  for (const bool made : {false, true}) {
+    if (made) fakes::write_file(dir / "logs/a.log", "booted\n");
+    for (const std::string name : {"logs/a.log", "link/a.log"}) {
+      CHECK(has(second(log(name), before), "console.log: the log '" + (dir / name).string() + "' belongs to VM al"));
+      CHECK(has(second(log(name, false), before), "serial[0].log: the log"));
+      CHECK_FALSE(has(second(log(name), before), "read_only"));
+    }
+    CHECK(second(log("logs/b.log"), before) == "none");
+    const std::string twice = Case(log("logs/a.log") + log("link/a.log", false)).look().problems();
+    CHECK(has(twice, "is given twice to this VM"));
+    CHECK(twice.find("is given twice") == twice.rfind("is given twice"));  // though it is claimed by two things
+  }
+  const LaunchPlan known = Case(log("logs/a.log")).look().plan();
+  fs::create_hard_link(dir / "logs/a.log", dir / "hard.log");
+  CHECK(has(second(log("hard.log"), known), "belongs to VM al"));
+
+  const auto card = [&](const std::string& keys, const std::string& path) {
+    return look_at(std::get<Nic>(spec_of("name = \"x\"\n[cpu]\ncount = 1\n[memory]\nsize = \"1G\"\n[[net]]\n" + keys +
+                                         " = \"" + path + "\"\n")
+                                     .devices.at(0)),
+                   HostConfig{});
+  };
+  fs::create_symlink("/dev/null", dir / "null");
+  CHECK(card("device", "/dev/null").path_ids.front() == card("device", dir / "null").path_ids.front());
+  CHECK(card("socket", dir / "logs/s").path_ids == card("socket", dir / "link/s").path_ids);
+  CHECK(card("socket", dir / "logs/s").path_ids != card("socket", dir / "logs/t").path_ids);
 }
 
 TEST_CASE("a partition, a volume and a loop device are seen to be parts of what another VM has") {
