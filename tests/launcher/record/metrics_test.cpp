@@ -27,6 +27,17 @@ TEST_CASE("a metric's number, the median of several, and none where there is non
   CHECK(read_metrics(std::string(1 << 20, 'a'), {{"x", "^(a|b)*c([0-9])"}}).empty());  // and no stack is lost
 }
 
+TEST_CASE("of several numbers in one run the greatest, the least or the sum, where that is asked for") {
+  const std::string threads = "T: 0 Max: 12\nT: 1 Max: 90\nT: 2 Max: 10\n";
+  std::vector<Metric> metrics;
+  for (const char* text :
+       {"n=Max: *([0-9]+)", "max:most=Max: *([0-9]+)", "min:least=Max: *([0-9]+)", "sum:all=Max: *([0-9]+)"})
+    metrics.push_back(metric_from(text).value());
+  CHECK(read_metrics(threads, metrics) ==
+        std::map<std::string, double>{{"n", 12}, {"most", 90}, {"least", 10}, {"all", 112}});
+  CHECK(!metric_from("max:=([0-9]+)"));
+}
+
 TEST_CASE("fio's JSON, with words around it") {
   const std::string fio = R"(note: something
 {"fio version": "fio-3.33", "jobs": [
@@ -53,6 +64,19 @@ TEST_CASE("iperf3's JSON, TCP and UDP") {
   CHECK(udp.at("iperf3.bits_per_second") == 1e6);
   CHECK(udp.at("iperf3.lost_percent") == 1.5);
   CHECK(read_metrics("{\"some\": \"json\"}", {}).empty());
+}
+
+TEST_CASE("fio's JSON and iperf3's after it, words and braces between them") {
+  const std::string both = R"(fio: {not json}
+{"fio version": "fio-3.39", "jobs": [{"read": {"total_ios": 1, "iops": 7}}]}
+iperf3: error - {again}
+{
+  "start": {}, "end": {"sum_received": {"bits_per_second": 5}}
+} {"fio version": "x", "jobs": [{"write": {"total_ios": 2, "iops": 8}}]} {"cut": )";
+  const auto found = read_metrics(both, {});
+  CHECK(found.at("fio.read.iops") == 7);
+  CHECK(found.at("iperf3.bits_per_second") == 5);
+  CHECK(found.at("fio.write.iops") == 8);
 }
 
 namespace {
