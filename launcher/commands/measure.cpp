@@ -24,41 +24,61 @@ unsigned count_of(const Options& options, const std::string& name, unsigned othe
   return number;
 }
 
+// What it is beside the spec. A/A and `bare` change nothing in it.
+std::vector<std::string> sets_of(const std::string& knob) {
+  return knob.empty() || knob == bare_knob ? std::vector<std::string>{} : std::vector{knob};
+}
+
 }  // namespace
 
 int measure(const Options& options) {
   const unsigned runs = count_of(options, "runs", 5, 1), warmups = count_of(options, "warmup", 0, 0);
+  unsigned retries = count_of(options, "retries", runs, 0), failures = 0, kept = 0;
   Bench bench(options);
   const Signals signals;
   std::vector<Boot> boots;
-  unsigned good = 0;
-  // one that failed is kept, marked and done again; half of all may fail
-  for (unsigned run = 1; good < runs && run <= warmups + 2 * runs; ++run) {
+  // one that failed or was disturbed is kept, marked and done again; half of all may fail
+  while (kept < runs && failures <= runs) {
     Boot boot;
-    boot.run = run;
-    boot.warmup = run <= warmups;
+    boot.run = static_cast<unsigned>(boots.size()) + 1;
+    boot.warmup = boot.run <= warmups;
     boots.push_back(bench.boot(boot, {}));
-    good += boots.back().counts() ? 1 : 0;
+    const Boot& last = boots.back();
+    if (last.warmup) continue;
+    if (!last.counts())
+      ++failures;
+    else if (last.disturbed() && retries > 0)
+      --retries;
+    else
+      ++kept;
   }
+  const std::vector<Boot> counted = counted_of(boots, runs);
   if (options.flag("bencher"))
-    print_json(bencher_json(bench.name(), boots));
+    print_json(bencher_json(bench.name(), counted));
   else if (options.flag("json"))
-    print_json(summaries_json(boots));
+    print_json(summaries_json(counted));
   else
-    print(summaries_text(boots));
-  if (good == runs) return done;
-  say(fmt::format("{} of {} runs succeeded", good, runs));
-  return failed;
+    print(boots_text(boots) + "\n" + summaries_text(counted));
+  if (kept < runs) {
+    say(fmt::format("{} of {} runs succeeded", kept, runs));
+    return failed;
+  }
+  if (disturbed_of(counted) == 0) return done;
+  say(fmt::format("{} of the {} boots that count were disturbed", disturbed_of(counted), counted.size()));
+  return disturbed;
 }
 
 int ablate(const Options& options) {
-  const std::vector<std::string> knobs = options.all("knob");
-  if (knobs.empty()) throw UsageError("wanted at least one --knob KEY=VALUE to compare with the spec as it is");
+  std::vector<std::string> knobs = options.all("knob");
   const unsigned blocks = count_of(options, "blocks", 5, fewest_blocks);
   const auto svg = options.value("svg");
   if (svg && !find_program("gnuplot"))
     throw UsageError("--svg draws by gnuplot, which is not here: install gnuplot-nox");
   Bench bench(options);
+  if (knobs.empty()) throw UsageError("wanted at least one --knob KEY=VALUE to compare with the spec as it is");
+  for (const std::string& knob : knobs)
+    if (const auto why = bench.why_not(sets_of(knob)))
+      throw UsageError(fmt::format("--knob {}: the VM cannot be had with it: {}", knob, *why));
   const Signals signals;
   std::vector<Boot> boots;
   std::vector<std::string> all{""};  // A/A: the spec beside itself
@@ -71,8 +91,7 @@ int ablate(const Options& options) {
         boot.knob = knob;
         boot.arm = arm;
         boot.block = block;
-        boots.push_back(bench.boot(
-            boot, *arm == 'b' && !knob.empty() && knob != bare_knob ? std::vector{knob} : std::vector<std::string>{}));
+        boots.push_back(bench.boot(boot, *arm == 'b' ? sets_of(knob) : std::vector<std::string>{}));
       }
   const std::vector<KnobEffect> effects = effects_of(boots);
   if (options.flag("json"))

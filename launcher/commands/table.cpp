@@ -93,6 +93,7 @@ const std::vector<Command>& command_table() {
        "start the VM, run COMMAND, read its numbers, stop it; again and again, for a boot is the sample",
        with_bench({{"runs", "N", "how many boots count (5)"},
                    {"warmup", "K", "how many before those do not (0)"},
+                   {"retries", "N", "how many that were disturbed are done again (as many as --runs)"},
                    {"bencher", "", "print Bencher's metric format at the end"}}),
        most_words, measure},
       {"ablate", "ablate SPEC --knob KEY=VALUE -- COMMAND",
@@ -152,8 +153,7 @@ const std::vector<Command>& command_table() {
       {"watch",
        "watch NAME [-- COMMAND...]",
        "measure a running VM for a while, or while COMMAND runs, and say whether anything disturbed it (exit code 4: "
-       "it was; 5: not "
-       "all could be read)",
+       "it was; 5: not all could be read)",
        {json,
         {"for", "TIME", "the window's length: 60s, 5m, 2h (10s; with a command as long as it runs)"},
         {"live", "", "show each second on this terminal"},
