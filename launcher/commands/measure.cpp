@@ -1,12 +1,15 @@
 // `vmrun measure`: a command in boot after boot of one VM, and what its numbers say.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "launcher/commands/bench.hpp"
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/life/signals.hpp"
+#include "launcher/spec/profiles.hpp"
 #include "launcher/watch/picture.hpp"
 
 namespace launcher::commands {
@@ -27,6 +30,20 @@ unsigned count_of(const Options& options, const std::string& name, unsigned othe
 // What it is beside the spec. A/A and `bare` change nothing in it.
 std::vector<std::string> sets_of(const std::string& knob) {
   return knob.empty() || knob == bare_knob ? std::vector<std::string>{} : std::vector{knob};
+}
+
+// Each key that the profile set, back to what it is without one.
+void add_profile_knobs(const Bench& bench, std::vector<std::string>& knobs) {
+  const ProfileKnobs found = profile_knobs(bench.document());
+  for (const std::string& knob : found.knobs) {
+    if (std::ranges::find(knobs, knob) != knobs.end()) continue;
+    if (const auto why = bench.why_not({knob}))
+      say(fmt::format("not compared: {}: {}", knob, *why));
+    else
+      knobs.push_back(knob);
+  }
+  if (!found.others.empty())
+    say(fmt::format("not compared, for the guest may not be the same without: {}", fmt::join(found.others, ", ")));
 }
 
 }  // namespace
@@ -75,7 +92,10 @@ int ablate(const Options& options) {
   if (svg && !find_program("gnuplot"))
     throw UsageError("--svg draws by gnuplot, which is not here: install gnuplot-nox");
   Bench bench(options);
-  if (knobs.empty()) throw UsageError("wanted at least one --knob KEY=VALUE to compare with the spec as it is");
+  if (options.flag("all")) add_profile_knobs(bench, knobs);
+  if (knobs.empty())
+    throw UsageError(
+        "wanted at least one --knob KEY=VALUE to compare with the spec as it is, or --all, for a spec with a profile");
   for (const std::string& knob : knobs)
     if (const auto why = bench.why_not(sets_of(knob)))
       throw UsageError(fmt::format("--knob {}: the VM cannot be had with it: {}", knob, *why));

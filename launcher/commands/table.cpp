@@ -100,6 +100,7 @@ const std::vector<Command>& command_table() {
        "what each knob does to COMMAND's numbers: boots in turn (A B B A), the same VM twice first",
        with_bench({{"knob", "KEY=VALUE",
                     "a key that differs from the spec, or 'bare': without the VM (may be given several times)", true},
+                   {"all", "", "each key that the spec's profile set, back to what it is without"},
                    {"blocks", "N", "how many turns of four boots for each knob (5)"},
                    {"svg", "FILE", "draw ratios and intervals, by gnuplot"}}),
        most_words, ablate},

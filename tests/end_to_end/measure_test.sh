@@ -66,6 +66,21 @@ run_code "$vmrun" ablate "$work/quick.toml" --json --in host --no-watch --blocks
 is "the knob's effect is claimed, the same VM's is not" "$code $(jq -c 'select(.event == "ablation") | .effects[] | select(.metric == "v") | [.knob, .claimed, (.ratio * 100 | round)]' <<<"$out" | tr '\n' ' ')" \
     '0 ["",false,100] ["cpu.pin=auto",true,120] '
 check "as the schema says" fits <<<"$out"
+# --- what a profile set, key by key ---
+sed '1i profile = "throughput"' "$work/quick.toml" | spec profiled
+svg=()
+if [ -n "$(command -v gnuplot)" ]; then svg=(--svg "$work/a.svg"); else echo "note  no gnuplot: no picture"; fi
+run_code "$vmrun" ablate "$work/profiled.toml" --all "${svg[@]}" --json --in host --blocks 4 --no-watch --cooldown 0 --stop-timeout 0 --metric 'v=value ([0-9]+)' -- sh -c "$stream"
+is "--all: each key of the profile" "$code $(jq -c 'select(.event == "ablation") | .effects[] | select(.metric == "v") | [.knob, .claimed]' <<<"$out" | tr '\n' ' ')" \
+    '0 ["",false] ["memory.prealloc=\"auto\"",false] '
+check "as the schema says" fits <<<"$out"
+if [ -n "${svg[*]}" ]; then
+    has "the forest plot is a picture" "$(cat "$work/a.svg")" '^<svg '
+    has "with a row for each knob" "$(cat "$work/a.svg")" 'memory.prealloc="auto" *v<'
+fi
+run_code "$vmrun" ablate "$work/quick.toml" --all --in host -- true
+is "--all without a profile" "$code" 2
+has "says what is wanted" "$err" 'a spec with a profile'
 run_code "$vmrun" ablate "$work/quick.toml" --knob memory.size=1P --in host -- true
 is "a knob that cannot be had is told before anything starts" "$code" 2
 has "and why" "$err" '--knob memory.size=1P: .*memory.size'
