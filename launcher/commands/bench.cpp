@@ -13,9 +13,11 @@
 #include "launcher/commands/inputs.hpp"
 #include "launcher/commands/locking.hpp"
 #include "launcher/commands/output.hpp"
+#include "launcher/commands/watching.hpp"
 #include "launcher/host/linux_host.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/signals.hpp"
+#include "launcher/watch/show.hpp"
 #include "topology/placement_json.hpp"
 #include "topology/sysfs.hpp"
 
@@ -71,21 +73,24 @@ std::string forwards_of(const Spec& spec) {
 }  // namespace
 
 std::vector<OptionInfo> bench_options() {
-  return {{"set", "KEY=VALUE", "override a key of the spec (may be given several times)", true},
-          {"in", "WHERE",
-           "where COMMAND runs: guest (by the guest agent; the default), host, or bare: on the VM's CPUs "
-           "and nodes, without the VM"},
-          {"metric", "NAME=REGEX",
-           "a number in COMMAND's output, in the pattern's first group (may be given several "
-           "times; fio's and iperf3's JSON are known)",
-           true},
-          {"ready", "SECONDS", "how long the guest's agent may take to answer (120)"},
-          {"timeout", "SECONDS", "how long COMMAND may take (3600)"},
-          {"stop-timeout", "SECONDS", "how long the guest may take to power down after a run (10)"},
-          {"cooldown", "SECONDS",
-           "how long to wait between boots until load and temperatures are as before the first (60)"},
-          {"record", "DIR", "write a record of each run there"},
-          {"json", "", "print JSON lines for a program"}};
+  return {
+      {"set", "KEY=VALUE", "override a key of the spec (may be given several times)", true},
+      {"in", "WHERE",
+       "where COMMAND runs: guest (by the guest agent; the default), host, or bare: on the VM's CPUs "
+       "and nodes, without the VM"},
+      {"metric", "NAME=REGEX",
+       "a number in COMMAND's output, in the pattern's first group; of several in one run the median, or as max:NAME, "
+       "min:NAME, sum:NAME has it (may be given several times; fio's and iperf3's JSON are known)",
+       true},
+      {"ready", "SECONDS", "how long the guest's agent may take to answer (120)"},
+      {"timeout", "SECONDS", "how long COMMAND may take (3600)"},
+      {"stop-timeout", "SECONDS", "how long the guest may take to power down after a run (10)"},
+      {"cooldown", "SECONDS",
+       "how long to wait between boots until load and temperatures are as before the first (60)"},
+      {"no-watch", "", "do not look meanwhile what disturbs the VM (`watch`)"},
+      {"threshold", "NAME=NUMBER", "from where on something disturbs, by the names that an offender has", true},
+      {"record", "DIR", "write a record of each run there"},
+      {"json", "", "print JSON lines for a program"}};
 }
 
 Bench::Bench(const Options& options) {
@@ -108,6 +113,8 @@ Bench::Bench(const Options& options) {
   json_ = options.flag("json");
   if (const auto directory = options.value("record"))
     record_ = {"--record", std::filesystem::absolute(*directory).string()};
+  const Thresholds thresholds = thresholds_of(options);
+  if (!options.flag("no-watch")) thresholds_ = thresholds;
   auto read = read_spec(spec_, sets_);
   if (!read) {
     print_problems(read.error().problems, read.error().document ? &*read.error().document : nullptr, json_);
@@ -117,6 +124,26 @@ Bench::Bench(const Options& options) {
   forwards_ = forwards_of(read->spec);
   if (where_ == Where::guest && !has_device<Agent>(read->spec))
     throw UsageError("--in guest needs the guest's agent: the spec needs a table [agent], and the guest qemu-ga");
+  document_ = std::move(read->document);
+}
+
+std::expected<LaunchPlan, SpecErrors> Bench::plan(const std::vector<std::string>& sets) const {
+  std::vector<std::string> all = sets_;
+  all.insert(all.end(), sets.begin(), sets.end());
+  auto read = read_spec(spec_, all);
+  if (!read) return std::unexpected(std::move(read.error()));
+  LinuxHost machine;
+  World world = dry_world(machine, *read_host_config());
+  auto planned = plan_only(read->spec, world, Ledger::read);
+  if (!planned) return std::unexpected(SpecErrors{planned.error(), std::move(read->document)});
+  return std::move(planned->plan);
+}
+
+std::optional<std::string> Bench::why_not(const std::vector<std::string>& sets) const {
+  const auto planned = plan(sets);
+  if (planned) return std::nullopt;
+  const Problem& first = planned.error().problems.front();
+  return first.key.empty() ? first.what : first.key + ": " + first.what;
 }
 
 void Bench::cool_down() {
@@ -159,15 +186,9 @@ topology::Placement Bench::placement(const std::vector<std::string>& sets) const
     if (!plan || !plan->is_object()) throw std::runtime_error("VM " + name_ + " has ended before it was measured");
     return topology::json::read<topology::Placement>(plan->get_object().at("placement"), "placement");
   }
-  std::vector<std::string> all = sets_;
-  all.insert(all.end(), sets.begin(), sets.end());
-  auto file = read_spec(spec_, all);
-  if (!file) throw std::runtime_error("the spec is wrong with these keys");
-  LinuxHost machine;
-  World world = dry_world(machine, *read_host_config());
-  auto planned = plan_only(file->spec, world, Ledger::read);
-  if (!planned) throw std::runtime_error("the VM does not fit: " + planned.error().front().what);
-  return planned->plan.placement;
+  const auto planned = plan(sets);
+  if (!planned) throw std::runtime_error("the VM does not fit: " + planned.error().problems.front().what);
+  return planned->placement;
 }
 
 std::vector<std::string> Bench::environment(const Boot& boot, const topology::Placement& placement) const {
@@ -196,15 +217,32 @@ ChildEnd Bench::run_command(const Boot& boot, const std::vector<std::string>& se
   return run_child(child, patience_);
 }
 
+// What watch could not see to its end is told, and no reason to lose the run.
+ChildEnd Bench::watched(Boot& boot, const std::vector<std::string>& sets) const {
+  const auto dir = thresholds_ && where_ != Where::bare ? VmDir::find(run_base(), name_) : std::nullopt;
+  if (!dir) return run_command(boot, sets);
+  Watching watching(*dir, *thresholds_);
+  const ChildEnd end = run_command(boot, sets);
+  const auto found = watching.end();
+  boot.seen.watched = found.has_value();
+  if (found) {
+    boot.seen.offenders = found->offenders;
+    boot.seen.not_checked = found->window.not_checked;
+  } else {
+    boot.seen.not_checked = {found.error()};
+  }
+  return end;
+}
+
 void Bench::measure(Boot& boot, const std::vector<std::string>& sets, Clock::time_point started) const {
   if (where_ == Where::guest) await_agent(name_, ready_);
   boot.ready_seconds = seconds_since(started);
-  const auto begun = Clock::now();
-  const ChildEnd end = run_command(boot, sets);
+  const ChildEnd end = watched(boot, sets);
   boot.metrics = read_metrics(end.out, metrics_);
-  boot.metrics["seconds"] = seconds_since(begun);
+  boot.metrics["seconds"] = end.seconds;
   boot.exit_code = end.code;
   if (end.code != 0) say(fmt::format("run {}: the command ended with {}", boot.run, end.code));
+  for (const Offender& one : boot.seen.offenders) say(fmt::format("run {}: disturbed: {}", boot.run, to_text(one)));
 }
 
 Boot Bench::boot(Boot boot, const std::vector<std::string>& sets) {

@@ -3,14 +3,17 @@
 #pragma once
 
 #include <chrono>
+#include <expected>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "launcher/commands/options.hpp"
+#include "launcher/plan/plan.hpp"
 #include "launcher/record/measured.hpp"
 #include "launcher/record/metrics.hpp"
 #include "launcher/spec/read_spec.hpp"
+#include "launcher/watch/judge.hpp"
 #include "topology/placement.hpp"
 
 namespace launcher::commands {
@@ -24,6 +27,7 @@ struct Child {
 struct ChildEnd {
   int code = 0;
   std::string out;
+  double seconds = 0;  // from its start to its end
 };
 // In our directory, with our environment. Throws when a signal asks us to stop, or the deadline is over; the child is ended then.
 ChildEnd run_child(const Child& child, std::chrono::seconds patience);
@@ -40,6 +44,10 @@ class Bench {
  public:
   explicit Bench(const Options& options);  // throws UsageError
   const std::string& name() const { return name_; }
+  const TomlDocument& document() const { return *document_; }
+
+  // Why the VM cannot be had with these --set, too. Nothing is started.
+  std::optional<std::string> why_not(const std::vector<std::string>& sets) const;
 
   // One boot with these --set beside those of the user, told as a JSON line where that is wanted.
   Boot boot(Boot boot, const std::vector<std::string>& sets);
@@ -53,10 +61,14 @@ class Bench {
   bool json_ = false;
   std::optional<double> load_before_, heat_before_;
   std::string forwards_;
+  std::optional<TomlDocument> document_;
+  std::optional<Thresholds> thresholds_;  // nullopt: runs are not watched
 
   void cool_down();
   void start(const std::vector<std::string>& sets) const;
   void stop() const;
+  std::expected<LaunchPlan, SpecErrors> plan(const std::vector<std::string>& sets) const;
+  ChildEnd watched(Boot& boot, const std::vector<std::string>& sets) const;
   void measure(Boot& boot, const std::vector<std::string>& sets, std::chrono::steady_clock::time_point started) const;
   ChildEnd run_command(const Boot& boot, const std::vector<std::string>& sets) const;
   std::vector<std::string> environment(const Boot& boot, const topology::Placement& placement) const;

@@ -51,6 +51,8 @@ ChildSpec spec_of(const Child& child) {
   return spec;
 }
 
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
 void check_called_off() {
   if (Signals::pending() != 0) throw std::runtime_error("called off; what was started is put back");
 }
@@ -85,6 +87,7 @@ ChildEnd run_child(const Child& child, std::chrono::seconds limit) {
   if (pipe2(ends.data(), O_CLOEXEC) < 0) refuse("pipe");
   const Fd read_end(ends[0]);
   Fd write_end(ends[1]);
+  const auto begun = Clock::now();
   const ProcessId process = spawn(spec_of(child), {{STDOUT_FILENO, write_end.get()}}, [](const ProcessId&) {});
   write_end.reset();
   ChildEnd end;
@@ -95,6 +98,7 @@ ChildEnd run_child(const Child& child, std::chrono::seconds limit) {
     throw;
   }
   end.code = reap(process.pid);
+  end.seconds = seconds_since(begun);
   return end;
 }
 
@@ -122,8 +126,9 @@ ChildEnd run_in_guest(const std::string& name, const std::vector<std::string>& c
     check_called_off();
     if (Clock::now() >= until) throw std::runtime_error("the command took too long (--timeout)");
   };
+  const auto begun = Clock::now();
   auto ran = run_by_agent(agent, command, std::nullopt, idle, std::chrono::seconds(30));
-  return {ran.code, std::move(ran.out)};
+  return {ran.code, std::move(ran.out), seconds_since(begun)};
 }
 
 }  // namespace launcher::commands

@@ -14,6 +14,7 @@
 #include "launcher/commands/commands.hpp"
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
+#include "launcher/commands/watching.hpp"
 #include "launcher/host/user_command.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/text/out.hpp"
@@ -62,16 +63,6 @@ unsigned windows_of(const Options& options) {
   if (error != std::errc() || end != text->data() + text->size() || number == 0)
     throw UsageError(fmt::format("--until-clean wants the most windows to try, not '{}'", *text));
   return number;
-}
-
-Thresholds thresholds_of(const Options& options) {
-  Thresholds thresholds;
-  try {
-    for (const std::string& words : options.all("threshold")) thresholds.set(words);
-  } catch (const std::invalid_argument& error) {
-    throw UsageError(error.what());
-  }
-  return thresholds;
 }
 
 // As much of the page as the terminal has lines, redrawn in its place.

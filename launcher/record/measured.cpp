@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <cmath>
+#include <set>
 
 #include "launcher/text/table.hpp"
+#include "topology/struct_json.hpp"
 
 namespace launcher::inline record {
 
@@ -23,7 +26,24 @@ std::map<std::string, std::vector<double>> values_of(const std::vector<Boot>& bo
   return values;
 }
 
+// "disturbed: run-delay, foreign-task", each kind once
+std::string remark_on(const Boot& boot) {
+  std::string text = boot.warmup ? "warm-up, " : "";
+  if (boot.exit_code != 0) text += fmt::format("failed ({}), ", boot.exit_code);
+  text += boot.seen.watched || !boot.seen.not_checked.empty() ? verdict_of(boot.seen) : "not watched";
+  std::set<std::string> kinds;
+  for (const Offender& one : boot.seen.offenders) kinds.insert(one.what);
+  for (const std::string& kind : kinds) text += (kind == *kinds.begin() ? ": " : ", ") + kind;
+  return text;
+}
+
 }  // namespace
+
+const char* verdict_of(const Disturbances& seen) {
+  if (!seen.offenders.empty()) return "disturbed";
+  if (!seen.not_checked.empty()) return "unproven";
+  return seen.watched ? "clean" : "none";
+}
 
 json::object to_json(const Boot& boot) {
   json::object metrics;
@@ -34,12 +54,29 @@ json::object to_json(const Boot& boot) {
                    {"warmup", boot.warmup},
                    {"exit_code", boot.exit_code},
                    {"ready_seconds", boot.ready_seconds},
-                   {"metrics", metrics}};
+                   {"metrics", metrics},
+                   {"verdict", verdict_of(boot.seen)},
+                   {"offenders", topology::json::write(boot.seen.offenders)},
+                   {"not_checked", topology::json::write(boot.seen.not_checked)}};
   if (boot.block == 0) return out;
   out["knob"] = boot.knob;
   out["arm"] = boot.arm;
   out["block"] = boot.block;
   return out;
+}
+
+std::vector<Boot> counted_of(const std::vector<Boot>& boots, std::size_t wanted) {
+  std::vector<Boot> all, clean;
+  for (const Boot& boot : boots) {
+    if (!boot.counts()) continue;
+    all.push_back(boot);
+    if (!boot.disturbed()) clean.push_back(boot);
+  }
+  return clean.size() >= wanted ? clean : all;
+}
+
+std::size_t disturbed_of(const std::vector<Boot>& boots) {
+  return static_cast<std::size_t>(std::ranges::count_if(boots, &Boot::disturbed));
 }
 
 std::map<std::string, Summary> summaries_of(const std::vector<Boot>& boots) {
@@ -55,7 +92,11 @@ json::object summaries_json(const std::vector<Boot>& boots) {
     metrics[name] = {{"count", summary.count},      {"median", summary.median},      {"mad", summary.mad},
                      {"low", summary.interval.low}, {"high", summary.interval.high}, {"confidence", 0.95},
                      {"least", summary.least},      {"most", summary.most}};
-  return {{"version", measure_version}, {"event", "summary"}, {"metrics", metrics}};
+  return {{"version", measure_version},
+          {"event", "summary"},
+          {"boots", boots.size()},
+          {"disturbed", disturbed_of(boots)},
+          {"metrics", metrics}};
 }
 
 json::object bencher_json(const std::string& name, const std::vector<Boot>& boots) {
@@ -75,12 +116,34 @@ std::string summaries_text(const std::vector<Boot>& boots) {
   return table.text(0);
 }
 
+std::string boots_text(const std::vector<Boot>& boots) {
+  std::set<std::string> names;
+  for (const Boot& boot : boots)
+    for (const auto& [name, value] : boot.metrics) names.insert(name);
+  std::vector<Column> columns{{"RUN", true}};
+  for (const std::string& name : names) columns.push_back({name, true});
+  columns.push_back({"VERDICT"});
+  TextTable table(columns);
+  for (const Boot& boot : boots) {
+    std::vector<std::string> cells{std::to_string(boot.run)};
+    for (const std::string& name : names) {
+      const auto found = boot.metrics.find(name);
+      cells.push_back(found == boot.metrics.end() ? "-" : fmt::format("{:.6g}", found->second));
+    }
+    cells.push_back(remark_on(boot));
+    table.add(cells);
+  }
+  return table.text(0);
+}
+
 std::vector<KnobEffect> effects_of(const std::vector<Boot>& boots) {
   std::vector<std::string> knobs;
   std::map<std::string, std::map<std::string, std::map<unsigned, Block>>> blocks;  // knob, metric, block
+  std::map<std::string, std::size_t> disturbed;
   for (const Boot& boot : boots) {
     if (!boot.counts()) continue;
     if (std::ranges::find(knobs, boot.knob) == knobs.end()) knobs.push_back(boot.knob);
+    disturbed[boot.knob] += boot.disturbed() ? 1 : 0;
     for (const auto& [metric, value] : boot.metrics) {
       Block& block = blocks[boot.knob][metric][boot.block];
       (boot.arm == "a" ? block.a : block.b).push_back(value);
@@ -92,7 +155,7 @@ std::vector<KnobEffect> effects_of(const std::vector<Boot>& boots) {
       std::vector<Block> whole;
       for (const auto& [number, block] : numbered)
         if (!block.a.empty() && !block.b.empty()) whole.push_back(block);
-      if (const auto effect = effect_of(whole)) found.push_back({knob, metric, *effect});
+      if (const auto effect = effect_of(whole)) found.push_back({knob, metric, *effect, disturbed[knob]});
     }
   for (const bool aa : {true, false}) {
     std::vector<Effect*> together;
@@ -124,18 +187,25 @@ json::object effects_json(const std::vector<KnobEffect>& effects) {
                    {"confidence", ratio_confidence},
                    {"p", one.effect.p},
                    {"boots", one.effect.boots},
+                   {"disturbed", one.disturbed},
                    {"claimed", one.effect.claimed},
                    {"why_not", one.effect.why_not}});
   return {{"version", measure_version}, {"event", "ablation"}, {"sound", is_sound(effects)}, {"effects", all}};
 }
 
 std::string effects_text(const std::vector<KnobEffect>& effects) {
-  TextTable table(
-      {{"KNOB"}, {"METRIC"}, {"RATIO", true}, {"99 % INTERVAL"}, {"p", true}, {"BOOTS", true}, {"VERDICT"}});
+  TextTable table({{"KNOB"},
+                   {"METRIC"},
+                   {"RATIO", true},
+                   {"99 % INTERVAL"},
+                   {"p", true},
+                   {"BOOTS", true},
+                   {"DISTURBED", true},
+                   {"VERDICT"}});
   for (const KnobEffect& one : effects)
     table.add({one.knob.empty() ? "(A/A)" : one.knob, one.metric, fmt::format("{:.4f}", one.effect.ratio),
                fmt::format("{:.4f} .. {:.4f}", one.effect.interval.low, one.effect.interval.high),
-               fmt::format("{:.4f}", one.effect.p), std::to_string(one.effect.boots),
+               fmt::format("{:.4f}", one.effect.p), std::to_string(one.effect.boots), std::to_string(one.disturbed),
                one.effect.claimed ? fmt::format("{:+.1f} %", (one.effect.ratio - 1) * 100) : one.effect.why_not});
   return table.text(0);
 }

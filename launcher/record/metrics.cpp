@@ -6,9 +6,10 @@
 #include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
+#include <boost/json/stream_parser.hpp>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <regex>
 #include <sstream>
@@ -27,6 +28,13 @@ std::optional<double> number_in(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(number)) return std::nullopt;
   return number;
+}
+
+double one_of(const std::vector<double>& numbers, std::string_view of) {
+  if (of == "max") return std::ranges::max(numbers);
+  if (of == "min") return std::ranges::min(numbers);
+  if (of == "sum") return std::accumulate(numbers.begin(), numbers.end(), 0.0);
+  return median_of(numbers);
 }
 
 // "end/sum_received/bits_per_second": keys may hold dots
@@ -83,16 +91,28 @@ void add_iperf3(const json::object& iperf, std::map<std::string, double>& found)
     if (const auto number = number_at(whole, place.path)) found[std::string(place.name)] = *number;
 }
 
-// The JSON in it, which may have warnings before and after.
-void add_known_json(const std::string& output, std::map<std::string, double>& found) {
-  const std::size_t from = output.find('{'), to = output.rfind('}');
-  if (from == output.npos || to == output.npos || to < from) return;
-  boost::system::error_code error;
-  const json::value read = json::parse(json::string_view(output.data() + from, to - from + 1), error);
-  if (error || !read.is_object()) return;
+void add_known(const json::value& read, std::map<std::string, double>& found) {
+  if (!read.is_object()) return;
   const json::object& object = read.get_object();
   if (object.contains("fio version")) add_fio(object, found);
   if (object.contains("start") && object.contains("end")) add_iperf3(object, found);
+}
+
+// The JSON in it, one after the other: words may stand before, between and after. What is none is left at its first brace, and the
+// next one begins a line.
+void add_known_json(const std::string& output, std::map<std::string, double>& found) {
+  for (std::size_t at = output.find('{'); at != output.npos;) {
+    json::stream_parser parser;
+    boost::system::error_code error;
+    const std::size_t read = parser.write_some(output.data() + at, output.size() - at, error);
+    if (!error && parser.done()) {
+      add_known(parser.release(), found);
+      at = output.find('{', at + read);
+    } else {
+      const std::size_t line = output.find("\n{", at);
+      at = line == output.npos ? line : line + 1;
+    }
+  }
 }
 
 }  // namespace
@@ -102,6 +122,12 @@ std::expected<Metric, std::string> metric_from(std::string_view text) {
   if (equals == text.npos || equals == 0)
     return std::unexpected(fmt::format("'{}': wanted NAME=REGEX, such as 'latency=avg=([0-9.]+)'", text));
   Metric metric{std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))};
+  for (const std::string_view of : {"max", "min", "sum"})
+    if (metric.name.starts_with(std::string(of) + ":")) {
+      metric.of = of;
+      metric.name.erase(0, of.size() + 1);
+    }
+  if (metric.name.empty()) return std::unexpected(fmt::format("'{}' has no name", text));
   try {
     if (std::regex(metric.pattern).mark_count() < 1)
       return std::unexpected(fmt::format("'{}' has no group: put the number in brackets, '([0-9.]+)'", metric.pattern));
@@ -125,7 +151,7 @@ std::map<std::string, double> read_metrics(const std::string& output, const std:
       if (std::regex_search(line, match, pattern))
         if (const auto number = number_in(match[1].str())) numbers.push_back(*number);
     }
-    if (!numbers.empty()) found[metric.name] = median_of(numbers);
+    if (!numbers.empty()) found[metric.name] = one_of(numbers, metric.of);
   }
   return found;
 }

@@ -1,6 +1,12 @@
 #include "launcher/spec/profiles.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cctype>
+
+#include "launcher/spec/read_spec.hpp"
+#include "launcher/text/toml_profile.hpp"
 
 namespace launcher::inline spec {
 
@@ -93,6 +99,49 @@ std::vector<std::string> profile_names() {
   std::vector<std::string> names;
   for (const Profile& profile : profiles()) names.emplace_back(profile.name);
   return names;
+}
+
+const std::vector<std::pair<std::string_view, std::string_view>>& values_without_profile() {
+  static const std::vector<std::pair<std::string_view, std::string_view>> all = {
+      {"cpu.pin", "\"auto\""},
+      {"cpu.siblings", "\"prefer\""},
+      {"cpu.pm", "false"},
+      {"memory.page", "\"auto\""},
+      {"memory.prealloc", "\"auto\""},
+      {"memory.lock", "false"},
+      {"memory.merge", "false"},
+      {"host.governor", "\"keep\""},
+      {"host.energy", "\"keep\""},
+      {"disk[].cache", "\"none\""},
+      {"disk[].queues", "\"auto\""},
+      {"disk[].queue_size", "\"auto\""},
+      {"disk[].poll_max_ns", "\"auto\""},
+      {"disk[].detect_zeroes", "\"off\""},
+      {"net[].queues", "\"auto\""},
+      {"net[].packed", "\"auto\""},
+      {"net[].rx_queue_size", "\"auto\""},
+      {"guest.sysctls", "[]"},
+      {"guest.rq_affinity", "\"auto\""},
+      {"guest.haltpoll", "\"auto\""},
+      {"guest.swappiness", "\"auto\""},
+  };
+  return all;
+}
+
+ProfileKnobs profile_knobs(const TomlDocument& document) {
+  ProfileKnobs found;
+  const std::map<std::string, std::string> now = document.values(spec_keys());
+  for (const std::string& key : profile_keys(document)) {
+    std::string pattern = key;
+    std::erase_if(pattern, [](unsigned char c) { return std::isdigit(c) != 0; });
+    const auto& table = values_without_profile();
+    const auto row = std::ranges::find(table, pattern, [](const auto& one) { return one.first; });
+    if (row == table.end())
+      found.others.push_back(key);
+    else if (const auto is = now.find(key); is == now.end() || is->second != row->second)
+      found.knobs.push_back(fmt::format("{}={}", key, row->second));
+  }
+  return found;
 }
 
 }  // namespace launcher::spec

@@ -1,4 +1,5 @@
-// A profile's defaults, below all that the document says.
+#include "launcher/text/toml_profile.hpp"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -47,6 +48,13 @@ void TomlLoader::apply_profile(const std::vector<Profile>& profiles) {
   }
   std::erase_if(defaults.children, [](const TomlNode& child) { return child.name == "each"; });
   fill(impl->root, defaults, "");
+}
+
+std::vector<std::string> profile_keys(const TomlDocument& document) {
+  std::vector<std::string> keys;
+  for (const auto& [key, used] : document.impl().from_profile)
+    if (used) keys.push_back(key);
+  return keys;
 }
 
 std::string TomlDocument::profile_story() const {

@@ -83,17 +83,19 @@ std::string threads_text(const Window& window, unsigned width) {
   return table.text(width);
 }
 
+std::string to_text(const Offender& one) {
+  const char* unexplained = one.what == "run-delay" ? ": nothing that was seen explains it" : "";
+  return fmt::format("{}: {}: {}{} (counts from {})", one.what, printable(one.subject), one.amount,
+                     one.who.empty() ? unexplained : ": " + printable(one.who), one.threshold);
+}
+
 std::string to_text(const Watched& watched, unsigned width) {
   const Window& window = watched.window;
   std::string text =
       threads_text(window, width) + vcpus_text(window, width) + cpus_text(window, width) + tasks_text(window, width);
   for (const std::string& line : window.log) text += "kernel: " + printable(line) + "\n";
   for (const std::string& what : window.not_checked) text += "not checked: " + printable(what) + "\n";
-  for (const Offender& one : watched.offenders)
-    text += fmt::format("{}: {}: {}{} (counts from {})\n", one.what, printable(one.subject), one.amount,
-                        one.who.empty() ? (one.what == "run-delay" ? ": nothing that was seen explains it" : "")
-                                        : ": " + printable(one.who),
-                        one.threshold);
+  for (const Offender& one : watched.offenders) text += to_text(one) + "\n";
   return text + fmt::format("{}: {:.1f} s, {} looks{}\n", watched.clean() ? "clean" : "disturbed",
                             static_cast<double>(window.ns) / 1e9, window.looks,
                             window.traced ? ", every switch traced" : "");

@@ -4,6 +4,7 @@
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
+need python3
 [ "$(nproc)" -gt 1 ] || skip "needs a second CPU for the vCPU"
 traced=0
 if [ ! -e /sys/kernel/tracing/events ] && mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; then
@@ -16,6 +17,7 @@ for name in run-delay foreign-task interrupts interrupt-time sibling steal heat 
     never+=(--threshold "$name=1e9")
 done
 # offenders COMMAND...: what a window of a second found, "what|who" a line each
+fits() { python3 "$root/tests/fits_schema.py" "$root/configs/watch.schema.json"; }
 watch() { run_code "$vmrun" watch a --json "$@"; }
 offenders() { jq -r '.offenders[] | "\(.what)|\(.who)"' <<<"$out"; }
 
@@ -34,16 +36,19 @@ for qemu in "${qemus[@]}"; do
 
     watch --for 1s "${never[@]}"
     is "$version: nothing counts: exit code" "$code" 0
+    check "$version: as the schema says" fits <<<"$out"
     is "$version: clean" "$(jq -r '.version, .verdict, (.offenders | length)' <<<"$out" | xargs)" "1 clean 0"
     is "$version: every switch is traced" "$(jq -r .window.traced <<<"$out")" "$([ $traced = 1 ] && echo true || echo false)"
     check "$version: the vCPU's time is there" jq -e '.window.threads[] | select(.role == "vcpu 0") | .slices > 0' <<<"$out"
 
     watch "${never[@]}" -- sh -c "sleep 0.4; exit 7"
+    check "$version: as the schema says, with a command" fits <<<"$out"
     is "$version: a command's exit code, and ours" "$(jq -r .command.exit_code <<<"$out") $code" "7 0"
     check "$version: the window was the command's life" jq -e '.window.ns > 3e8 and .window.ns < 20e9' <<<"$out"
 
     watch "${never[@]}" --threshold foreign-task=5 -- taskset -c "$cpu" timeout 1.5 bash -c 'while :; do :; done'
     is "$version: a busy loop on the vCPU's CPU: exit code" "$code" 4
+    check "$version: as the schema says, disturbed" fits <<<"$out"
     has "$version: it is named" "$(offenders)" '^foreign-task.(bash|timeout|taskset) \([0-9]+\)'
 
     if [ $traced = 1 ]; then # each of them too short for a look

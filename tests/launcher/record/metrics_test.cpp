@@ -27,6 +27,17 @@ TEST_CASE("a metric's number, the median of several, and none where there is non
   CHECK(read_metrics(std::string(1 << 20, 'a'), {{"x", "^(a|b)*c([0-9])"}}).empty());  // and no stack is lost
 }
 
+TEST_CASE("of several numbers in one run the greatest, the least or the sum, where that is asked for") {
+  const std::string threads = "T: 0 Max: 12\nT: 1 Max: 90\nT: 2 Max: 10\n";
+  std::vector<Metric> metrics;
+  for (const char* text :
+       {"n=Max: *([0-9]+)", "max:most=Max: *([0-9]+)", "min:least=Max: *([0-9]+)", "sum:all=Max: *([0-9]+)"})
+    metrics.push_back(metric_from(text).value());
+  CHECK(read_metrics(threads, metrics) ==
+        std::map<std::string, double>{{"n", 12}, {"most", 90}, {"least", 10}, {"all", 112}});
+  CHECK(!metric_from("max:=([0-9]+)"));
+}
+
 TEST_CASE("fio's JSON, with words around it") {
   const std::string fio = R"(note: something
 {"fio version": "fio-3.33", "jobs": [
@@ -53,6 +64,19 @@ TEST_CASE("iperf3's JSON, TCP and UDP") {
   CHECK(udp.at("iperf3.bits_per_second") == 1e6);
   CHECK(udp.at("iperf3.lost_percent") == 1.5);
   CHECK(read_metrics("{\"some\": \"json\"}", {}).empty());
+}
+
+TEST_CASE("fio's JSON and iperf3's after it, words and braces between them") {
+  const std::string both = R"(fio: {not json}
+{"fio version": "fio-3.39", "jobs": [{"read": {"total_ios": 1, "iops": 7}}]}
+iperf3: error - {again}
+{
+  "start": {}, "end": {"sum_received": {"bits_per_second": 5}}
+} {"fio version": "x", "jobs": [{"write": {"total_ios": 2, "iops": 8}}]} {"cut": )";
+  const auto found = read_metrics(both, {});
+  CHECK(found.at("fio.read.iops") == 7);
+  CHECK(found.at("iperf3.bits_per_second") == 5);
+  CHECK(found.at("fio.write.iops") == 8);
 }
 
 namespace {
@@ -103,4 +127,53 @@ TEST_CASE("warm-ups and failed runs are kept, and not counted") {
   CHECK(summaries.at("m").median == 3);
   CHECK(bencher_json("a", boots).at("a").at("m").at("value") == 3.0);
   CHECK(to_json(boots[0]).at("warmup") == true);
+}
+
+TEST_CASE("the verdict stands beside each boot's numbers") {
+  Boot boot;
+  CHECK(to_json(boot).at("verdict") == "none");
+  boot.seen.watched = true;
+  CHECK(to_json(boot).at("verdict") == "clean");
+  boot.seen.not_checked = {"the exits of vCPUs"};
+  CHECK(to_json(boot).at("verdict") == "unproven");
+  boot.seen.offenders = {{"run-delay", "vcpu 0 (11)", "stress (12)", "7 % of the window", "0.5 % of the window"},
+                         {"foreign-task", "CPUs 3", "stress (12)", "7 % of the window", "0.2 % of the window"},
+                         {"foreign-task", "CPUs 4", "make (13)", "2 % of the window", "0.2 % of the window"}};
+  CHECK(to_json(boot).at("verdict") == "disturbed");
+  CHECK(to_json(boot).at("offenders").at(0).at("who") == "stress (12)");
+  boot.run = 3;
+  boot.metrics["m"] = 42;
+  CHECK(boots_text({boot}) == "RUN   m  VERDICT\n  3  42  disturbed: foreign-task, run-delay\n");
+}
+
+TEST_CASE(
+    "what was disturbed does not count where enough was not; else all counts, so that nothing is chosen by its "
+    "result") {
+  std::vector<Boot> boots(6);
+  for (unsigned i = 0; i < boots.size(); ++i) boots[i].run = i + 1, boots[i].metrics["m"] = i + 1;
+  boots[0].warmup = true;
+  boots[2].exit_code = 1;
+  boots[4].seen.offenders = {{"steal", "CPU 1", "the host of this host", "3 %", "0.5 %"}};
+  const auto runs_of = [](const std::vector<Boot>& counted) {
+    std::vector<unsigned> runs;
+    for (const Boot& boot : counted) runs.push_back(boot.run);
+    return runs;
+  };
+  CHECK(runs_of(counted_of(boots, 3)) == std::vector<unsigned>{2, 4, 6});
+  CHECK(runs_of(counted_of(boots, 4)) == std::vector<unsigned>{2, 4, 5, 6});
+  const auto summary = summaries_json(counted_of(boots, 4));
+  CHECK(summary.at("boots") == 4);
+  CHECK(summary.at("disturbed") == 1);
+}
+
+TEST_CASE("an ablation leaves no disturbed boot out, and tells how many there were for each knob") {
+  std::vector<Boot> boots = ablation({{"", 1}, {"cpu.pin=off", 1.1}}, 0.02, 3);
+  for (Boot& boot : boots)
+    if (boot.knob == "cpu.pin=off" && boot.arm == "b")
+      boot.seen.offenders = {{"run-delay", "vcpu 0 (11)", "", "3 %", "0.5 %"}};
+  const auto effects = effects_of(boots);
+  CHECK(effects[0].disturbed == 0);
+  CHECK(effects[1].disturbed == 10);
+  CHECK(effects[1].effect.boots == 20);
+  CHECK(effects_json(effects).at("effects").at(1).at("disturbed") == 10);
 }
