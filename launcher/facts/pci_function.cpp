@@ -10,6 +10,8 @@
 #include <sstream>
 #include <system_error>
 
+#include "launcher/facts/default_route.hpp"
+
 namespace launcher::inline facts {
 
 namespace fs = std::filesystem;
@@ -97,12 +99,10 @@ void add_block_uses(const Sysfs& sysfs, const std::string& name, std::vector<std
 void add_net_uses(const Sysfs& sysfs, const std::string& name, std::vector<std::string>& uses) {
   const std::string net = "/sys/class/net/" + name + "/";
   constexpr unsigned long up = 1;  // IFF_UP, include/uapi/linux/if.h
-  std::istringstream routes(sysfs.read("/proc/net/route").value_or(""));
-  for (std::string line; std::getline(routes, line);)
-    if (line.starts_with(name + "\t00000000\t")) {
-      uses.push_back(fmt::format("interface {} carries the default route", name));
-      return;
-    }
+  if (default_routes(sysfs).contains(name)) {
+    uses.push_back(fmt::format("interface {} carries the default route", name));
+    return;
+  }
   if (const auto master = sysfs.link_name(net + "master"))
     uses.push_back(fmt::format("interface {} is part of {}", name, *master));
   else if (std::strtoul(sysfs.read(net + "flags").value_or("0").c_str(), nullptr, 16) & up)

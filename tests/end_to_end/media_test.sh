@@ -24,6 +24,13 @@ make_cd() {
 }
 make_cd "$work/one.iso" "this is CD one" ONE
 make_cd "$work/two.iso" "this is CD two" TWO
+# a CD that installs: it writes the boot sector behind its own to the first disk, and resets the machine
+as --32 -o "$work/install.o" "$root/tests/guest/install16.S"
+ld -m elf_i386 -Ttext 0 -e 0 --oformat binary -o "$work/install.bin" "$work/install.o"
+boot_sector "this is what was installed"
+mkdir "$work/installer"
+cat "$work/install.bin" "$work/sector" >"$work/installer/boot.bin"
+xorriso -as mkisofs -quiet -V INSTALL -b boot.bin -no-emul-boot -boot-load-size 2 -o "$work/install.iso" "$work/installer" 2>/dev/null
 # small SPEC lines come from stdin
 small() {
     {
@@ -82,6 +89,23 @@ TOML
     check "$version: the CD first, where that was asked for" says cd 'this is CD one' "$pid" 60
     "$vmrun" kill cd 2>/dev/null
     exits "$version: it ends" "$pid" 20 0
+
+    # from an ISO to a disk that boots: what `new` wrote is started, and edited by nobody
+    (cd "$work" && rm -f new.toml new.qcow2 && "$vmrun" new new --iso install.iso --size 1G --cpus 1 --memory 256M 2>/dev/null)
+    cp "$work/new.toml" "$work/new.was"
+    run_in_background pid new --set 'accel="tcg"' --set 'cpu.pin="off"' --set 'memory.page="4K"'
+    says new 'vmrun-cd: installed' "$pid" 60 || cat "$work/new.err"
+    check "$version: an empty disk, so the installer boots, and installs" says new 'vmrun-cd: installed' "$pid" 60
+    check "$version: after its reset the disk boots" says new 'this is what was installed' "$pid" 60
+    "$vmrun" kill new 2>/dev/null
+    exits "$version: it ends" "$pid" 20 0
+    run_in_background pid new --set 'accel="tcg"' --set 'cpu.pin="off"' --set 'memory.page="4K"'
+    says new 'this is what was installed' "$pid" 60 || cat "$work/new.err"
+    check "$version: and again the next time, with the installer still in its drive" says new 'this is what was installed' "$pid" 60
+    hasnt "$version: nothing is installed twice" "$(cat "$work/new.out")" 'vmrun-cd'
+    "$vmrun" kill new 2>/dev/null
+    exits "$version: it ends" "$pid" 20 0
+    is "$version: one spec, not edited" "$(cmp "$work/new.toml" "$work/new.was" && echo same)" same
 
     { echo '[console]'; echo 'mode = "socket"'; boot ""; } | small slow $'ready = "console"\nready_pattern = "guest: up"'
     run_code "$vmrun" start --timings "$work/slow.toml"

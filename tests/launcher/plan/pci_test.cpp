@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "launcher/devices/usb.hpp"
+#include "launcher/facts/default_route.hpp"
 #include "launcher/host/vf_mac.hpp"
 #include "launcher/plan/plan.hpp"
 #include "launcher/text/render_problem.hpp"
@@ -183,7 +184,19 @@ TEST_CASE("a function that the host uses is refused with what uses it") {
   CHECK(uses("0000:82:00.0") == Uses{"interface ens1 is up (`ip link set ens1 down` frees it)"});
   fs::create_symlink("../br0", machine.at(Machine::real("0000:82:00.0") + "/net/ens1/master"));
   CHECK(uses("0000:82:00.0") == Uses{"interface ens1 is part of br0"});
-  machine.scratch.write("/proc/net/route", "Iface\tDestination\nens1\t00000000\t0102A8C0\n");
+  const std::string head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
+  machine.scratch.write("/proc/net/route", head + "ens1\t00000000\t0102A8C0\t0003\t0\t0\t0\t0000FFFF\t0\t0\t0\n");
+  CHECK(uses("0000:82:00.0") == Uses{"interface ens1 is part of br0"});  // a net that begins with zeros is no default
+  machine.scratch.write("/proc/net/route", head + "ens1\t00000000\t0102A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n");
+  CHECK(uses("0000:82:00.0") == Uses{"interface ens1 carries the default route"});
+  machine.scratch.write("/proc/net/route", head);
+  const std::string zeros(32, '0');
+  const auto six = [&](const std::string& interface) {
+    return zeros + " 00 " + zeros + " 00 " + zeros + " ffffffff 00000001 00000000 00200200 " + interface + "\n";
+  };
+  machine.scratch.write("/proc/net/ipv6_route", six("      lo"));
+  CHECK(default_routes(topology::Sysfs(machine.scratch.root())) == std::set<std::string>{});
+  machine.scratch.write("/proc/net/ipv6_route", six("      lo") + six("    ens1"));
   CHECK(uses("0000:82:00.0") == Uses{"interface ens1 carries the default route"});
 }
 
