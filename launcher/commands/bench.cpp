@@ -27,8 +27,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
 std::chrono::seconds seconds_of(const Options& options, const std::string& name, std::chrono::seconds otherwise) {
   const auto given = options.number(name);
   return given ? std::chrono::seconds(static_cast<long>(*given)) : otherwise;

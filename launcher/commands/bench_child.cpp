@@ -51,8 +51,6 @@ ChildSpec spec_of(const Child& child) {
   return spec;
 }
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
 void check_called_off() {
   if (Signals::pending() != 0) throw std::runtime_error("called off; what was started is put back");
 }
@@ -81,6 +79,8 @@ std::string read_output(int fd, Clock::time_point until, bool despite_signals) {
 }
 
 }  // namespace
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 ChildEnd run_child(const Child& child, std::chrono::seconds limit) {
   std::array<int, 2> ends{};
