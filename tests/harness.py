@@ -6,6 +6,8 @@ runs, summary = [], None
 process = subprocess.Popen([sys.argv[1], "measure", "--json", *sys.argv[2:]], stdout=subprocess.PIPE, text=True)
 for line in process.stdout:
     event = json.loads(line)
+    if isinstance(event, list):  # problems of the spec
+        sys.exit("\n".join(problem["what"] for problem in event))
     if event["version"] != 1:
         sys.exit("another version")
     if event["event"] == "run":
