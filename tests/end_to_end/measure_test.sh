@@ -13,7 +13,7 @@ remember
 # --- on the host, whose numbers are known: run N says N ---
 run_code python3 "$root/tests/harness.py" "$vmrun" "$work/quick.toml" --in host --no-watch --runs 3 --warmup 1 --cooldown 0 --stop-timeout 0 --metric 'n=value ([0-9]+)' \
     -- sh -c 'echo value $VMRUN_RUN; test -S "$VMRUN_QMP" && test "$VMRUN_NAME" = quick'
-is "host: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 4 counted 3"
+is "host: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 4 counted 3 disturbed 0"
 has "host: the warm-up is not counted" "$out" '^n 3 3\.0 2\.0 4\.0$'
 run_code "$vmrun" measure "$work/quick.toml" --json --in host --no-watch --runs 2 --cooldown 0 --stop-timeout 0 --metric 'n=value ([0-9]+)' -- \
     sh -c 'echo value $VMRUN_RUN; test "$VMRUN_RUN" != 1'
@@ -47,6 +47,10 @@ is "what disturbs is the user's to say" "$code $(jq -c 'select(.event == "run") 
 watched --json --no-watch --runs 1 -- sh -c "$(paused '*')"
 is "not looked at" "$code $(jq -c 'select(.event == "run") | .verdict' <<<"$out")" '0 "none"'
 as_before "every VM is gone"
+
+sed 's/^size = .*/size = "a lot"/' "$work/quick.toml" | spec wrong
+run_code python3 "$root/tests/harness.py" "$vmrun" "$work/wrong.toml" --in host -- true
+is "a spec's problems are a list, which the harness tells" "$code $(grep -c "no measurement: .*memory.size" <<<"$err")" "1 1"
 
 # --- without the VM, on its CPUs ---
 run_code "$vmrun" measure "$work/quick.toml" --set 'cpu.pin="0"' --in bare --runs 1 --cooldown 0 --stop-timeout 0 --json --metric 'cpu=list:[[:space:]]*([0-9]+)$' -- grep Cpus_allowed_list /proc/self/status
@@ -134,7 +138,7 @@ as_before "every VM is gone"
     boot "vmrun.more vmrun.then=agent"
 } | spec inside
 run_code python3 "$root/tests/harness.py" "$vmrun" "$work/inside.toml" --no-watch --runs 2 --cooldown 0 --stop-timeout 0 --ready 180 --metric 'n=value ([0-9]+)' -- echo value 42
-is "guest: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 2 counted 2"
+is "guest: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 2 counted 2 disturbed 0"
 has "guest: its words" "$out" '^n 2 42\.0 42\.0 42\.0$'
 as_before "every VM is gone"
 finish
