@@ -46,6 +46,8 @@ watched --json --threshold stopped=1 --runs 1 -- sh -c "$(paused '*')"
 is "what disturbs is the user's to say" "$code $(jq -c 'select(.event == "run") | .verdict' <<<"$out")" '0 "clean"'
 watched --json --no-watch --runs 1 -- sh -c "$(paused '*')"
 is "not looked at" "$code $(jq -c 'select(.event == "run") | .verdict' <<<"$out")" '0 "none"'
+watched --json --runs 1 -- "$vmrun" kill quick
+is "a VM that ends meanwhile is not seen to its end" "$code $(jq -c 'select(.event == "run") | [.verdict, .not_checked]' <<<"$out")" '0 ["unproven",["the VM ended meanwhile"]]'
 if [ "$(nproc)" = 2 ]; then # the second boot needs the CPU that measure stood off during the first
     watched --json --runs 2 --retries 0 --set 'cpu.pin="1"' --set 'cpu.emulator="0"' --metric 'cpu=list:[[:space:]]*([0-9]+)$' -- grep Cpus_allowed_list /proc/self/status
     is "COMMAND leaves the VM's CPU alone" "$code $(jq -c 'select(.event == "run") | .metrics.cpu' <<<"$out" | tr '\n' ' ')" '0 0 0 '
