@@ -29,6 +29,7 @@ struct ChildEnd {
   std::string out;
   double seconds = 0;  // from its start to its end
 };
+double seconds_since(std::chrono::steady_clock::time_point start);
 // In our directory, with our environment. Throws when a signal asks us to stop, or the deadline is over; the child is ended then.
 ChildEnd run_child(const Child& child, std::chrono::seconds patience);
 

@@ -80,6 +80,8 @@ std::string read_output(int fd, Clock::time_point until, bool despite_signals) {
 
 }  // namespace
 
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
 ChildEnd run_child(const Child& child, std::chrono::seconds limit) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) < 0) refuse("pipe");

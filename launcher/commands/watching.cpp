@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::chrono::hours as_long_as_it_takes{24 * 365};
 
-Watched look(const VmDir& dir, const Thresholds& thresholds, const std::atomic<bool>& over,
-             const std::function<void()>& began) {
+Watched window_over(const VmDir& dir, const Thresholds& thresholds, const std::atomic<bool>& over,
+                    const std::function<void()>& began) {
   WatchFor wanted;
   wanted.most = as_long_as_it_takes;
   wanted.began = began;
@@ -42,7 +42,7 @@ Watching::Watching(const VmDir& dir, const Thresholds& thresholds) {
   thread_ = std::thread([this, dir, thresholds, began = std::move(began)]() mutable {
     bool told = false;
     try {
-      found_ = look(dir, thresholds, over_, [&] {
+      found_ = window_over(dir, thresholds, over_, [&] {
         const auto mine = topology::get_affinity(0);
         told = true;
         began.set_value(mine ? std::optional(*mine) : std::nullopt);

@@ -13,7 +13,7 @@ remember
 # --- on the host, whose numbers are known: run N says N ---
 run_code python3 "$root/tests/harness.py" "$vmrun" "$work/quick.toml" --in host --no-watch --runs 3 --warmup 1 --cooldown 0 --stop-timeout 0 --metric 'n=value ([0-9]+)' \
     -- sh -c 'echo value $VMRUN_RUN; test -S "$VMRUN_QMP" && test "$VMRUN_NAME" = quick'
-is "host: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 4 counted 3"
+is "host: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 4 counted 3 disturbed 0"
 has "host: the warm-up is not counted" "$out" '^n 3 3\.0 2\.0 4\.0$'
 run_code "$vmrun" measure "$work/quick.toml" --json --in host --no-watch --runs 2 --cooldown 0 --stop-timeout 0 --metric 'n=value ([0-9]+)' -- \
     sh -c 'echo value $VMRUN_RUN; test "$VMRUN_RUN" != 1'
@@ -46,11 +46,63 @@ watched --json --threshold stopped=1 --runs 1 -- sh -c "$(paused '*')"
 is "what disturbs is the user's to say" "$code $(jq -c 'select(.event == "run") | .verdict' <<<"$out")" '0 "clean"'
 watched --json --no-watch --runs 1 -- sh -c "$(paused '*')"
 is "not looked at" "$code $(jq -c 'select(.event == "run") | .verdict' <<<"$out")" '0 "none"'
+watched --json --runs 1 -- "$vmrun" kill quick
+is "a VM that ends meanwhile is not seen to its end" "$code $(jq -c 'select(.event == "run") | [.verdict, .not_checked]' <<<"$out")" '0 ["unproven",["the VM ended meanwhile"]]'
+if [ "$(nproc)" = 2 ]; then # the second boot needs the CPU that measure stood off during the first
+    watched --json --runs 2 --retries 0 --set 'cpu.pin="1"' --set 'cpu.emulator="0"' --metric 'cpu=list:[[:space:]]*([0-9]+)$' -- grep Cpus_allowed_list /proc/self/status
+    is "COMMAND leaves the VM's CPU alone" "$code $(jq -c 'select(.event == "run") | .metrics.cpu' <<<"$out" | tr '\n' ' ')" '0 0 0 '
+fi
 as_before "every VM is gone"
+
+sed 's/^size = .*/size = "a lot"/' "$work/quick.toml" | spec wrong
+run_code python3 "$root/tests/harness.py" "$vmrun" "$work/wrong.toml" --in host -- true
+is "a spec's problems are a list, which the harness tells" "$code $(grep -c "no measurement: .*memory.size" <<<"$err")" "1 1"
 
 # --- without the VM, on its CPUs ---
 run_code "$vmrun" measure "$work/quick.toml" --set 'cpu.pin="0"' --in bare --runs 1 --cooldown 0 --stop-timeout 0 --json --metric 'cpu=list:[[:space:]]*([0-9]+)$' -- grep Cpus_allowed_list /proc/self/status
 is "bare: on the vCPU's CPU" "$code $(jq -c 'select(.event == "run") | .metrics.cpu' <<<"$out")" '0 0'
+
+# --- each ready benchmark, on the vCPU's CPU: what its tool prints is what it looks for ---
+mkdir -p "$work/bin" "$work/linux"
+printf 'mrproper defconfig vmlinux:\n\t@echo $@ >>made\n' >"$work/linux/Makefile"
+cat >"$work/bin/stream_c.exe" <<'STREAM'
+#!/bin/sh
+# no package has STREAM: its words, as version 5.10 prints them
+echo 'Function    Best Rate MB/s  Avg time     Min time     Max time'
+echo 'Add:            12342.1     0.001966     0.001945     0.001984'
+echo 'Triad:          12518.4     0.001939     0.001917     0.001961'
+STREAM
+chmod +x "$work/bin/stream_c.exe"
+truncate -s 16M "$work/read"
+# ready NAME TOOL METRIC...: that benchmark gives those numbers, each above 0
+ready() {
+    local name=$1 tool=$2
+    shift 2
+    if [ -z "$(PATH=$work/bin:$PATH command -v "$tool")" ]; then
+        if [ -n "${CI:-}" ]; then failed "$name" "no $tool"; else echo "note  no $tool: $name is left out"; fi
+        return
+    fi
+    run_code env PATH="$work/bin:$PATH" VMRUN="$vmrun" BENCH_SECONDS=1 BENCH_DISK="$work/read" BENCH_SERVER=127.0.0.1 BENCH_KERNEL="$work/linux" \
+        "$root/configs/benchmarks/$name" "$work/quick.toml" --set 'cpu.pin="0"' --in bare --runs 1 --cooldown 0 --json
+    is "$name" "$code $(jq -c --args 'select(.event == "summary") | .metrics as $m | [$ARGS.positional[] | $m[.].median > 0]' "$@" <<<"$out")" "0 [$(printf ',true%.0s' "$@" | cut -c2-)]"
+}
+ready cyclictest cyclictest max_us avg_us
+ready fio-randread-depth1 fio fio.read.iops fio.read.latency_ns fio.read.p99_ns
+ready fio-randread-depth32 fio fio.read.iops fio.read.bytes_per_second
+ready sysbench-cpu sysbench events_per_second
+ready sysbench-memory sysbench mib_per_second
+ready stream stream_c.exe triad_mb_per_second
+ready kernel-build make seconds
+is "a kernel's build is clean, and configured first" "$(paste -sd' ' "$work/linux/made")" "mrproper defconfig vmlinux"
+for streams in 1 16; do
+    iperf3 -s -1 >/dev/null 2>&1 & # for one client
+    server=$!
+    within 10 grep -q ':1451 ' /proc/net/tcp{,6} || true # it listens: 5201
+    ready "iperf3-$streams" iperf3 iperf3.bits_per_second
+    kill "$server" 2>/dev/null || true
+    wait "$server" || true
+done
+is "each of them was tried" "$(find "$root/configs/benchmarks" -type f | wc -l)" 9
 
 # --- what is wrong is said before anything starts ---
 for wrong in "--in moon -- true" "--threshold noise=1 --in host -- true" "--retries x --in host -- true" "--runs 0 -- true" "--metric x -- true" "--in host" "-- true"; do
@@ -92,7 +144,7 @@ as_before "every VM is gone"
     boot "vmrun.more vmrun.then=agent"
 } | spec inside
 run_code python3 "$root/tests/harness.py" "$vmrun" "$work/inside.toml" --no-watch --runs 2 --cooldown 0 --stop-timeout 0 --ready 180 --metric 'n=value ([0-9]+)' -- echo value 42
-is "guest: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 2 counted 2"
+is "guest: the harness reads it" "$code $(head -n 1 <<<"$out")" "0 exit 0 runs 2 counted 2 disturbed 0"
 has "guest: its words" "$out" '^n 2 42\.0 42\.0 42\.0$'
 as_before "every VM is gone"
 finish
