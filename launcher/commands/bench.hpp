@@ -76,10 +76,6 @@ class Bench {
   topology::Placement placement(const std::vector<std::string>& sets) const;
 };
 
-inline double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 // Those of `measure` and `ablate` alike.
 std::vector<OptionInfo> bench_options();
 
