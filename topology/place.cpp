@@ -98,8 +98,11 @@ Placement assemble(const View& view, const Seats& seats, const Memory& memory) {
   Placement placement;
   for (unsigned cell = 0; cell < memory.parts.size(); ++cell)
     placement.cells.push_back({cell, memory.parts[cell].nodes, memory.parts[cell].size, {}});
+  std::vector<unsigned> by_hand(view.request.vcpus);
+  for (unsigned cell = 0; cell < view.request.cells.size(); ++cell)
+    for (const unsigned vcpu : view.request.cells[cell].vcpus) by_hand[vcpu] = cell;
   for (unsigned vcpu = 0; vcpu < view.request.vcpus; ++vcpu) {
-    const unsigned cell = cell_of(view, memory, seats.cpus[vcpu]);
+    const unsigned cell = view.request.cells.empty() ? cell_of(view, memory, seats.cpus[vcpu]) : by_hand[vcpu];
     placement.vcpus.push_back({vcpu, seats.cpus[vcpu], cell});
     placement.cells[cell].vcpus.push_back(vcpu);
   }
@@ -108,11 +111,7 @@ Placement assemble(const View& view, const Seats& seats, const Memory& memory) {
   placement.policy = view.request.policy;
   placement.pages = page_needs(view, memory);
   placement.guest = guest_topology(view, seats, placement.vcpus);
-  if (memory.parts.size() > 1)
-    for (const auto& from : memory.parts) {
-      auto& row = placement.distances.emplace_back();
-      for (const auto& to : memory.parts) row.push_back(view.host.distance(from.nodes.front(), to.nodes.front()));
-    }
+  if (memory.parts.size() > 1) placement.distances = cell_distances(view, memory);
   if (auto note = page_note(view, memory); !note.empty()) placement.notes.push_back(std::move(note));
   append(placement.notes, memory.notes);
   append(placement.notes, seats.notes);
@@ -155,11 +154,12 @@ Result place_floating(const View& view) {
 }
 
 Result place_chosen(const View& view) {
-  const auto choice = choose_nodes(view);
+  const auto choice = view.request.cells.empty() ? choose_nodes(view) : choose_for_cells(view);
   if (!choice && may_float(view))
     if (Result floating = place_floating(view)) return floating;
   if (!choice) return std::unexpected(why_not(view));
-  const Seats seats = seat_chosen(view, *choice);
+  Seats seats = seat_chosen(view, *choice);
+  if (!view.request.cells.empty()) seats.cpus = in_order_of_vcpus(view, *choice, seats.cpus);
   if (may_float(view) && (view.host.all_cpus() - view.held - seats.exclusive - view.host.isolated).empty())
     return place_floating(view);
   Placement placement = assemble(view, seats, choice->memory);
@@ -179,7 +179,10 @@ Result place_listed(const View& view) {
     if (const auto at = std::find(nodes.begin(), nodes.end(), view.host.pu(*cpu)->node); at != nodes.end())
       ++weights[static_cast<std::size_t>(at - nodes.begin())];
   std::optional<Memory> memory;
-  if (view.request.policy == MemoryPolicy::interleave)
+  if (!view.request.cells.empty()) {
+    memory = memory_of_seated(view, *seats);
+    if (!memory) return std::unexpected(why_no_cells(view));
+  } else if (view.request.policy == MemoryPolicy::interleave)
     memory = memory_together(view, memory_nodes(view));
   else
     memory = own_nodes ? memory_over(view, nodes) : memory_by_weight(view, nodes, weights);

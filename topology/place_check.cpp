@@ -233,6 +233,7 @@ void check_emulator(const View& view, Problems& problems) {
 }  // namespace
 
 bool shape_fits(const PlacementRequest& r, unsigned threads) {
+  if (!cells_keep_cores(r, threads)) return false;
   const std::uint64_t product = std::uint64_t{r.sockets.value_or(1)} * r.cores.value_or(1);
   if (threads == 0 || product == 0 || product > r.vcpus) return false;
   if (r.sockets && r.cores) return product * threads == r.vcpus;
@@ -242,6 +243,7 @@ bool shape_fits(const PlacementRequest& r, unsigned threads) {
 Problems check(const View& view) {
   Problems problems;
   check_vcpus(view, problems);
+  check_cells(view, problems);
   if (problems.empty()) check_shape(view, problems);
   check_memory(view, problems);
   check_nodes(view, problems);

@@ -182,7 +182,7 @@ std::vector<CoreNeed> core_needs(const View& view) {
     }
     if (!kind) add(view.threads_per_core, kind);  // of any kind: those with siblings alone, where they are enough
     for (unsigned t = threads_of_kind(view.host, kind); t >= 1; --t) add(t, kind);
-    if (!kind && shape_fits(r, 1) && threads_differ(view)) needs.push_back({r.vcpus, 1, kind, true});
+    if (!kind && r.cells.empty() && shape_fits(r, 1) && threads_differ(view)) needs.push_back({r.vcpus, 1, kind, true});
   }
   // A shape of the user's own may leave only a number of threads between one and the host's.
   for (unsigned t = view.threads_per_core; r.siblings != Siblings::isolate && needs.empty() && t > 1; --t)

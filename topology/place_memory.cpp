@@ -60,14 +60,27 @@ std::vector<std::uint64_t> in_proportion(std::uint64_t total, const std::vector<
 
 std::string page_name(Bytes page) { return to_string(page); }
 
+unsigned in_quarters(std::uint64_t left, std::uint64_t most) {
+  const std::uint64_t kilobytes = std::max<std::uint64_t>(1, most / 1024);  // which leaves room to multiply
+  return most == 0 ? 4 : static_cast<unsigned>((left / 1024 * 8 / kilobytes + 1) / 2);
+}
+
+std::optional<Bytes> odd_size(const View& view, Bytes page) {
+  if (view.request.memory.count % page.count != 0) return view.request.memory;
+  for (const CellRequest& cell : view.request.cells)
+    for (const Bytes size : {cell.size, cell.later})
+      if (size.count % page.count != 0) return size;
+  return std::nullopt;
+}
+
 std::vector<PageKind> page_kinds(const View& view) {
   const auto& r = view.request;
   const Bytes base = view.host.base_page;
   if (r.page) return {{*r.page, r.may_reserve_pages && *r.page != base}};
   std::vector<PageKind> kinds;
   // 1G pages can hardly be had at run time: only those that somebody reserved already.
-  if (r.memory.count % gib(1).count == 0 && r.memory >= gib(8)) kinds.push_back({gib(1), false});
-  if (r.memory.count % mib(2).count == 0) kinds.push_back({mib(2), r.may_reserve_pages});
+  if (!odd_size(view, gib(1)) && r.memory >= gib(8)) kinds.push_back({gib(1), false});
+  if (!odd_size(view, mib(2))) kinds.push_back({mib(2), r.may_reserve_pages});
   const auto& limit = view.whole.allowed.memory;  // huge pages are not charged to it
   if (kinds.empty() || !limit || r.memory <= *limit) kinds.push_back({base, false});
   return kinds;
@@ -224,8 +237,8 @@ std::string page_note(const View& view, const Memory& memory) {
     return std::any_of(node.pools.begin(), node.pools.end(),
                        [](const HugePagePool& pool) { return pool.page == mib(2); });
   };
-  if (r.memory.count % mib(2).count != 0)
-    why = fmt::format("{} is not a multiple of 2M", to_string(r.memory));
+  if (const auto odd = odd_size(view, mib(2)))
+    why = fmt::format("{} is not a multiple of 2M", to_string(*odd));
   else if (std::none_of(view.host.nodes.begin(), view.host.nodes.end(), has_pool))
     why = "this host has no pool of 2M pages";
   else if (!r.may_reserve_pages)

@@ -54,6 +54,8 @@ std::size_t isolated_cores(const View& view, const CoreNeed& need, unsigned node
   return std::min<std::size_t>(static_cast<std::size_t>(count), need.cores);
 }
 
+}  // namespace
+
 std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
                                   bool with_memory) {
   // isolated cores for it, devices here, page size, its 1G pages there already, memory left (in quarters of the most),
@@ -89,10 +91,12 @@ std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const 
     best = &one;
   }
   if (best == nullptr) return std::nullopt;
-  return Choice{need, {{best->node, need.cores}}, best->memory, {}};
+  return Choice{need, {{best->node, need.cores}}, best->memory, {}, {}};
 }
 
 // ---- several
+
+namespace {
 
 std::uint64_t total_distance(const View& view, const std::vector<unsigned>& nodes) {
   std::uint64_t sum = 0;
@@ -113,7 +117,7 @@ std::optional<Choice> on_all_of(const View& view, const CoreNeed& need, const st
   if (!shares) return std::nullopt;
   auto memory = with_memory ? memory_over(view, nodes) : Memory{};
   if (!memory) return std::nullopt;
-  Choice choice{need, {}, *std::move(memory), {}};
+  Choice choice{need, {}, *std::move(memory), {}, {}};
   for (std::size_t i = 0; i < nodes.size(); ++i)
     choice.shares.push_back({nodes[i], static_cast<unsigned>((*shares)[i])});
   return choice;
@@ -276,11 +280,6 @@ std::vector<unsigned> by_distance(const View& view, const std::vector<unsigned>&
     return to_a != to_b ? to_a < to_b : a < b;
   });
   return nodes;
-}
-
-unsigned in_quarters(std::uint64_t left, std::uint64_t most) {
-  const std::uint64_t kilobytes = std::max<std::uint64_t>(1, most / 1024);  // which leaves room to multiply
-  return most == 0 ? 4 : static_cast<unsigned>((left / 1024 * 8 / kilobytes + 1) / 2);
 }
 
 std::optional<Choice> choose_nodes(const View& view) {

@@ -68,7 +68,7 @@ std::string bounds_text(const HostTopology& host);
 Problems check(const View& view);
 // Do each `threads` CPUs in a row of cpu.pin's list sit on one core, and each row on another? (place_seats.cpp)
 bool mirrors(const View& view, unsigned threads);
-// Can sockets, cores and this many threads make up the vCPUs?
+// Can sockets, cores and this many threads make up the vCPUs, with no core of two cells?
 bool shape_fits(const PlacementRequest& request, unsigned threads);
 
 // ---- cores (place_cpus.cpp)
@@ -96,8 +96,12 @@ struct PageKind {
   Bytes page;
   bool may_raise = false;  // the pool may grow for it
 };
-std::vector<PageKind> page_kinds(const View& view);     // what would do, best first; not empty after check()
-Bytes granule(const View& view, const PageKind& kind);  // cells are multiples of this
+std::vector<PageKind> page_kinds(const View& view);           // what would do, best first; not empty after check()
+std::optional<Bytes> odd_size(const View& view, Bytes page);  // of the memory, or of a cell's: not of whole pages
+Bytes granule(const View& view, const PageKind& kind);        // cells are multiples of this
+// How much is left beside the most that is left anywhere, in quarters: free memory changes from second to second, and the
+// choice must not.
+unsigned in_quarters(std::uint64_t left, std::uint64_t most);
 std::uint64_t room_in_pages(const View& view, unsigned node, const PageKind& kind);
 // total over places that hold at most caps: as even as the caps let it be, the rest to the first. nullopt: too much.
 std::optional<std::vector<std::uint64_t>> spread(std::uint64_t total, const std::vector<std::uint64_t>& caps);
@@ -136,11 +140,13 @@ struct Choice {
   std::vector<Share> shares;  // ascending node
   Memory memory;
   std::vector<std::string> notes;
+  std::vector<unsigned>
+      cell_nodes;  // of each cell of the request: where its vCPUs are, and its memory if it names no nodes
 };
 std::optional<Choice> choose_nodes(const View& view);
-// How much is left beside the most that is left anywhere, in quarters: free memory changes from second to second, and the
-// choice must not.
-unsigned in_quarters(std::uint64_t left, std::uint64_t most);
+// The best of these for all of the VM.
+std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
+                                  bool with_memory);
 std::vector<unsigned> by_distance(const View& view, const std::vector<unsigned>& from, std::vector<unsigned> nodes);
 
 // ---- no pinning (place_unpinned.cpp)
@@ -169,6 +175,27 @@ struct Helpers {  // CPUs for all that is not a vCPU
   std::vector<std::string> notes;
 };
 Helpers helper_cpus(const View& view, const Seats& seats, const std::vector<unsigned>& nodes);
+
+// ---- guest nodes by hand (place_cells.cpp); the request has some
+
+// Is no core of this many threads (vCPUs in a row) of two cells?
+bool cells_keep_cores(const PlacementRequest& request, unsigned threads);
+void check_cells(const View& view, Problems& problems);
+// All on one node where that has room, else each on its own as far as there are nodes, near to each other.
+std::optional<Choice> choose_for_cells(const View& view);
+// A part for each, on these nodes. nullopt: no kind of page fits; of policy preferred, what does not fit lies elsewhere.
+std::optional<Memory> memory_of_cells(const View& view, const std::vector<std::vector<unsigned>>& nodes);
+// For vCPUs that have their CPUs: each cell's memory on its own nodes, else on those of its CPUs.
+std::optional<Memory> memory_of_seated(const View& view, const Seats& seats);
+// For vCPUs that have none: each cell's memory on its own nodes, else on these together.
+std::optional<Memory> memory_of_unseated(const View& view, const std::vector<unsigned>& nodes);
+std::vector<unsigned> nodes_named_by_cells(const View& view);  // ascending
+// By vCPU, of CPUs that are in order of their nodes.
+std::vector<std::optional<unsigned>> in_order_of_vcpus(const View& view, const Choice& choice,
+                                                       const std::vector<std::optional<unsigned>>& cpus);
+std::vector<std::vector<unsigned>> cell_distances(const View& view,
+                                                  const Memory& memory);  // also where none are by hand
+Problems why_no_cells(const View& view);  // the host has enough, but not for these cells
 
 // ---- why not (place_why.cpp)
 

@@ -26,6 +26,9 @@ std::string thread_note(const View& view, const CoreNeed& need) {
   if (r.vcpus % view.threads_per_core != 0)
     return fmt::format("cpu.threads = \"auto\" became 1: {} vCPUs are no multiple of the host's {} threads per core",
                        r.vcpus, view.threads_per_core);
+  if (!cells_keep_cores(r, view.threads_per_core))
+    return fmt::format("cpu.threads = \"auto\" became 1: cores of {} threads would be of two nodes of [[numa]]",
+                       view.threads_per_core);
   return "cpu.threads = \"auto\" became 1: each vCPU gets a core of its own";
 }
 

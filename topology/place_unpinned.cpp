@@ -82,7 +82,10 @@ std::expected<Unpinned, Problems> choose_unpinned(const View& view) {
     return std::unexpected(
         Problems{{"cpu.count", "every CPU of this host belongs to another VM", {}, "stop one of them"}});
   const unsigned wanted = std::min(std::max(1u, anywhere.size()), r.vcpus);
-  auto found = find_nodes(view, anywhere.empty() ? 0 : wanted);
+  const auto named = nodes_named_by_cells(view);
+  auto found = named.empty() ? find_nodes(view, anywhere.empty() ? 0 : wanted) : Found{named, std::nullopt};
+  if (found && !r.cells.empty()) found->memory = memory_of_unseated(view, found->nodes);
+  if (found && !found->memory) return std::unexpected(why_no_cells(view));
   if (!found) return std::unexpected(why_no_memory(view, memory_nodes(view)));
   Unpinned choice{*std::move(found->memory), open_cpus(view, found->nodes), r.threads.value_or(1), {}};
   while (!r.threads && !shape_fits(r, choice.threads)) ++choice.threads;  // check() saw that one fits
@@ -92,7 +95,7 @@ std::expected<Unpinned, Problems> choose_unpinned(const View& view) {
     choice.notes.push_back(fmt::format("node {} has no CPU to run on; the threads run on {}", numbers(found->nodes),
                                        choice.cpus.to_string()));
   }
-  if (found->nodes.size() > 1 && r.nodes.empty() && r.policy != MemoryPolicy::interleave)
+  if (found->nodes.size() > 1 && r.nodes.empty() && named.empty() && r.policy != MemoryPolicy::interleave)
     choice.notes.push_back(fmt::format("the VM crosses nodes {}: no node alone has {} CPUs and {} of memory to give",
                                        numbers(found->nodes), wanted, to_string(r.memory)));
   if (!choice.cpus.empty() && view.host.isolated.contains(choice.cpus))

@@ -163,6 +163,8 @@ Problems why_not(const View& view) {
   for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
   if (have < view.request.memory.count / kind.page.count) {
     problems.push_back(why_no_memory(view, nodes).front());
+  } else if (problems.empty() && !view.request.cells.empty()) {
+    return why_no_cells(view);
   } else if (problems.empty()) {
     auto both = too_little_memory(
         view, nodes,

@@ -21,6 +21,16 @@ enum class Siblings { prefer, isolate, require };
 // automatic: never mixed; the fastest that fits. efficient: not the low-power ones where there are others.
 enum class CpuKindChoice { automatic, fastest, efficient, any, low_power };
 
+// A guest node by hand.
+struct CellRequest {
+  std::vector<unsigned> vcpus = {};      // ascending; empty: memory alone
+  Bytes size = {};                       // 0: CPUs alone
+  Bytes later = {};                      // of that, what the guest is given while it runs; both are whole pages
+  std::vector<unsigned> nodes = {};      // of the host, for its memory and near its vCPUs; empty: choose
+  std::vector<unsigned> distances = {};  // to each cell; empty in all of them: as the host's nodes lie
+  friend bool operator==(const CellRequest&, const CellRequest&) = default;
+};
+
 struct PlacementRequest {
   unsigned vcpus = 1;
   std::optional<unsigned> threads;  // guest threads per core: 1, 2, ...; nullopt: choose
@@ -42,6 +52,7 @@ struct PlacementRequest {
   bool largest_l3 = false;             // cores of the largest L3s only
   bool own_cpus = false;               // it must have CPUs of its own, even where the host then keeps none
   std::vector<unsigned> device_nodes;  // nodes of the VM's own devices: these come first
+  std::vector<CellRequest> cells;      // all vCPUs, each once, and all of the memory; empty: as the VM lies on the host
   friend bool operator==(const PlacementRequest&, const PlacementRequest&) = default;
 };
 

@@ -99,10 +99,14 @@ struct ArgvRow {
 const ArgvRow* find_argv_row(const std::string& name, const std::string& kind, const std::string& key);
 
 // In this order, for later ones look at what earlier ones have told.
-void argv_general(ArgvWalk& walk);   // name, uuid, accelerator, machine, clock
-void argv_cpu(ArgvWalk& walk);       // -cpu, -smp
-void argv_memory(ArgvWalk& walk);    // -m, memory backends, -numa
-void argv_firmware(ArgvWalk& walk);  // -bios, flash, -kernel, -boot
+void argv_general(ArgvWalk& walk);  // name, uuid, accelerator, machine, clock
+void argv_cpu(ArgvWalk& walk);      // -cpu, -smp
+void argv_memory(ArgvWalk& walk);   // -m, memory backends, -numa
+bool has_cells(ArgvWalk& walk);     // two nodes or more: [[numa]] says them
+void argv_cells(ArgvWalk& walk);    // called by it
+std::optional<std::uint64_t> qemu_size(std::string_view text,
+                                       std::uint64_t unit);  // "4096" (of the unit), "4G", "512M"
+void argv_firmware(ArgvWalk& walk);                          // -bios, flash, -kernel, -boot
 void argv_disks(ArgvWalk& walk);
 void argv_networks(ArgvWalk& walk);
 void argv_screen(ArgvWalk& walk);   // display, console, sockets of their own

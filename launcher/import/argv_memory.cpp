@@ -8,9 +8,6 @@
 
 namespace launcher::inline import {
 
-namespace {
-
-// "4096" (of the unit), "4G", "512M"
 std::optional<std::uint64_t> qemu_size(std::string_view text, std::uint64_t unit) {
   if (text.empty()) return std::nullopt;
   constexpr std::string_view letters = "kmgtpe";
@@ -22,6 +19,8 @@ std::optional<std::uint64_t> qemu_size(std::string_view text, std::uint64_t unit
   if (!number || *number > (std::uint64_t{1} << 52) / factor) return std::nullopt;
   return *number * factor;
 }
+
+namespace {
 
 void size(ArgvWalk& walk) {
   ArgvOption* option = walk.find("m");
@@ -72,12 +71,12 @@ void pages(ArgvWalk& walk, ArgvOption& backend) {
 }
 
 // "host-nodes=0-1", or JSON's list
-void nodes(ArgvOption& backend, topology::CpuSet& all, std::string& policy) {
+void nodes(ArgvOption& backend, const std::string& where, topology::CpuSet& all, std::string& policy) {
   for (const auto& [key, value] : Members(backend.members)) {
     if (!key.starts_with("host-nodes")) continue;
     const auto set = topology::CpuSet::parse(value);
     if (set) all = all | *set;
-    backend.kept_if(set && !set->empty(), key, "memory.nodes", "not a list of nodes; memory.nodes stays \"auto\"");
+    backend.kept_if(set && !set->empty(), key, where, "not a list of nodes; memory.nodes stays \"auto\"");
   }
   const std::string named = backend.get("policy");
   const bool known = named == "bind" || named == "preferred" || named == "interleave";
@@ -101,9 +100,9 @@ void argv_memory(ArgvWalk& walk) {
     object->kept("qom-type", "[memory]");
     object->kept("size", "memory.size");
     pages(walk, *object);
-    nodes(*object, all, policy);
+    nodes(*object, has_cells(walk) ? "numa.nodes" : "memory.nodes", all, policy);
   }
-  if (!all.empty()) walk.spec.text("memory", "nodes", all.to_string());
+  if (!all.empty() && !has_cells(walk)) walk.spec.text("memory", "nodes", all.to_string());
   if (!all.empty() && !policy.empty() && policy != "strict") walk.spec.text("memory", "policy", policy);
   if (ArgvOption* path = walk.find("mem-path")) {
     const bool huge = path->value.find("huge") != path->value.npos;
@@ -127,14 +126,7 @@ void argv_memory(ArgvWalk& walk) {
     walk.spec.remove("memory", "max");
     walk.find("m")->tell("maxmem", Verb::dropped, "memory that is locked cannot grow under vmrun");
   }
-  std::size_t guest_nodes = 0;
-  for (ArgvOption* numa : walk.every("numa")) guest_nodes += numa->kind().empty() && numa->is("type", "node") ? 1 : 0;
-  for (ArgvOption* numa : walk.every("numa"))
-    numa->tell_rest(guest_nodes <= 1 ? Verb::kept : Verb::changed,
-                    guest_nodes <= 1
-                        ? "one node is what a guest on one node of the host sees"
-                        : "the guest's nodes mirror those of the host that it is on, one where it fits one; "
-                          "memory.nodes names them");
+  argv_cells(walk);
 }
 
 }  // namespace launcher::import

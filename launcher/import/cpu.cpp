@@ -97,26 +97,6 @@ void shape_of(Walk& walk, const XmlElement& topology) {
   walk.tell_all(topology, Verb::kept, "cpu.sockets, cpu.cores, cpu.threads");
 }
 
-void cells_of(Walk& walk, const XmlElement& numa) {
-  const std::size_t cells = numa.all("cell").size();
-  const XmlElement* tune = walk.root.find("numatune");
-  const bool mirrored = tune != nullptr && !tune->all("memnode").empty() && tune->all("memnode").size() == cells;
-  for (const XmlElement* cell : numa.all("cell"))
-    if (walk.at(*cell, "@memAccess").is("shared")) {
-      walk.spec.flag("memory", "shared", true);
-      walk.at(*cell, "@memAccess").kept("memory.shared");
-    }
-  walk.tell_all(
-      numa,
-      cells <= 1 ? Verb::kept
-      : mirrored ? Verb::changed
-                 : Verb::dropped,
-      cells <= 1 ? "one node is what a guest on one node of the host sees"
-      : mirrored
-          ? "the guest has a node for each of memory.nodes, with the host's distances"
-          : "the guest's nodes mirror those of the host that it is on, one where it fits one; memory.nodes names them");
-}
-
 }  // namespace
 
 void import_cpu(Walk& walk, const XmlElement& cpu) {
@@ -126,7 +106,6 @@ void import_cpu(Walk& walk, const XmlElement& cpu) {
   if (of_host && walk.spec.find("clock", "invtsc") == nullptr)
     walk.spec.flag("clock", "invtsc", false, "libvirt's host models have none");
   if (const XmlElement* topology = cpu.find("topology")) shape_of(walk, *topology);
-  if (const XmlElement* numa = cpu.find("numa")) cells_of(walk, *numa);
   const Leaf cache = walk.at(cpu, "cache/@mode"), level = walk.at(cpu, "cache/@level");
   if (cache.is("passthrough")) walk.spec.flag("cpu", "host_caches", true);
   if (cache.is("emulate")) walk.spec.flag("cpu", "host_caches", false);

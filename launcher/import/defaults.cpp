@@ -73,6 +73,7 @@ void import_defaults(Walk& walk) {
   }
   if (walk.root.find("memoryBacking/hugepages") == nullptr)
     walk.tell_missing("memoryBacking/hugepages", Verb::better, "memory.page = \"auto\": huge pages where they fit");
+  import_cells(walk);
   devices(walk);
   timers(walk);
   import_boot_order(walk);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <regex>
 #include <set>
 
@@ -60,10 +61,11 @@ void numa(Domain& to) {
   tune.add("memory").set("mode", mode).set("nodeset", all.to_string());
   if (placement.cells.size() < 2) return;
   for (const topology::MemoryCell& cell : placement.cells)
-    tune.add("memnode")
-        .set("cellid", std::to_string(cell.guest_node))
-        .set("mode", mode)
-        .set("nodeset", nodes_of(cell).to_string());
+    if (cell.size.count != 0)
+      tune.add("memnode")
+          .set("cellid", std::to_string(cell.guest_node))
+          .set("mode", mode)
+          .set("nodeset", nodes_of(cell).to_string());
 }
 
 // What a disk says of its thread pool is the thread's own in libvirt.
@@ -119,15 +121,29 @@ void cpus(Domain& to) {
   if (to.spec.host.asks()) to.row("host", Verb::dropped, "libvirt leaves the host's other settings as they are");
 }
 
+// What the guest's node starts with: memory.max adds to it later.
+topology::Bytes start_of(const Domain& to, const topology::MemoryCell& cell) {
+  for (const Arg& arg : to.plan.args) {
+    if (arg.option != "-object") continue;
+    const Members members = members_of(arg.value);
+    std::uint64_t bytes = 0;
+    const std::string size = member(members, "size");
+    if (member(members, "id") == fmt::format("ram{}", cell.guest_node) &&
+        std::from_chars(size.data(), size.data() + size.size(), bytes).ec == std::errc{})
+      return {bytes};
+  }
+  return {};
+}
+
 void cells(const Domain& to, XmlElement& element) {
-  if (to.plan.placement.cells.size() < 2) return;
+  if (to.plan.placement.cells.size() < 2 && to.spec.numa.empty()) return;
   XmlElement& numa_cells = element.add("numa");
   for (const topology::MemoryCell& cell : to.plan.placement.cells) {
     topology::CpuSet vcpus;
     for (const unsigned vcpu : cell.vcpus) vcpus.add(vcpu);
     XmlElement& one = numa_cells.add("cell").set("id", std::to_string(cell.guest_node));
     if (!vcpus.empty()) one.set("cpus", vcpus.to_string());
-    one.set("memory", kib(cell.size)).set("unit", "KiB");
+    one.set("memory", kib(start_of(to, cell))).set("unit", "KiB");
     if (cell.guest_node >= to.plan.placement.distances.size()) continue;
     XmlElement& distances = one.add("distances");
     const auto& row = to.plan.placement.distances[cell.guest_node];

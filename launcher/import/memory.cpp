@@ -120,16 +120,19 @@ void import_numatune(Walk& walk, const XmlElement& element) {
     if (set) all = all | *set;
     return set.has_value() && !set->empty();
   };
-  if (nodes.there()) nodes.kept_if(add(nodes), "memory.nodes", "not a list of nodes; memory.nodes stays \"auto\"");
+  const bool by_cell = has_cells(walk) && !element.all("memnode").empty();  // import_cells() has these
+  if (nodes.there())
+    nodes.kept_if(add(nodes), by_cell ? "numa.nodes, where no memnode says others" : "memory.nodes",
+                  "not a list of nodes; memory.nodes stays \"auto\"");
   for (const XmlElement* cell : element.all("memnode")) {
     const Leaf of_cell = walk.at(*cell, "@nodeset");
-    of_cell.kept_if(add(of_cell), "memory.nodes: the guest's nodes mirror these", "not a list of nodes");
-    walk.at(*cell, "@cellid").tell(Verb::changed, "the guest has a node for each of memory.nodes, in their order");
+    of_cell.kept_if(add(of_cell), by_cell ? "numa.nodes" : "memory.nodes", "not a list of nodes");
+    walk.at(*cell, "@cellid").tell(Verb::kept, by_cell ? "numa.nodes" : "memory.nodes: the guest has one node");
     const Leaf cell_mode = walk.at(*cell, "@mode");
     cell_mode.kept_if(!mode.there() || cell_mode.is(policy), "memory.policy", "one memory.policy for all nodes");
     if (!mode.there() && cell_mode.there()) walk.spec.text("memory", "policy", cell_mode.value());
   }
-  if (!all.empty()) walk.spec.text("memory", "nodes", all.to_string());
+  if (!all.empty() && !by_cell) walk.spec.text("memory", "nodes", all.to_string());
   if (known && mode.there() && policy != "strict") walk.spec.text("memory", "policy", policy);
   mode.kept_if(known, "memory.policy", "memory.policy = \"strict\": of restrictive, the kernel's cpuset alone decides");
   placement.tell(placement.is("auto") ? Verb::better : Verb::kept,

@@ -14,10 +14,10 @@ namespace launcher::inline import {
 
 namespace {
 
-constexpr std::array table_order = {"",        "cpu",     "clock",  "hyperv", "schedule", "host",  "memory",
-                                    "disk",    "net",     "vsock",  "share",  "pci",      "usb",   "cdrom",
-                                    "console", "serial",  "rng",    "tpm",    "watchdog", "agent", "balloon",
-                                    "nvdimm",  "display", "smbios", "panic",  "boot"};
+constexpr std::array table_order = {"",        "cpu",     "clock",   "hyperv", "schedule", "host",     "memory",
+                                    "numa",    "disk",    "net",     "vsock",  "share",    "pci",      "usb",
+                                    "cdrom",   "console", "serial",  "rng",    "tpm",      "watchdog", "agent",
+                                    "balloon", "nvdimm",  "display", "smbios", "panic",    "boot"};
 
 std::string kind_of(const std::string& handle) { return handle.substr(0, handle.find_first_of("[.")); }
 

@@ -141,6 +141,8 @@ void import_memory_device(Walk&, const XmlElement&);
 // What is not there, and so has a default of libvirt's, after all else.
 void import_defaults(Walk&);
 void import_boot_order(Walk&);
+void import_cells(Walk&);
+bool has_cells(const Walk&);  // two or more: [[numa]] says them
 
 // --- libvirt's ways to write values ---
 std::optional<std::uint64_t> number_of(std::string_view text);  // decimal, or 0x...

@@ -44,6 +44,7 @@ topology::Bytes hot_part(const Draft& draft, std::size_t index) {
   const MemorySpec& memory = draft.spec.memory;
   if (!memory.max) return {};
   const std::vector<topology::MemoryCell>& cells = draft.plan.placement.cells;
+  if (!draft.spec.numa.empty()) return asked_cells(draft.spec)[index].later;
   const std::uint64_t block = block_of(draft).count, blocks = (memory.max->count - memory.size.count) / block;
   std::uint64_t given = 0;
   for (std::size_t i = 0; i + 1 < cells.size(); ++i) {

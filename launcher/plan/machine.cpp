@@ -73,7 +73,9 @@ void set_caches(Draft& draft, Opts& machine) {
   set("l1", {"l1d", "l1i"}, cpu.l1);
   set("l2", {"l2"}, cpu.l2);
   set("l3", {"l3"}, cpu.l3);
-  if (cpu.l3 == CacheLevel::socket && draft.plan.placement.cells.size() > draft.plan.placement.guest.sockets)
+  const auto cells = std::ranges::count_if(draft.plan.placement.cells,
+                                           [](const topology::MemoryCell& cell) { return !cell.vcpus.empty(); });
+  if (cpu.l3 == CacheLevel::socket && cells > draft.plan.placement.guest.sockets)
     draft.problem("cpu.l3", "\"socket\", but a socket of this guest is of several NUMA nodes, and an L3 is of one",
                   "set l3 = \"die\", or leave it out");
 }

@@ -1,8 +1,9 @@
-// What is behind the guest's memory, and the NUMA nodes it sees.
+// What is behind the guest's memory.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/json/array.hpp>
+#include <numeric>
 
 #include "launcher/plan/parts.hpp"
 
@@ -26,25 +27,6 @@ boost::json::object thread_context(const Draft& draft, const topology::MemoryCel
   else
     context["cpu-affinity"] = cpus;
   return context;
-}
-
-void add_guest_nodes(Draft& draft) {
-  const topology::Placement& placement = draft.plan.placement;
-  for (const topology::MemoryCell& cell : placement.cells) {
-    Opts node("node");
-    node.set("nodeid", cell.guest_node).set("memdev", fmt::format("ram{}", cell.guest_node));
-    for (unsigned vcpu : cell.vcpus) node.set("cpus", vcpu);
-    draft.args.add(
-        "-numa", node,
-        fmt::format("the guest sees host node {} as its node {}", fmt::join(cell.host_nodes, ","), cell.guest_node),
-        "host");
-  }
-  for (std::size_t from = 0; from < placement.distances.size(); ++from) {
-    for (std::size_t to = from + 1; to < placement.distances[from].size(); ++to) {
-      draft.args.add("-numa", Opts("dist").set("src", from).set("dst", to).set("val", placement.distances[from][to]),
-                     "the host's own distance", "host");
-    }
-  }
 }
 
 void check_memlock(Draft& draft) {
@@ -132,8 +114,13 @@ void add_memory(Draft& draft) {
   const bool huge = placement.page > draft.host.base_page;
   const bool prealloc = draft.spec.memory.prealloc.value_or(huge);
   const bool shared = draft.spec.memory.shared || draft.needs.shared_memory;
-  for (std::size_t i = 0; i < placement.cells.size(); ++i) {
+  // one that lies on several nodes comes last: it would else touch the pages that those of one node need there
+  std::vector<std::size_t> order(placement.cells.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return placement.cells[i].host_nodes.size(); });
+  for (const std::size_t i : order) {
     const topology::MemoryCell& cell = placement.cells[i];
+    if (cell.size.count == 0) continue;
     const std::string id = fmt::format("ram{}", cell.guest_node);
     boost::json::object ram = backend(draft, cell, id, cell.size.count - hot_part(draft, i).count);
     if (prealloc) {

@@ -46,7 +46,7 @@ struct Draft {
   bool placed = false;
 
   // The guest is told of its nodes, even of a single one where a device is to show where it hangs.
-  bool has_guest_nodes() const { return plan.placement.cells.size() > 1 || needs.guest_nodes; }
+  bool has_guest_nodes() const { return plan.placement.cells.size() > 1 || needs.guest_nodes || !spec.numa.empty(); }
   std::string host_id() const { return config.identity_of_name ? std::string() : host.own_id; }
   bool kvm() const { return plan.accel == "kvm"; }
   void problem(std::string key, std::string what, std::string help) {
@@ -106,7 +106,11 @@ void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>
 void add_uefi(Draft& draft);        // its two flash images
 void add_kept_state(Draft& draft);  // kept_state.cpp: whether what is kept is this VM's, and that it is from now on
 
-// memory.cpp: what is behind the guest's memory, and its NUMA nodes
+// cells.cpp: the guest's NUMA nodes
+std::vector<topology::CellRequest> asked_cells(const Spec& spec);  // by hand
+void add_guest_nodes(Draft& draft);
+
+// memory.cpp: what is behind the guest's memory
 void add_memory(Draft& draft);
 // Of one cell, without what says how it is preallocated.
 boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell, const std::string& id,

@@ -42,6 +42,7 @@ topology::PlacementRequest placement_request(const Draft& draft) {
   request.may_reserve_pages = draft.facts.root;
   request.nodes = spec.memory.nodes.value_or(std::vector<unsigned>{});
   request.policy = spec.memory.policy;
+  request.cells = asked_cells(spec);
   std::set<std::pair<std::string, unsigned>> pooled;
   for (const auto& [device, facts, wanted] : draft.devices) {
     for (const IothreadWish& wish : wanted.iothreads)

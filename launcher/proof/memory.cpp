@@ -1,5 +1,6 @@
 // The guest's memory: on which nodes, in pages of which size, mapped for the guest in which size, locked.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -10,10 +11,13 @@
 #include "launcher/proof/kvm_stats.hpp"
 #include "launcher/proof/proofs.hpp"
 #include "launcher/proof/subject.hpp"
+#include "launcher/text/json_member.hpp"
 
 namespace launcher::inline proof {
 
 namespace {
+
+namespace json = boost::json;
 
 using topology::Bytes;
 using topology::MappedRange;
@@ -29,6 +33,13 @@ bool is_guest_memory(const MappedRange& range, const Subject& subject) {
   return range.file.find("memory-backend") != std::string::npos || range.file.find("pc.ram") != std::string::npos;
 }
 
+// "bind:0", "bind=static:0-1": the kernel's word for this part of it. Another policy binds to none.
+bool is_bound_to(const MappedRange& range, unsigned node) {
+  if (!range.policy.starts_with("bind")) return true;
+  const auto nodes = topology::CpuSet::parse(range.policy.substr(range.policy.find(':') + 1));
+  return !nodes || nodes->contains(node);
+}
+
 std::string size_text(std::uint64_t bytes) { return to_string(Bytes{bytes}); }
 
 void prove_nodes(const Subject& subject, Rows& rows) {
@@ -38,6 +49,12 @@ void prove_nodes(const Subject& subject, Rows& rows) {
     return rows.add("memory on its nodes", "readable", subject.no_maps, where, Outcome::not_checked);
   std::map<unsigned, std::uint64_t> on, due;
   std::uint64_t elsewhere = 0, all = 0;
+  bool each_on_one = true;
+  for (const topology::MemoryCell& cell : placement.cells) {
+    if (cell.size.count == 0) continue;
+    each_on_one = each_on_one && cell.host_nodes.size() == 1;
+    for (const unsigned node : cell.host_nodes) due[node] += cell.size.count;
+  }
   std::map<std::uint64_t, std::uint64_t> by_page;
   for (const MappedRange& range : subject.maps) {
     if (!is_guest_memory(range, subject)) continue;
@@ -45,15 +62,9 @@ void prove_nodes(const Subject& subject, Rows& rows) {
       on[node] += pages * range.page.count;
       by_page[range.page.count] += pages * range.page.count;
       all += pages * range.page.count;
+      if (!due.contains(node) || !is_bound_to(range, node)) elsewhere += pages * range.page.count;
     }
   }
-  bool each_on_one = true;
-  for (const topology::MemoryCell& cell : placement.cells) {
-    each_on_one = each_on_one && cell.host_nodes.size() == 1;
-    for (const unsigned node : cell.host_nodes) due[node] += cell.size.count;
-  }
-  for (const auto& [node, bytes] : on)
-    if (!due.contains(node)) elsewhere += bytes;
   if (all == 0) return rows.add("guest memory", "there", "not found among the mappings", where, Outcome::not_checked);
   if (placement.policy == topology::MemoryPolicy::strict) {
     rows.judged("guest memory on other nodes", "0M", size_text(elsewhere), where, elsewhere == 0);
@@ -69,6 +80,37 @@ void prove_nodes(const Subject& subject, Rows& rows) {
     rows.judged("guest memory in pages of " + to_string(placement.page), to_string(placement.page),
                 fmt::format("{} in pages of {}", size_text(bytes), size_text(page)), where,
                 page == placement.page.count);
+}
+
+bool has_several_nodes(const Subject& subject) { return subject.plan.placement.cells.size() > 1; }
+
+// Of several nodes the sums above would be the same with their memory in each other's place: which is bound where, says QEMU.
+void prove_each_node(const Subject& subject, Rows& rows) {
+  static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
+  const topology::Placement& placement = subject.plan.placement;
+  if (!has_several_nodes(subject)) return;
+  const std::string where = "QMP query-memdev";
+  const Answer answer = ask(subject, {"query-memdev"});
+  const json::array* all = answer.value ? answer.value->if_array() : nullptr;
+  for (const topology::MemoryCell& cell : placement.cells) {
+    if (cell.size.count == 0) continue;
+    const std::string what = fmt::format("memory of the guest's node {}", cell.guest_node);
+    const std::string due =
+        fmt::format("{} on node {}", policies[static_cast<int>(placement.policy)], fmt::join(cell.host_nodes, ","));
+    if (all == nullptr) {
+      rows.add(what, due, answer.why.empty() ? "no list" : answer.why, where, Outcome::not_checked);
+      continue;
+    }
+    std::string is = "not there";
+    for (const json::value& one : *all) {
+      if (text_of(member(one, "id")) != fmt::format("ram{}", cell.guest_node)) continue;
+      std::vector<std::string> nodes;
+      if (const json::value* bound = member(one, "host-nodes"); bound != nullptr && bound->is_array())
+        for (const json::value& node : bound->get_array()) nodes.push_back(json::serialize(node));
+      is = fmt::format("{} on node {}", text_of(member(one, "policy")), fmt::join(nodes, ","));
+    }
+    rows.equal(what, due, is, where);
+  }
 }
 
 // What KVM maps the guest's memory with: huge pages behind it do not make that huge (an unaligned slot, dirty logging, nx_huge_pages).
@@ -110,13 +152,16 @@ void prove_lock(const Subject& subject, Rows& rows) {
 }  // namespace
 
 std::vector<::qmp::Command> questions_of_memory(const Subject& subject) {
-  if (!has_second_level(subject)) return {};
-  return {of_vm_stats()};
+  std::vector<::qmp::Command> all;
+  if (has_several_nodes(subject)) all.push_back({"query-memdev"});
+  if (has_second_level(subject)) all.push_back(of_vm_stats());
+  return all;
 }
 
 std::vector<Row> prove_memory(const Subject& subject) {
   Rows rows("memory");
   prove_nodes(subject, rows);
+  prove_each_node(subject, rows);
   prove_second_level(subject, rows);
   prove_lock(subject, rows);
   return rows.take();

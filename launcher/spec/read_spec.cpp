@@ -22,11 +22,10 @@ using topology::mib;
 
 namespace {
 
-constexpr topology::Bytes most_memory = {std::uint64_t{1} << 52};  // x86-64's physical address space
-
-MemorySpec read_memory(TableReader& table) {
+MemorySpec read_memory(TableReader& table, bool may_be_summed) {
   MemorySpec memory;
-  memory.size = table.required_size("size", mib(1), most_memory);
+  memory.size =
+      may_be_summed ? table.size("size", {0}, mib(1), most_memory) : table.required_size("size", mib(1), most_memory);
   memory.transparent = table.is_text("page", "transparent");
   memory.page = memory.transparent ? std::optional(kib(4)) : table.size_or_auto("page", {kib(4), mib(2), gib(1)});
   memory.nodes = table.numbers_or_auto("nodes");
@@ -137,7 +136,11 @@ Spec read_root(TableReader& root) {
   root.table("hyperv", [&](TableReader& table) { spec.hyperv = read_hyperv(table); });
   root.table("schedule", [&](TableReader& table) { spec.schedule = read_schedule(table); });
   root.table("host", [&](TableReader& table) { spec.host = read_host_spec(table); });
-  root.table("memory", [&](TableReader& table) { spec.memory = read_memory(table); });
+  root.table("memory", [&](TableReader& table) { spec.memory = read_memory(table, root.has("numa")); });
+  root.tables("numa", [&](TableReader& table) { spec.numa.push_back(read_numa(table)); });
+  if (spec.memory.size.count == 0 &&
+      std::ranges::all_of(spec.numa, [](const NumaSpec& one) { return one.size.has_value(); }))
+    for (const NumaSpec& one : spec.numa) spec.memory.size = spec.memory.size + *one.size;
   boost::mp11::mp_for_each<boost::mp11::mp_transform<std::type_identity, Device>>([&](auto kind) {
     using Kind = typename decltype(kind)::type;
     const auto read = [&](TableReader& table) { spec.devices.emplace_back(Kind::read(table)); };

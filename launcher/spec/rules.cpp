@@ -150,8 +150,8 @@ void check_ready(Rules& rules) {
 Problems broken_rules(const Spec& spec, const Problems& found) {
   Rules rules{spec, found, {}};
   for (void (*check)(Rules&) : {check_name, check_machine, check_accel, check_topology, check_pins, check_memory,
-                                check_memory_kinds, check_nodes, check_queues_of_all, check_guest, check_duplicates,
-                                check_shared, check_boot, check_ready, check_extra_args})
+                                check_memory_kinds, check_nodes, check_numa, check_queues_of_all, check_guest,
+                                check_duplicates, check_shared, check_boot, check_ready, check_extra_args})
     check(rules);
   for (Problem& problem : cpu_rules(spec, [&](std::string_view key) { return rules.sound(key); }))
     rules.broken.push_back(std::move(problem));

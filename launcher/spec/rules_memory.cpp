@@ -11,7 +11,7 @@ void check_memory(Rules& rules) {
   const MemorySpec& memory = rules.spec.memory;
   if (!rules.sound("memory.size") || !rules.sound("memory.page")) return;
   const topology::Bytes page = memory.page.value_or(topology::kib(4));
-  if (memory.size.count % page.count != 0) {
+  if (memory.size.count % page.count != 0 && rules.spec.numa.empty()) {
     const topology::Bytes less = {memory.size.count / page.count * page.count}, more = less + page;
     const std::string pages = memory.page ? topology::to_string(page) + " pages" : "4K, the smallest page";
     rules.add("memory.size",

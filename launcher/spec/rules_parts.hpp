@@ -38,6 +38,8 @@ std::string count_of(unsigned n, std::string_view noun);
 void check_memory(Rules& rules);
 void check_memory_kinds(Rules& rules);
 void check_nodes(Rules& rules);
+// rules_numa.cpp
+void check_numa(Rules& rules);
 // rules_devices.cpp
 void check_queues_of_all(Rules& rules);
 void check_guest(Rules& rules);

@@ -11,6 +11,7 @@
 #include "launcher/devices/device.hpp"
 #include "launcher/spec/cpu_spec.hpp"
 #include "launcher/spec/host_spec.hpp"
+#include "launcher/spec/numa_spec.hpp"
 #include "topology/bytes.hpp"
 #include "topology/cpu_set.hpp"
 #include "topology/placement.hpp"
@@ -19,12 +20,14 @@ namespace launcher::inline spec {
 
 enum class Accel { kvm, tcg };
 
+constexpr topology::Bytes most_memory = {std::uint64_t{1} << 52};  // x86-64's physical address space
+
 struct MemorySpec {
   enum class Lock { off, on, on_fault };
 
-  topology::Bytes size;                                            // memory.size, required
-  OrAuto<topology::Bytes> page;                                    // memory.page: "auto" | "4K" | "2M" | "1G"
-  OrAuto<std::vector<unsigned>> nodes;                             // memory.nodes: "auto" | [0, 1] | "0-1"
+  topology::Bytes size;                 // memory.size, required; with [[numa]] the sum of theirs
+  OrAuto<topology::Bytes> page;         // memory.page: "auto" | "4K" | "2M" | "1G"
+  OrAuto<std::vector<unsigned>> nodes;  // memory.nodes: "auto" | [0, 1] | "0-1"
   topology::MemoryPolicy policy = topology::MemoryPolicy::strict;  // memory.policy
   OrAuto<bool> prealloc;                                           // memory.prealloc; auto: with huge pages
   bool transparent = false;                                        // memory.page = "transparent": 4K, and THP is there
@@ -71,6 +74,7 @@ struct Spec {
   ScheduleSpec schedule;
   HostSpec host;
   MemorySpec memory;
+  std::vector<NumaSpec> numa;   // [[numa]]; empty: the guest sees those of the host that it is on
   std::vector<Device> devices;  // in the order of the kinds, then of the spec
   BootSpec boot;
   ReadySpec ready;

@@ -97,6 +97,29 @@ TEST_CASE("import argv: a row for each part of each option") {
   }
 }
 
+TEST_CASE("import argv: the guest's nodes") {
+  const std::string backends =
+      "-smp 4,sockets=2,cores=1,threads=2 -object memory-backend-ram,id=a,size=768M,host-nodes=1,policy=bind "
+      "-object memory-backend-ram,id=b,size=256M ";
+  check_part(
+      backends + "-numa node,nodeid=1,memdev=b,cpus=1 -numa node,nodeid=0,memdev=a,cpus=0,cpus=2-3", "-numa,cpus",
+      Verb::kept,
+      "[[numa]]\nvcpus = \"0,2-3\"\nsize = \"768M\"\nnodes = \"1\"\n\n[[numa]]\nvcpus = \"1\"\nsize = \"256M\"\n");
+  check_part(backends + "-numa node,memdev=a -numa node,memdev=b -numa dist,src=0,dst=1,val=22", "-numa,val",
+             Verb::kept, "vcpus = \"2-3\"\nsize = \"256M\"\ndistances = [22, 10]\n");
+  check_part(backends +
+                 "-numa node,memdev=a -numa node,memdev=b -numa cpu,node-id=1,socket-id=0,thread-id=1 "
+                 "-numa cpu,node-id=0,socket-id=0,thread-id=0 -numa cpu,node-id=0,socket-id=1",
+             "-numa,socket-id", Verb::kept, "vcpus = \"1\"\n");
+  check_part("-smp 2 -numa node,mem=512 -numa node,mem=512M,cpus=0-1", "-numa,mem", Verb::kept,
+             "[[numa]]\nvcpus = \"none\"\nsize = \"512M\"\n");
+  check_part("-smp 2 -numa node,mem=1G,cpus=0-1", "-numa", Verb::kept);
+  check_part(backends +
+                 "-numa node,memdev=a -numa node,memdev=b -numa "
+                 "hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=5",
+             "-numa,latency", Verb::dropped);
+}
+
 TEST_CASE("import argv: what the importer does not know is told, and no secret is shown") {
   check_part("-device virtio-blk-pci,drive=a,novel=1 -drive if=none,id=a,file=/a.raw,format=raw,strange=2",
              "-device virtio-blk-pci,novel", Verb::dropped, "path = \"/a.raw\"");

@@ -244,6 +244,38 @@ TEST_CASE("import: pins and nodes") {
         "cputune/cachetune/cache/@size", Verb::dropped);
 }
 
+TEST_CASE("import: the guest's nodes") {
+  const std::string cells =
+      "<cpu><numa><cell id='1' cpus='2' memory='256' unit='MiB' memAccess='shared'><distances><sibling id='0' "
+      "value='31'/></distances></cell><cell id='0' cpus='0-1' memory='786000' unit='KiB' discard='yes'/></numa></cpu>";
+  const std::string first = "[[numa]]\nvcpus = \"0-1,3\"\nsize = \"768M\"\n";  // vCPU 3 is of no cell
+  check(domain(cells), "cpu/numa/cell[1]/@cpus", Verb::kept, first + "distances = [10, 31]\n");
+  check(domain(cells), "cpu/numa/cell[1]/@memory", Verb::kept,
+        "vcpus = \"2\"\nsize = \"256M\"\ndistances = [31, 10]\n");
+  check(domain(cells), "cpu/numa/cell[1]/distances/sibling/@value", Verb::kept, "size = \"1G\"\nshared = true\n");
+  check(domain(cells), "cpu/numa/cell[2]/@discard", Verb::kept);
+  const std::string tune =
+      "<numatune><memory mode='strict' nodeset='0'/><memnode cellid='1' mode='strict' nodeset='1'/></numatune>";
+  check(domain(cells + tune), "numatune/memnode/@nodeset", Verb::kept,
+        "vcpus = \"2\"\nsize = \"256M\"\nnodes = \"1\"\n");
+  check(domain(cells + tune), "numatune/memory/@nodeset", Verb::kept, "size = \"768M\"\nnodes = \"0\"\n");
+  check(domain("<numatune><memory mode='strict' nodeset='0-1'/></numatune>" + cells), "numatune/memory/@nodeset",
+        Verb::kept, "nodes = \"0-1\"");
+  const std::string bare =
+      "<cpu><numa><cell id='0' cpus='0-3' memory='512' unit='MiB'/><cell id='1' memory='512' unit='MiB'><cache "
+      "level='1' "
+      "associativity='direct' policy='writeback'><size value='10' unit='KiB'/><line value='8' unit='B'/></cache></cell>"
+      "</numa></cpu>";
+  check(domain(bare), "cpu/numa/cell[2]/@memory", Verb::kept, "[[numa]]\nvcpus = \"none\"\nsize = \"512M\"\n");
+  check(domain(bare), "cpu/numa/cell/distances", Verb::changed);
+  check(domain(bare), "cpu/numa/cell[2]/cache/@level", Verb::dropped);
+  const std::string dimm = "<memory model='dimm'><target><size unit='MiB'>256</size><node>1</node></target></memory>";
+  check(domain(bare, dimm), "cpu/numa/cell[2]/@memory", Verb::kept, "vcpus = \"none\"\nsize = \"768M\"\n");
+  check(domain("<maxMemory slots='2' unit='MiB'>2047</maxMemory>" + bare), "maxMemory", Verb::changed, "max = \"2G\"");
+  CHECK(imported(domain("<cpu><numa><cell id='0' cpus='0-3' memory='1' unit='GiB'/></numa></cpu>")).spec.find("numa") ==
+        std::string::npos);
+}
+
 TEST_CASE("import: disks") {
   const auto disk = [](const std::string& driver, const std::string& more = "",
                        const std::string& target = "<target dev='vda' bus='virtio'/>") {

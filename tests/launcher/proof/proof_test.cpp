@@ -119,6 +119,27 @@ TEST_CASE("memory on another node, and in other pages, is lost") {
   CHECK(outcome_of(prove_memory(composed.subject), "memory on its nodes") == Outcome::not_checked);
 }
 
+TEST_CASE("each of the guest's nodes has its memory where it is bound") {
+  Composed composed;
+  topology::Placement& placement = composed.subject.plan.placement;
+  placement.page = topology::Bytes{2U << 20};
+  placement.cells = {{0, {0}, topology::Bytes{4U << 20}, {0}}, {1, {1}, topology::Bytes{4U << 20}, {1}}};
+  topology::MappedRange range;
+  range.file = "/anon_hugepage";
+  range.huge = true;
+  range.page = topology::Bytes{2U << 20};
+  range.policy = "bind:0";
+  range.pages_on_node = {{0, 2}};
+  composed.subject.maps = {range, range};
+  composed.subject.maps[1].policy = "bind=static:1";
+  composed.subject.maps[1].pages_on_node = {{1, 2}};
+  CHECK(count(prove_memory(composed.subject), Outcome::lost) == 0);
+  std::swap(composed.subject.maps[0].policy, composed.subject.maps[1].policy);
+  CHECK(outcome_of(prove_memory(composed.subject), "guest memory on other nodes") == Outcome::lost);
+  CHECK(outcome_of(prove_memory(composed.subject), "memory of the guest's node 1") == Outcome::not_checked);
+  CHECK(row(prove_memory(composed.subject), "memory of the guest's node 1")->wanted == "bind on node 1");
+}
+
 TEST_CASE("an image through the page cache is lost, one whose flags are not to be read is not checked") {
   Composed composed;
   composed.arg("-add-fd", "fd=12,set=12,opaque=/d.raw");
@@ -232,6 +253,9 @@ TEST_CASE("QEMU is asked ahead for what the proofs will ask, and not for what en
   composed.subject.plan.accel = "tcg";
   composed.subject.plan.placement.page = topology::Bytes{4096};
   CHECK(names() == std::vector<std::string>{"query-status", "query-cpus-fast"});
+  composed.subject.plan.placement.cells = {{0, {0}, topology::gib(1), {0}}, {1, {1}, topology::gib(1), {1}}};
+  CHECK(names() == std::vector<std::string>{"query-memdev", "query-status", "query-cpus-fast"});
+  composed.subject.plan.placement.cells.pop_back();
   composed.subject.plan.accel = "kvm";
   composed.subject.plan.placement.page = topology::Bytes{2U << 20};
   composed.arg("-device", "virtio-blk-pci,id=disk0,iothread=io0");
