@@ -107,12 +107,28 @@ bool seat_from(Search& search, std::size_t at, const Left& left) {
   return false;
 }
 
+// One that each of them may be on, with room for all.
+std::optional<Nodes> on_one(const Search& search, const Left& all) {
+  const auto& cells = search.view.request.cells;
+  for (const unsigned node : candidates(search.view, cells.front())) {
+    std::optional<Left> left = all;
+    for (const CellRequest& cell : cells)
+      if (left && std::ranges::count(candidates(search.view, cell), node) != 0)
+        left = with_cell(search, cell, node, *std::move(left));
+      else
+        left = std::nullopt;
+    if (left) return Nodes(cells.size(), node);
+  }
+  return std::nullopt;
+}
+
 // In their order; where that does not come out, those that name nodes first, then the largest.
 std::optional<Nodes> on_several(const View& view, const CoreNeed& need, std::optional<PageKind> kind) {
   const auto& cells = view.request.cells;
   std::vector<std::size_t> order(cells.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const Left left = all_of(view, need, kind.value_or(page_kinds(view).back()));
+  if (auto one = on_one({view, need, kind, order}, left)) return one;
   for (const bool by_size : {false, true}) {
     if (by_size)
       std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) {
@@ -147,7 +163,9 @@ std::string why_several(const View& view, const Choice& choice) {
   }
   if (nodes.size() < 2) return "";
   const std::string crossed = fmt::format("the VM crosses nodes {}: ", numbers({nodes.begin(), nodes.end()}));
-  if (!nodes_named_by_cells(view).empty()) return crossed + "so do the nodes that [[numa]] names";
+  const Nodes named = nodes_named_by_cells(view);
+  if (named.size() > 1) return crossed + "so do the nodes that [[numa]] names";
+  if (!named.empty()) return crossed + fmt::format("node {}, which [[numa]] names, has not the room for all", named[0]);
   return crossed +
          fmt::format("no node alone has {} {} and {} of free memory, so each of [[numa]] is on one that has its part",
                      choice.need.cores, free_ones(view, choice.need), to_string(view.request.memory));

@@ -96,11 +96,13 @@ void check_cells(const PlacementRequest& request, const HostTopology& host, Room
   CHECK(placed.cells.size() == request.cells.size());
   for (const PageNeed& need : placed.pages) CHECK(need.page * need.pages == Bytes{bytes[need.node]});
   for (const auto& [node, count] : cores) CHECK(count <= room.cores[node]);
-  const bool free = std::ranges::all_of(request.cells, [](const CellRequest& cell) { return cell.nodes.empty(); });
   const bool one_would_do = std::ranges::any_of(host.nodes, [&](const Node& node) {
-    return room.cores[node.id] >= request.vcpus / 2 && room.bytes[node.id] >= request.memory.count;
+    return room.cores[node.id] >= request.vcpus / 2 && room.bytes[node.id] >= request.memory.count &&
+           std::ranges::all_of(request.cells, [&](const CellRequest& cell) {
+             return cell.nodes.empty() || cell.nodes.front() == node.id;
+           });
   });
-  if (free && one_would_do) CHECK(nodes.size() == 1);
+  if (one_would_do) CHECK(nodes.size() == 1);
   if (nodes.size() > 1)
     CHECK(std::ranges::any_of(placed.notes,
                               [](const std::string& note) { return note.starts_with("the VM crosses nodes"); }));
