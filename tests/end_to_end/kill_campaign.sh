@@ -316,6 +316,7 @@ for ((round = 1; round <= rounds; round++)); do
         failed "round $round: $verb, victim $victim after $delay us of $whole at stage '$reached'${full:+, full}${other:+, others}, beside ${!lived[*]}" "recover exit $code: $(cat "$work/recover.out")
 $(diff "$work/before" "$work/after" || true)"
         grep -aE 'trim_pool|"done":0|undo' "$work/journal" || true # what it said before recover
+        tail -n 20 "$work/round.out" "$work"/by*.err "$work"/recover-beside.out 2>/dev/null || true
         # start the next round from a clean machine
         processes_of_ours | while read -r line; do hit "$(sed 's|/proc/\([0-9]*\) .*|\1|' <<<"$line")"; done
         "$vmrun" recover >/dev/null 2>&1 || rm -rf "$VMRUN_RUN_DIR/round"
