@@ -68,7 +68,7 @@ struct Allowed {
 };
 
 struct HostTopology {
-  std::string cpu_vendor;  // "GenuineIntel", "AuthenticAMD", may be empty
+  std::string cpu_vendor;  // "GenuineIntel", "AuthenticAMD", "HygonGenuine", may be empty
   std::string cpu_model;
   std::string own_id;       // of this machine alone: made from its machine-id, which it does not tell; "": not known
   std::vector<Pu> pus;      // ascending cpu; all that are online
@@ -89,6 +89,7 @@ struct HostTopology {
   unsigned threads_per_core() const;           // the largest over all cores
   unsigned kinds() const;                      // how many CPU kinds: 1 on a uniform machine
   std::string kind_name(unsigned kind) const;  // "P-cores"; "cores" on a uniform machine
+  bool is_amd() const;                         // AMD's CPUs, or Hygon's, which are theirs in all that KVM is about
   CpuSet allowed_cpus() const;                 // those of all_cpus() that this process may use
   const HugePagePool* pool(unsigned node_id, Bytes page) const;
   unsigned distance(unsigned from, unsigned to) const;  // 10 if equal, 20 when unknown
