@@ -119,7 +119,8 @@ void allow_memory(const Sysfs& sysfs, Allowed& allowed) {
   std::string by;
   for (;;) {
     const std::string at = group->mount + group->path + "/";
-    const auto limit = sysfs.read_number(at + (group->v2 ? "memory.max" : "memory.limit_in_bytes"));
+    const std::string file = group->v2 ? "memory.max" : "memory.limit_in_bytes";
+    const auto limit = sysfs.read_number(at + file);
     if (limit && *limit < unlimited) {
       const auto used = sysfs.read_number(at + (group->v2 ? "memory.current" : "memory.usage_in_bytes")).value_or(0);
       const auto stat = sysfs.read(at + "memory.stat").value_or("");
@@ -129,7 +130,7 @@ void allow_memory(const Sysfs& sysfs, Allowed& allowed) {
       const Bytes left = mib((*limit - std::min(*limit, held)) >> 20);
       if (!allowed.memory || left < *allowed.memory) {
         allowed.memory = left;
-        by = fmt::format("{} of memory in base pages: memory.max of cgroup {}, less what it uses", to_string(left),
+        by = fmt::format("{} of memory in base pages: {} of cgroup {}, less what it uses", to_string(left), file,
                          words_of(*group));
       }
     }
