@@ -189,6 +189,8 @@ def machines():
     m += [{"cpus": [12 + n], "l3": 0, "l3_mib": 24, "package": 0, "die": 0, "mhz": 3800} for n in range(8)]
     hybrid = {"/sys/devices/cpu_core/cpus": "0-8,10-11", "/sys/devices/cpu_atom/cpus": "12-14,16"}
     yield "hybrid-offline", tree("P- and E-cores; half of the E-cores and a P-core's sibling are offline", m, {0: (everything(m), 64, 56)}, {0: [10]}, hybrid, offline=(9, 15, 17, 18, 19))
+    yield "hybrid-isolated", tree("isolcpus names the E-cores", m, {0: (everything(m), 64, 56)}, {0: [10]},
+                                  {"/sys/devices/cpu_core/cpus": "0-11", "/sys/devices/cpu_atom/cpus": "12-19", f"{CPU}/isolated": "12-19", "/proc/self/status": status("0-11", "0")})
     yield "hybrid-container", tree("a container of two P-cores and four E-cores", m, {0: (everything(m), 64, 56)}, {0: [10]},
                                    {"/sys/devices/cpu_core/cpus": "0-11", "/sys/devices/cpu_atom/cpus": "12-19", "/proc/self/cgroup": ["0::/docker/2"],
                                     "/sys/fs/cgroup/docker/2/cpuset.cpus.effective": "8-11,16-19", "/sys/fs/cgroup/docker/2/cpuset.mems.effective": "0", "/proc/self/status": status("8-11,16-19", "0")})
@@ -229,6 +231,7 @@ def machines():
     two = {0: (of(m, range(8)), 64, 58), 1: (of(m, range(8, 16)), 64, 58)}
     yield "offline-package", tree("socket 1 is offline whole; its memory is there", m, two, far(2), offline=of(m, range(8, 16)))
     yield "isolated-node", tree("isolcpus names every CPU of node 1", m, two, far(2), {f"{CPU}/isolated": "8-15,24-31", "/proc/self/status": status("0-7,16-23", "0-1")})
+    yield "isolated-but-0", tree("isolcpus names all but the first core", m, two, far(2), {f"{CPU}/isolated": "1-15,17-31", "/proc/self/status": status("0,16", "0-1")})
     yield "cpuset-halves", tree("a container of one thread of each core", m, two, far(2),
                                 {"/proc/self/cgroup": ["0::/halves"], "/sys/fs/cgroup/halves/cpuset.cpus.effective": "0-15", "/sys/fs/cgroup/halves/cpuset.mems.effective": "0-1", "/proc/self/status": status("0-15", "0-1")})
     yield "nohz-full", tree("nohz_full without isolcpus: the kernel balances there as everywhere", m, two, far(2), {f"{CPU}/nohz_full": "8-15,24-31", f"{CPU}/isolated": "", "/proc/self/status": status("0-31", "0-1")})
