@@ -60,10 +60,11 @@ struct Cache {
 
 // What this process may use of the machine, where that is less than all of it: by its affinity, its cgroup, its memory policy.
 struct Allowed {
-  std::optional<CpuSet> cpus;   // nullopt: all
-  std::optional<CpuSet> nodes;  // whose memory it may have; nullopt: all
-  std::optional<Bytes> memory;  // in base pages, of all nodes together; nullopt: no limit
-  std::vector<std::string> by;  // what bounds it, each in words: "CPUs 0-3: the cpuset of cgroup /batch/7"
+  std::optional<CpuSet> cpus;     // nullopt: all
+  std::optional<CpuSet> nodes;    // whose memory it may have; nullopt: all
+  std::optional<Bytes> memory;    // in base pages, of all nodes together; nullopt: no limit
+  bool huge_pages_count = false;  // memory bounds huge pages, too (cgroup2 mounted with memory_hugetlb_accounting)
+  std::vector<std::string> by;    // what bounds it, each in words: "CPUs 0-3: the cpuset of cgroup /batch/7"
   friend bool operator==(const Allowed&, const Allowed&) = default;
 };
 

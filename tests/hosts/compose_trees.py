@@ -177,6 +177,11 @@ def machines():
                              "/sys/fs/cgroup/batch/7/memory.max": 25769803776, "/sys/fs/cgroup/batch/7/memory.current": 1073741824,
                              "/sys/fs/cgroup/batch/7/memory.stat": ["anon 0", "inactive_file 1073741824"], "/sys/fs/cgroup/batch/memory.max": "max",
                              "/proc/self/status": status("12-15,28-31", "1")})
+    yield "huge-pages-count", tree("a unit with MemoryMax=6G, where cgroup2 counts huge pages as well", m, two, far(2),
+                                   {"/proc/self/cgroup": ["0::/system.slice/vm.service"], "/sys/fs/cgroup/system.slice/vm.service/memory.max": 6 << 30,
+                                    "/sys/fs/cgroup/system.slice/vm.service/memory.current": 0, "/sys/fs/cgroup/system.slice/vm.service/memory.stat": ["inactive_file 0"],
+                                    "/proc/self/mountinfo": ["26 20 0:23 / /sys rw shared:2 - sysfs sysfs rw", "30 26 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot,memory_hugetlb_accounting"],
+                                    "/proc/self/status": status("0-31", "0-1")})
     yield "cpuset-v1", tree("a container of 4 threads of socket 0, by cgroup v1", m, two, far(2),
                             {"/proc/self/cgroup": ["11:cpuset:/docker/1", "4:memory:/docker/1", "0::/"], "/sys/fs/cgroup/cpuset/docker/1/cpuset.effective_cpus": "2-3,18-19",
                              "/sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": 8589934592, "/sys/fs/cgroup/memory/docker/1/memory.usage_in_bytes": 0,
