@@ -160,9 +160,13 @@ void guest_side(NicWalk& of) {
   SpecText& spec = of.walk.spec;
   const Leaf mac = of.at("mac/@address"), model = of.at("model/@type"), mtu = of.at("mtu/@size"),
              queues = of.at("driver/@queues"), packed = of.at("driver/@packed"), driver = of.at("driver/@name");
-  if (mac.there()) spec.text(of.handle, "mac", lowered(mac.value()));
-  mac.kept(of.key("mac"));
-  const bool virtio = model.is("virtio") || model.is("virtio-non-transitional"), same = virtio || model.is("e1000e");
+  const bool none = mac.there() && mac.value().find_first_not_of("0:") == std::string::npos;
+  if (mac.there() && !none) spec.text(of.handle, "mac", lowered(mac.value()));
+  mac.tell(none ? Verb::changed : Verb::kept, none ? "no card has this one: from the VM's name" : of.key("mac"));
+  // the process or device behind these speaks virtio only, and libvirt takes no other model
+  const bool only = of.at("@type").is("vhostuser") || of.at("@type").is("vdpa");
+  const bool virtio = model.is("virtio") || model.is("virtio-non-transitional") || (only && !model.there()),
+             same = virtio || model.is("e1000e");
   if (!virtio) spec.text(of.handle, "model", "e1000e");
   model.tell_default(same ? Verb::kept : Verb::changed,
                      same ? of.key("model") : "model = \"e1000e\", an Intel card that every guest has a driver for");
@@ -177,13 +181,16 @@ void guest_side(NicWalk& of) {
                                        : of.key("queues") + " = 1, libvirt's default; \"auto\" is one for each vCPU");
   if (virtio) spec.flag(of.handle, "packed", packed.on());
   virtio ? packed.tell_default(Verb::kept, of.key("packed")) : packed.tell(Verb::dropped, "no virtqueue to be packed");
-  if (of.tap && driver.there()) spec.flag(of.handle, "vhost", driver.is("vhost"));
-  driver.kept_if(of.tap, of.key("vhost"), "no tap, so no vhost of the kernel");
+  const bool may = of.tap && virtio;
+  if (may && driver.there()) spec.flag(of.handle, "vhost", driver.is("vhost"));
+  driver.kept_if(may || driver.is("qemu"), may ? of.key("vhost") : "QEMU, as without it",
+                 of.tap ? "of virtio cards only" : "no tap, so no vhost of the kernel");
   const Leaf rss = of.at("driver/@rss"), hash = of.at("driver/@rss_hash_report");
   const bool kernel = of.tap && !driver.is("qemu");
   for (const auto& [leaf, key] : {std::pair(rss, "rss"), {hash, "hash"}}) {
-    if (leaf.on() && !kernel) spec.flag(of.handle, key, true);
-    leaf.kept_if(!leaf.on() || !kernel, of.key(key), "not with vhost");
+    const bool good = leaf.on() && !kernel && fits && *many > 1;
+    if (good) spec.flag(of.handle, key, true);
+    leaf.kept_if(good || !leaf.on(), of.key(key), kernel ? "not with vhost" : "of several queues only");
   }
   for (const auto& [way, key] :
        {std::pair("driver/@rx_queue_size", "rx_queue_size"), {"driver/@tx_queue_size", "tx_queue_size"}}) {

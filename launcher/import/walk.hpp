@@ -114,6 +114,7 @@ void import_iothreads(Walk&, const XmlElement&);
 void import_os(Walk&, const XmlElement&);
 void import_sysinfo(Walk&, const XmlElement&);
 void import_cpu(Walk&, const XmlElement&);
+void import_default_model(Walk&);  // cpu.model, where no other is named
 void import_features(Walk&, const XmlElement&);
 void import_clock(Walk&, const XmlElement&);
 void import_pm(Walk&, const XmlElement&);
@@ -143,6 +144,8 @@ void import_defaults(Walk&);
 void import_boot_order(Walk&);
 void import_cells(Walk&);
 bool has_cells(const Walk&);  // two or more: [[numa]] says them
+// Of the guest's nodes where it has any, else all but what is plugged; DIMMs and what is in use of virtio-mem are there from the start.
+std::optional<std::uint64_t> memory_at_start(Walk&);
 
 // --- libvirt's ways to write values ---
 std::optional<std::uint64_t> number_of(std::string_view text);  // decimal, or 0x...

@@ -8,17 +8,14 @@
 #include <fstream>
 #include <regex>
 
-#include "launcher/import/walk.hpp"
 #include "launcher/plan/plan.hpp"
+#include "tests/launcher/import/domains.hpp"
 #include "tests/launcher/plan/golden.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
-using launcher::Imported;
-using launcher::ImportOptions;
-using launcher::ReportRow;
-using launcher::Verb;
+using namespace domains;
 
 const fs::path all_domains = fs::path(VMRUN_TESTS) / "launcher/import/domains";
 
@@ -29,35 +26,6 @@ std::vector<fs::path> domain_files() {
   std::ranges::sort(files);
   REQUIRE(files.size() > 15);
   return files;
-}
-
-Imported imported(const std::string& xml, const ImportOptions& options = {}) {
-  auto result = launcher::import_domain(xml, options);
-  REQUIRE_MESSAGE(result, (result ? "" : result.error()));
-  return std::move(*result);
-}
-
-// A small domain with this below <domain>.
-std::string domain(const std::string& inner, const std::string& devices = "") {
-  return "<domain type='kvm'><name>a</name><memory>1048576</memory><vcpu>4</vcpu>"
-         "<os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os>" +
-         inner + "<devices>" + devices + "</devices></domain>";
-}
-
-const ReportRow* row_of(const Imported& result, std::string_view path) {
-  const auto found = std::ranges::find(result.report, path, &ReportRow::path);
-  return found == result.report.end() ? nullptr : &*found;
-}
-
-// The verb of a path, and whether the spec has the line.
-void check(const std::string& xml, std::string_view path, Verb verb, const std::string& line = "",
-           const ImportOptions& options = {}) {
-  const Imported result = imported(xml, options);
-  INFO(result.spec, launcher::to_text(result.report));
-  const ReportRow* row = row_of(result, path);
-  REQUIRE_MESSAGE(row != nullptr, path);
-  CHECK_MESSAGE(row->verb == verb, path, ": ", name_of(row->verb), ", ", row->words);
-  CHECK_MESSAGE(result.spec.find(line) != std::string::npos, line);
 }
 
 }  // namespace
