@@ -258,7 +258,8 @@ firmware = "../fw.fd"
                                               .queues = 4,
                                               .packed = false,
                                               .mac = "52:54:00:ab:cd:ef",
-                                              .mtu = 9000});
+                                              .mtu = 9000,
+                                              .guest_bus = {}});
   CHECK(std::get<Nic>(spec.devices[3]) == Nic{});
   CHECK(std::get<Console>(spec.devices[4]) == Console{Console::Mode::socket, ""});
   CHECK(spec.boot == launcher::BootSpec{.kernel = "/vm/vmlinuz",
