@@ -25,6 +25,7 @@ void write_cells(SpecText& spec, const std::vector<ImportedCell>& cells, const I
     spec.text(handle, "vcpus", cell.vcpus.empty() ? "none" : cell.vcpus.to_string());
     spec.text(handle, "size", cell.size == 0 ? "0" : toml_size(cell.size).substr(1, toml_size(cell.size).size() - 2));
     if (!cell.nodes.empty()) spec.text(handle, "nodes", cell.nodes.to_string());
+    if (!cell.policy.empty()) spec.text(handle, "policy", cell.policy);
     sum += cell.size;
     std::vector<unsigned> row;
     for (std::size_t to = 0; to < distances.size(); ++to)
@@ -58,8 +59,13 @@ void bind_cells(Walk& walk, std::vector<ImportedCell>& cells) {
   if (tune == nullptr || tune->all("memnode").empty()) return;
   for (ImportedCell& cell : cells) cell.nodes = set_of(walk.at(*tune, "memory/@nodeset"));
   for (const XmlElement* node : tune->all("memnode"))
-    if (const auto id = walk.at(*node, "@cellid").number(); id && *id < cells.size())
+    if (const auto id = walk.at(*node, "@cellid").number(); id && *id < cells.size()) {
       cells[*id].nodes = set_of(walk.at(*node, "@nodeset"));
+      const Leaf mode = walk.at(*node, "@mode");
+      const SpecText::Line* all = walk.spec.find("memory", "policy");
+      if (is_memory_policy(mode.value()) && toml_text(mode.value()) != (all == nullptr ? "\"strict\"" : all->value))
+        cells[*id].policy = mode.value();
+    }
 }
 
 // A DIMM, and what is plugged of virtio-mem, is memory of its node from the start.

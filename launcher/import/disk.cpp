@@ -5,6 +5,7 @@
 
 #include "launcher/import/disk_parts.hpp"
 #include "launcher/import/walk.hpp"
+#include "launcher/text/problem.hpp"
 
 namespace launcher::inline import {
 
@@ -162,6 +163,11 @@ void guest_side(DiskWalk& of) {
     serial.tell_default(
         Verb::changed,
         "one from the VM's name, where QEMU gave none or one of its own: /dev/disk/by-id names the disk otherwise");
+  const Leaf wwn = of.at("wwn");
+  const SpecText::Line* interface = spec.find(of.handle, "interface");
+  const bool named = interface != nullptr && interface->value != "\"nvme\"" && wwn.value().size() == 16;
+  if (named) spec.text(of.handle, "wwn", lowered(wwn.value()));
+  wwn.kept_if(named, of.key("wwn"), "of SATA and SCSI disks only: the guest finds the disk by serial, not by WWN");
   for (const auto& [way, name] : {std::pair("blockio/@logical_block_size", "logical_block_size"),
                                   {"blockio/@physical_block_size", "physical_block_size"}}) {
     const Leaf leaf = of.at(way);

@@ -133,6 +133,7 @@ void export_disk(DeviceWriter& writer, const Disk& disk) {
   if (disk.read_only) element.add("readonly");
   if (disk.ephemeral) element.add("transient");
   element.add("serial", writer.to.property(id, "serial"));
+  if (!disk.wwn.empty()) element.add("wwn", disk.wwn);
   writer.to.boot_order(element, id);
   if (of.virtio_blk)
     writer.to.place(element, id);

@@ -3,47 +3,12 @@
 
 #include <algorithm>
 
-#include "launcher/import/walk.hpp"
+#include "launcher/import/nic_parts.hpp"
 #include "launcher/text/problem.hpp"
 
 namespace launcher::inline import {
 
 namespace {
-
-struct NicWalk {
-  Walk& walk;
-  const XmlElement& nic;
-  std::string handle = {};
-  bool tap = false;  // or macvtap
-
-  Leaf at(std::string_view way) const { return walk.at(nic, way); }
-  std::string key(std::string_view name) const { return fmt::format("{}.{}", handle, name); }
-  void text(const char* name, const Leaf& leaf) const {
-    walk.spec.text(handle, name, leaf.value());
-    leaf.kept(key(name));
-  }
-};
-
-void network_of(NicWalk& of) {
-  const Leaf network = of.at("source/@network"), bridge = of.at("source/@bridge"), type = of.at("@type");
-  const std::string asked = of.walk.options.bridge_of ? of.walk.options.bridge_of(network.value()) : "";
-  const std::string name = bridge.there()          ? bridge.value()
-                           : !asked.empty()        ? asked
-                           : network.is("default") ? "virbr0"
-                                                   : "";
-  const bool known = is_interface_name(name);
-  if (known)
-    of.walk.spec.text(of.handle, "bridge", name,
-                      fmt::format("libvirt's network '{}': virsh net-start, net-autostart", network.value()));
-  of.tap = known;
-  const std::string words =
-      known ? fmt::format("{} = \"{}\": libvirt's daemon keeps this bridge, with its addresses and NAT",
-                          of.key("bridge"), name)
-            : "nobody said which bridge it is (--from virsh:NAME asks): mode \"user\" without a way out; set bridge or "
-              "over";
-  for (const Leaf& leaf : {type, network}) leaf.tell(known ? Verb::changed : Verb::dropped, words);
-  bridge.kept(of.key("bridge"));
-}
 
 void vhost_user(NicWalk& of) {
   const Leaf path = of.at("source/@path"), mode = of.at("source/@mode");
@@ -144,11 +109,11 @@ void rates_of(NicWalk& of) {
   for (const auto& [side, key] : {std::pair("inbound", "receive_limit"), {"outbound", "send_limit"}}) {
     const Leaf average = of.at(fmt::format("bandwidth/{}/@average", side));
     // libvirt hands tc the number as "kbps", which is 1000 bytes a second (virnetdevbandwidth.c, tc(8))
-    const std::uint64_t kbit = average.number().value_or(0) * 8;
+    const std::uint64_t of_group = std::string_view(side) == "inbound" ? of.group_in : of.group_out;
+    const std::uint64_t kilobytes = average.there() ? average.number().value_or(0) : of_group, kbit = kilobytes * 8;
     const bool good = of.tap && kbit >= 64 && kbit <= 1'000'000'000;
     if (good)
-      of.walk.spec.text(of.handle, key, fmt::format("{}kbit", kbit),
-                        fmt::format("{} kbytes a second", average.value()));
+      of.walk.spec.text(of.handle, key, fmt::format("{}kbit", kbit), fmt::format("{} kbytes a second", kilobytes));
     average.kept_if(good, of.key(key),
                     of.tap ? "from 64 kbit to 1000 Gbit a second only: no limit" : "only of taps: no limit");
     for (const char* other : {"peak", "burst", "floor"})
@@ -211,6 +176,10 @@ void port_of_bridge(NicWalk& of) {
   if (bounded) of.walk.spec.set(of.handle, "sndbuf", toml_size(*waits));
   sndbuf.kept_if(bounded || waits == 0, of.key("sndbuf"), "only of taps: no limit");
   const XmlElement* vlan = of.nic.find("vlan");
+  if (vlan == nullptr && of.group_vlan > 0 && of.group_vlan <= 4094 &&
+      of.walk.spec.find(of.handle, "bridge") != nullptr)
+    of.walk.spec.number(of.handle, "vlan", of.group_vlan,
+                        "of the network's port group; the bridge has to filter by VLAN");
   if (vlan == nullptr) return;
   const auto tags = vlan->all("tag");
   const auto id = tags.size() == 1 ? of.walk.at(*tags.front(), "@id").number() : std::nullopt;
@@ -225,7 +194,16 @@ void place_of(NicWalk& of, std::size_t index) {
   const Leaf bus = of.at("address/@bus"), slot = of.at("address/@slot");
   const XmlElement* address = of.nic.find("address");
   if (address == nullptr || !of.at("address/@type").is("pci") || !bus.number() || !slot.number()) return;
-  const std::string before = fmt::format("enp{}s{}", *bus.number(), *slot.number());
+  const bool function = of.at("address/@function").number().value_or(0) != 0,
+             domain = of.at("address/@domain").number().value_or(0) != 0;
+  // that board calls slots by numbers of its own
+  const bool old = of.walk.at("os/type/@machine").value().find("q35") == std::string::npos;
+  if (!old && *bus.number() >= 1 && *bus.number() <= 8 && *slot.number() == 0 && !function && !domain && index < 8) {
+    of.walk.spec.number(of.handle, "guest_bus", *bus.number(), fmt::format("enp{}s0, as it was", *bus.number()));
+    return of.walk.tell_all(*address, Verb::kept, of.key("guest_bus"));
+  }
+  const std::string before =
+      old ? fmt::format("ens{}", *slot.number()) : fmt::format("enp{}s{}", *bus.number(), *slot.number());
   const std::string after =
       index < 8 ? fmt::format("enp0s{}", 0x10 + index) : fmt::format("enp0s{}f1", 0x10 + index - 8);
   if (before == after) return of.walk.tell_all(*address, Verb::kept, "00:10.0 and on are the PCI places of the cards");

@@ -78,6 +78,7 @@ void import_max_memory(Walk& walk, const XmlElement& element) {
     walk.tell_all(element, Verb::kept, "no more than memory.size, so there is nothing to add");
     return;
   }
+  if (max / most_growth > rounded_up(*all, mebi)) return walk.tell_all(element, Verb::dropped, no_growth);
   if (walk.root.find("memoryBacking/locked") != nullptr) {
     walk.tell_all(element, Verb::dropped,
                   "memory that is locked cannot grow under vmrun: remove memory.lock and set memory.max, if it has to");
@@ -136,11 +137,13 @@ void import_backing(Walk& walk, const XmlElement& element) {
                                 : "vmrun chooses what backs memory by page and sharing");
 }
 
+bool is_memory_policy(std::string_view mode) { return mode == "strict" || mode == "preferred" || mode == "interleave"; }
+
 void import_numatune(Walk& walk, const XmlElement& element) {
   const Leaf mode = walk.at(element, "memory/@mode"), nodes = walk.at(element, "memory/@nodeset"),
              placement = walk.at(element, "memory/@placement");
   const std::string policy = mode.there() ? mode.value() : "strict";
-  const bool known = policy == "strict" || policy == "preferred" || policy == "interleave";
+  const bool known = is_memory_policy(policy);
   topology::CpuSet all;
   const auto add = [&](const Leaf& leaf) {
     const auto set = topology::CpuSet::parse(leaf.value());
@@ -156,8 +159,12 @@ void import_numatune(Walk& walk, const XmlElement& element) {
     of_cell.kept_if(add(of_cell), by_cell ? "numa.nodes" : "memory.nodes", "not a list of nodes");
     walk.at(*cell, "@cellid").tell(Verb::kept, by_cell ? "numa.nodes" : "memory.nodes: the guest has one node");
     const Leaf cell_mode = walk.at(*cell, "@mode");
-    cell_mode.kept_if(!mode.there() || cell_mode.is(policy), "memory.policy", "one memory.policy for all nodes");
-    if (!mode.there() && cell_mode.there()) walk.spec.text("memory", "policy", cell_mode.value());
+    const bool sayable = is_memory_policy(cell_mode.value());
+    cell_mode.kept_if(sayable && (by_cell || !mode.there() || cell_mode.is(policy)),
+                      by_cell ? "numa.policy" : "memory.policy",
+                      sayable ? "one memory.policy, for the guest has one node"
+                              : "\"strict\": of restrictive, the kernel's cpuset alone decides");
+    if (sayable && !by_cell && !mode.there()) walk.spec.text("memory", "policy", cell_mode.value());
   }
   if (!all.empty() && !by_cell) walk.spec.text("memory", "nodes", all.to_string());
   if (known && mode.there() && policy != "strict") walk.spec.text("memory", "policy", policy);

@@ -332,7 +332,7 @@ TEST_CASE("import: networks and the rest") {
         "bridge = \"virbr0\"");
   check(nic("<source network='other'/>", "network"), "devices/interface/source/@network", Verb::dropped);
   check(nic("<source network='other'/>", "network"), "devices/interface/source/@network", Verb::changed,
-        "bridge = \"br7\"", {.bridge_of = [](const std::string&) { return "br7"; }});
+        "bridge = \"br7\"", {.network = [](const std::string&) { return "<network><bridge name='br7'/></network>"; }});
   check(nic("<source dev='eth0' mode='bridge'/>", "direct"), "devices/interface/source/@dev", Verb::kept,
         "over = \"eth0\"\nmacvtap = \"bridge\"");
   check(nic("<source dev='eth0'/>", "direct"), "devices/interface/source/@mode", Verb::kept, "macvtap = \"vepa\"");
@@ -356,7 +356,7 @@ TEST_CASE("import: networks and the rest") {
   check(model("rtl8139"), "devices/interface/model/@type", Verb::changed, "model = \"e1000e\"");
   check(domain("<os><type>hvm</type><boot dev='network'/><boot dev='hd'/></os>"), "os[2]/boot[1]/@dev", Verb::kept);
   check(nic("<source bridge='br0'/><address type='pci' domain='0' bus='0x01' slot='0x00' function='0'/>", "bridge"),
-        "devices/interface/address/@bus", Verb::changed);
+        "devices/interface/address/@bus", Verb::kept, "guest_bus = 1");
   check(domain("",
                "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x81' "
                "slot='0x00' function='0x1'/></source></hostdev>"),

@@ -263,3 +263,87 @@ TEST_CASE("import: QEMU's own arguments, whatever their prefix is") {
     check(xml, "qemu:commandline/qemu:arg/@value", Verb::kept, "extra_args = [\"-s\"]");
   }
 }
+
+TEST_CASE("import: names that the guest knows its devices by") {
+  const auto placed = [](const std::string& bus, const std::string& slot, const std::string& machine = "pc-q35-7.2") {
+    return std::regex_replace(nic(std::string(br0) + "<model type='virtio'/><address type='pci' domain='0x0000' bus='" +
+                                  bus + "' slot='" + slot + "' function='0x0'/>"),
+                              std::regex("pc-q35-7.2"), machine);
+  };
+  check(placed("0x01", "0x00"), "devices/interface/address/@bus", Verb::kept, "guest_bus = 1");
+  plans(placed("0x08", "0x00"));
+  check(placed("0x09", "0x00"), "devices/interface/address/@bus", Verb::changed);
+  check(placed("0x01", "0x01"), "devices/interface/address/@bus", Verb::changed);
+  const Imported old = imported(placed("0x00", "0x03", "pc-i440fx-7.2"));
+  CHECK(row_of(old, "devices/interface/address/@bus")->words.find("ens3 becomes enp0s16") != std::string::npos);
+  const auto wwn = [](const std::string& bus) {
+    return disk("<source file='/a.raw'/><target dev='sda' bus='" + bus + "'/><wwn>5000C50015ea71ac</wwn>");
+  };
+  check(wwn("scsi"), "devices/disk/wwn", Verb::kept, "wwn = \"5000c50015ea71ac\"");
+  check(wwn("sata"), "devices/disk/wwn", Verb::kept, "wwn = \"5000c50015ea71ac\"");
+  check(wwn("virtio"), "devices/disk/wwn", Verb::dropped);
+  plans(wwn("scsi"));
+}
+
+TEST_CASE("import: mediated devices") {
+  const auto mdev = [](const std::string& attributes) {
+    return domain("", "<hostdev mode='subsystem' type='mdev' " + attributes +
+                          "><source><address uuid='53764D0e-85a0-42b4-af5c-2046b460b1dc'/></source></hostdev>");
+  };
+  check(mdev("model='vfio-pci'"), "devices/hostdev/source/address/@uuid", Verb::kept,
+        "[[pci]]\nmdev = \"53764d0e-85a0-42b4-af5c-2046b460b1dc\"");
+  check(mdev("model='vfio-pci' display='on' ramfb='on'"), "devices/hostdev/@ramfb", Verb::dropped, "mdev");
+  check(mdev("model='vfio-pci' display='off'"), "devices/hostdev/@display", Verb::kept);
+  check(mdev("model='vfio-ccw'"), "devices/hostdev/source/address/@uuid", Verb::dropped);
+  plans(mdev("model='vfio-pci'"));
+}
+
+TEST_CASE("import: each node's memory bound in its own way") {
+  const std::string cells =
+      "<cpu><numa><cell id='0' cpus='0-1' memory='512' unit='MiB'/><cell id='1' cpus='2-3' memory='512' unit='MiB'/>"
+      "</numa></cpu>";
+  const auto tune = [](const std::string& memory, const std::string& mode) {
+    return "<numatune>" + memory + "<memnode cellid='1' mode='" + mode + "' nodeset='1'/></numatune>";
+  };
+  const std::string strict = "<memory mode='strict' nodeset='0'/>";
+  check(domain(tune(strict, "preferred") + cells), "numatune/memnode/@mode", Verb::kept,
+        "nodes = \"1\"\npolicy = \"preferred\"");
+  check(domain(tune("", "interleave") + cells), "numatune/memnode/@mode", Verb::kept, "policy = \"interleave\"");
+  check(domain(tune("<memory mode='preferred' nodeset='0'/>", "strict") + cells), "numatune/memory/@mode", Verb::kept,
+        "policy = \"strict\"");
+  check(domain(tune(strict, "restrictive") + cells), "numatune/memnode/@mode", Verb::dropped);
+  lacks(domain(tune(strict, "strict") + cells), "policy");
+  plans(domain(tune(strict, "preferred") + cells));
+}
+
+TEST_CASE("import: port groups") {
+  const auto asked = [](const std::string& network) {
+    return ImportOptions{.network = [network](const std::string&) { return network; }};
+  };
+  const std::string card = nic("<source network='lan' portgroup='db'/><model type='virtio'/>", "network");
+  const std::string groups =
+      "<network><bridge name='br7'/><portgroup name='web' default='yes'><vlan><tag id='10'/></vlan></portgroup>"
+      "<portgroup name='db'><vlan><tag id='20'/></vlan><bandwidth><inbound "
+      "average='128'/></bandwidth></portgroup></network>";
+  check(card, "devices/interface/source/@portgroup", Verb::kept, "vlan = 20", asked(groups));
+  check(card, "devices/interface/source/@portgroup", Verb::kept, "receive_limit = \"1024kbit\"", asked(groups));
+  check(nic("<source network='lan'/>", "network"), "devices/interface/source/@network", Verb::changed, "vlan = 10",
+        asked(groups));
+  check(card, "devices/interface/source/@portgroup", Verb::dropped, "bridge = \"br7\"",
+        asked("<network><bridge name='br7'/></network>"));
+  check(card, "devices/interface/source/@portgroup", Verb::dropped, "",
+        asked("<network><bridge name='br7'/><portgroup name='db'><vlan trunk='yes'><tag id='1'/><tag id='2'/></vlan>"
+              "</portgroup></network>"));
+  check(card, "devices/interface/source/@portgroup", Verb::dropped);
+  check(nic("<source network='lan'/>", "network"), "devices/interface/source/@network", Verb::changed,
+        "over = \"eth1\"", asked("<network><forward mode='bridge'><interface dev='eth1'/></forward></network>"));
+}
+
+TEST_CASE("import: a bound of the address space is no plan to grow") {
+  const auto max = [](const std::string& gib) {
+    return domain("<maxMemory slots='16' unit='GiB'>" + gib + "</maxMemory>");
+  };
+  check(max("8"), "maxMemory", Verb::changed, "max = \"8G\"");
+  check(max("1024"), "maxMemory", Verb::dropped);
+  lacks(max("1024"), "max =");
+}
