@@ -95,9 +95,9 @@ std::string uncommented_reference() {
   std::ifstream stream(configs / "reference.toml");
   for (std::string line; std::getline(stream, line);) {
     if (line.starts_with("#") && line.size() > 1 && line[1] != ' ') line.erase(0, 1);
-    // base.toml is nobody's; bridge rules out tap; vf_of rules out address and class, and so node; id rules out port; a credential's value its file
+    // base.toml is nobody's; bridge rules out tap; vf_of rules out address, mdev and class, and so node; id rules out port; a credential's value its file
     bool fits = true;
-    for (const char* key : {"include", "tap", "address =", "class =", "node =", "port =", "file = \"secret"})
+    for (const char* key : {"include", "tap", "address =", "mdev =", "class =", "node =", "port =", "file = \"secret"})
       fits = fits && !line.starts_with(key);
     if (fits) text += line + "\n";
   }
