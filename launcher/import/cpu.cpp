@@ -132,7 +132,7 @@ void shape_of(Walk& walk, const XmlElement& topology) {
 }  // namespace
 
 void import_default_model(Walk& walk) {
-  const bool small = walk.at("os/type/@arch").is("i686");
+  const bool small = walk.at("devices/emulator").value().ends_with("i386");  // that QEMU's default is another
   walk.spec.text("cpu", "model", small ? "qemu32" : "qemu64", "QEMU's default, as without a model in libvirt");
 }
 

@@ -198,7 +198,7 @@ TEST_CASE("export: memory that can be plugged comes back") {
 TEST_CASE("export: mediated devices, names of disks, buses and policies of nodes come back") {
   const std::string xml = said(
       "name = \"a\"\n[cpu]\ncount = 4\n[memory]\nsize = \"2G\"\npage = \"4K\"\n[[numa]]\nnodes = [0]\npolicy = "
-      "\"preferred\"\n[[numa]]\nnodes = [1]\n[[disk]]\npath = \"/a.raw\"\ninterface = \"sata\"\nwwn = "
+      "\"preferred\"\n[[numa]]\nnodes = [1]\n[[disk]]\npath = \"/a.raw\"\ninterface = \"virtio-scsi\"\nwwn = "
       "\"5000c50015ea71ac\"\n[[net]]\nguest_bus = 2\n[[pci]]\nmdev = \"53764d0e-85a0-42b4-af5c-2046b460b1dc\"\n");
   INFO(xml);
   const auto back = launcher::import_domain(xml, {});

@@ -137,10 +137,12 @@ TEST_CASE("import: CPUs, as libvirt's command lines have them") {
   const std::string both = custom("<feature policy='require' name='vmx'/>" + off("svm"));
   check(both, "cpu/feature[2]/@name", Verb::kept, "nested = true");
   lacks(both, "nested = false");
-  check(std::regex_replace(domain("<cpu><topology sockets='1' cores='4' threads='1'/></cpu>"), std::regex("x86_64"),
-                           "i686"),
-        "cpu/@mode", Verb::kept, "model = \"qemu32\"");
-  check(std::regex_replace(domain(""), std::regex("x86_64"), "i686"), "cpu", Verb::kept, "model = \"qemu32\"");
+  // the default is that of the QEMU that ran it
+  const std::string i386 = "<emulator>/usr/bin/qemu-system-i386</emulator>";
+  check(domain("<cpu><topology sockets='1' cores='4' threads='1'/></cpu>", i386), "cpu/@mode", Verb::kept,
+        "model = \"qemu32\"");
+  check(domain("", i386), "cpu", Verb::kept, "model = \"qemu32\"");
+  check(std::regex_replace(domain(""), std::regex("x86_64"), "i686"), "cpu", Verb::kept, "model = \"qemu64\"");
   check(domain("<cpu mode='host-passthrough'><maxphysaddr mode='emulate' bits='42'/></cpu>"), "cpu/maxphysaddr/@bits",
         Verb::changed);
   check(domain("<cpu mode='host-passthrough'><maxphysaddr mode='passthrough'/></cpu>"), "cpu/maxphysaddr/@mode",
