@@ -153,7 +153,8 @@ void guest_side(NicWalk& of) {
   const Leaf rss = of.at("driver/@rss"), hash = of.at("driver/@rss_hash_report");
   const bool kernel = of.tap && !driver.is("qemu");
   for (const auto& [leaf, key] : {std::pair(rss, "rss"), {hash, "hash"}}) {
-    const bool good = leaf.on() && !kernel && fits && *many > 1;
+    const bool several = std::string_view(key) != "rss" || (fits && *many > 1);
+    const bool good = leaf.on() && !kernel && several;
     if (good) spec.flag(of.handle, key, true);
     leaf.kept_if(good || !leaf.on(), of.key(key), kernel ? "not with vhost" : "of several queues only");
   }

@@ -186,6 +186,8 @@ TEST_CASE("import: cards") {
   };
   check(one("name='qemu' rss='on'", "virtio"), "devices/interface/driver/@rss", Verb::dropped);
   check(one("name='qemu' queues='2' rss='on'", "virtio"), "devices/interface/driver/@rss", Verb::kept, "rss = true");
+  check(one("name='qemu' rss_hash_report='on'", "virtio"), "devices/interface/driver/@rss_hash_report", Verb::kept,
+        "hash = true");
   check(one("name='vhost'", "e1000"), "devices/interface/driver/@name", Verb::dropped);
   check(one("name='vhost'", "virtio"), "devices/interface/driver/@name", Verb::kept, "vhost = true");
   check(nic(br0 + std::string("<mac address='00:00:00:00:00:00'/>")), "devices/interface/mac/@address", Verb::changed);
