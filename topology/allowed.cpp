@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "topology/control_groups.hpp"
 #include "topology/read_host_now.hpp"
-#include "topology/words.hpp"
 
 namespace topology {
 
@@ -30,35 +30,11 @@ std::optional<CpuSet> list_in(const std::optional<std::string>& text) {
   return set && !set->empty() ? std::optional(*std::move(set)) : std::nullopt;
 }
 
-struct Group {
-  std::string mount, path;  // "/sys/fs/cgroup", "/batch/7"; "" is the root
-  bool v2 = false;
-};
-
-// Of /proc/self/cgroup, "4:memory:/a" (v1) before "0::/a" (v2, of all controllers that no v1 hierarchy has).
-std::optional<Group> group_of(const Sysfs& sysfs, std::string_view controller) {
-  const std::string text = sysfs.read("/proc/self/cgroup").value_or("");
-  std::optional<Group> group;
-  for (std::string_view rest = text; !rest.empty();) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-    const auto first = line.find(':'), second = line.find(':', first + 1);
-    if (second == line.npos) continue;
-    std::string names(line.substr(first + 1, second - first - 1)), path(line.substr(second + 1));
-    if (path == "/") path.clear();
-    std::replace(names.begin(), names.end(), ',', ' ');
-    const bool v2 = names.empty();
-    if (v2 && !group)
-      group = Group{sysfs.exists("/sys/fs/cgroup/unified") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", path, true};
-    if (has_word(names, controller)) return Group{fmt::format("/sys/fs/cgroup/{}", controller), path, false};
-  }
-  return group;
-}
-
-std::string words_of(const Group& group) { return group.path.empty() ? "/" : group.path; }
+std::string words_of(const ControlGroup& group) { return group.path.empty() ? "/" : group.path; }
 
 // The nearest group upwards that has the file, since a controller need not be on in each.
-std::optional<CpuSet> set_of(const Sysfs& sysfs, Group& group, std::string_view v2_file, std::string_view v1_file) {
+std::optional<CpuSet> set_of(const Sysfs& sysfs, ControlGroup& group, std::string_view v2_file,
+                             std::string_view v1_file) {
   for (;;) {
     const auto file = group.v2 ? v2_file : v1_file;
     if (auto set = list_in(sysfs.read(fmt::format("{}{}/{}", group.mount, group.path, file)))) return set;
@@ -71,7 +47,7 @@ std::optional<CpuSet> set_of(const Sysfs& sysfs, Group& group, std::string_view 
 // process on the other CPUs, and that is nobody's will about this one.
 void allow_cpus(const Sysfs& sysfs, std::string_view status, const HostTopology& host, Allowed& allowed) {
   const CpuSet all = host.all_cpus();
-  auto group = group_of(sysfs, "cpuset");
+  auto group = group_of(sysfs, "self", "cpuset");
   const auto found = group ? set_of(sysfs, *group, "cpuset.cpus.effective", "cpuset.effective_cpus") : std::nullopt;
   const CpuSet cpuset = found && found->intersects(all) ? *found & all : all;
   if (cpuset != all)
@@ -113,7 +89,7 @@ void allow_nodes(const Sysfs& sysfs, std::string_view status, const HostTopology
 
 // What may still be charged: of each group from ours to the root its limit less what it has in use and cannot drop.
 void allow_memory(const Sysfs& sysfs, Allowed& allowed) {
-  auto group = group_of(sysfs, "memory");
+  auto group = group_of(sysfs, "self", "memory");
   if (!group) return;
   constexpr std::uint64_t unlimited = std::uint64_t{1} << 60;  // v1 writes nearly 2^63 for none
   std::string by;

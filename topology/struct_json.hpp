@@ -117,7 +117,7 @@ boost::json::value write(const T& value) {
   }
 }
 
-template <class T>
+template <class T>  // NOLINTNEXTLINE(readability-function-size): a table of what a T may be
 T read(const boost::json::value& json, const detail::Where& where = {}) {
   using boost::describe::describe_members;
   if constexpr (std::is_same_v<T, bool>) {

@@ -19,6 +19,7 @@
 #include "launcher/commands/output.hpp"
 #include "launcher/commands/reach.hpp"
 #include "launcher/devices/cloud_init.hpp"
+#include "launcher/devices/vsock.hpp"
 #include "launcher/facts/default_route.hpp"
 #include "launcher/facts/path_look.hpp"
 #include "launcher/facts/port_holder.hpp"
@@ -170,6 +171,7 @@ NewVm asked(const Options& options) {
   vm.bridge = options.value("bridge").value_or("");
   // without a route to anywhere passt of Debian 12 ends at once
   vm.passt = find_program(host_config_or_throw(options).passt).has_value() && !default_routes().empty();
+  vm.vsock = options.value("image") && look_at(Vsock{}).available;
   if (vm.bridge.empty()) vm.port = free_port(vm.name);
   vm.user = options.value("user").value_or(default_user());
   if (const auto file = options.value("ssh-key")) vm.ssh_keys = keys_of(*file);

@@ -105,6 +105,8 @@ void look_at_image(Disk::Facts& facts, const Disk& disk) {
 void look_at_others(Disk::Facts& facts, const Disk& disk, const struct stat& info) {
   facts.id = file_id(info);
   facts.names = other_names(info);
+  if (S_ISREG(info.st_mode))  // a VM that had it made has claimed its place
+    if (const auto ids = identities(disk.path); ids.size() > 1) facts.names.whole.push_back(ids.back());
   facts.locked_by = locked_by(disk.path, disk.writes());
   if (!disk.writes()) return;
   facts.used_by_host = use_by_host(info);
@@ -140,7 +142,7 @@ Disk::Facts look_at(const Disk& disk, const HostConfig& config) {
     if (lstat(disk.path.c_str(), &info) == 0) facts.directory_why = fmt::format("'{}' is no file", disk.path);
     if (stat(directory.c_str(), &info) == 0) {
       look_at_device(facts, info.st_dev);
-      facts.id = fmt::format("new {} in {}", fs::path(disk.path).filename().string(), file_id(info));
+      if (const auto ids = identities(disk.path); !ids.empty()) facts.id = ids.back();
     }
     facts.format = format_of(disk, facts);
     try_io(facts, "/proc/self/exe");  // there is no such file to try yet

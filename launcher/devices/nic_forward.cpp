@@ -34,7 +34,7 @@ std::optional<std::pair<unsigned, unsigned>> read_ports(std::string_view text) {
 // The address before the ports: "127.0.0.1" or "[::1]"; without its brackets.
 std::optional<std::string> read_host_address(std::string_view text) {
   const bool brackets = text.starts_with('[') && text.ends_with(']');
-  const std::string address(brackets ? text.substr(1, text.size() - 2) : text);
+  std::string address(brackets ? text.substr(1, text.size() - 2) : text);
   in6_addr binary{};
   if (inet_pton(brackets ? AF_INET6 : AF_INET, address.c_str(), &binary) != 1) return std::nullopt;
   return address;

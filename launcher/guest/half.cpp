@@ -56,7 +56,7 @@ std::vector<std::string> misses(const std::vector<GuestSetting>& settings, const
 }
 
 GuestSetter::GuestSetter(std::filesystem::path run_dir, const std::string& vm, std::vector<GuestSetting> settings,
-                         Told told)
+                         Told told)  // NOLINTNEXTLINE(bugprone-use-after-move): captures are made in their order
     : thread_([run_dir = std::move(run_dir), script = guest_script(vm, settings), settings = std::move(settings),
                told = std::move(told)](const std::stop_token& stop) {
         constexpr std::chrono::seconds between{2};

@@ -62,6 +62,8 @@ std::string new_spec(const NewVm& vm) {
   text += net_table(vm);
   if (!vm.image.empty()) text += cloud_init_table(vm);
   if (!vm.cds.empty()) text += "\n[display]                    # `vmrun view` shows it\n";
+  if (vm.vsock)
+    text += "\n[vsock]                      # for `vmrun ssh`, whatever becomes of the network (systemd 256)\n";
   return text + "\n[agent]\n\n[rng]\n";
 }
 

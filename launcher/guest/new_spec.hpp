@@ -21,6 +21,7 @@ struct NewVm {
   bool emulated = false;         // no virtio: for an installer that has no drivers for it
   std::string bridge;            // "": a network of its own
   bool passt = false;            // is there one?
+  bool vsock = false;            // may this user open the host's?
   std::optional<unsigned> port;  // of this host, to the guest's port 22
   std::string user;
   std::vector<std::string> ssh_keys;

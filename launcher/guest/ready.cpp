@@ -51,7 +51,8 @@ ReadyWatch::ReadyWatch(const ReadySpec& ready, Access access, std::filesystem::p
     std::optional<std::string> how;
     while (!stop.stop_requested() && Clock::now() < end) {
       try {
-        if ((how = look())) break;
+        how = look();
+        if (how) break;
       } catch (const std::exception&) {
         // a guest that answers nonsense has not said so
       }

@@ -18,7 +18,7 @@ void machine_of(Walk& walk, const XmlElement& os) {
       : arch.is("i686") ? Verb::changed
                         : Verb::kept,
       !x86 ? "another architecture; vmrun runs x86-64 only" : "the board is x86-64, on which 32-bit guests run too");
-  const std::string name = machine.value();
+  const std::string& name = machine.value();
   if (is_versioned_q35(name)) {
     walk.spec.text("", "machine", name, "the guest's hardware as it was");
     machine.kept("machine");

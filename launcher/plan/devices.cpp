@@ -79,6 +79,41 @@ bool is_notified(const Draft& draft) {
   return draft.spec.ready.by == ReadySpec::By::guest || draft.spec.ready.by == ReadySpec::By::notify;
 }
 
+DeviceContext context_of(Draft& draft, const Device& device, unsigned index, unsigned of_its_kind,
+                         DeviceResults& results) {
+  const DeviceKind kind = std::visit([](const auto& one) { return one.kind; }, device);
+  const std::string table(kind.table);
+  return {.vm = draft.spec.name,
+          .uuid = draft.plan.uuid,
+          .qemu = draft.qemu,
+          .host = draft.host,
+          .placement = draft.plan.placement,
+          .kind = kind,
+          .key = kind.many ? fmt::format("{}[{}]", table, index) : table,
+          .index = index,
+          .shares_slot = of_its_kind > kind.slots,
+          .host_id = draft.host_id(),
+          .vcpus = draft.spec.cpu.count,
+          .kvm = draft.kvm(),
+          .root = draft.facts.root,
+          .notified = is_notified(draft),
+          .has_agent = has_device<Agent>(draft.spec),
+          .has_cloud_init = has_device<CloudInit>(draft.spec),
+          .uid = draft.plan.uid.value_or(draft.facts.uid),
+          .run_dir = draft.plan.run_dir,
+          .state_dir = draft.facts.state_base + "/" + draft.spec.name,
+          .boots_from_net = boots_from_net(draft),
+          .boot_base = boot_base(draft, kind.table),
+          .iothreads = {},
+          .args = draft.args,
+          .fds = draft.fds,
+          .steps = draft.steps,
+          .problems = draft.problems,
+          .notes = draft.plan.notes,
+          .claims = draft.claims,
+          .results = results};
+}
+
 }  // namespace
 
 void add_devices(Draft& draft) {
@@ -88,42 +123,13 @@ void add_devices(Draft& draft) {
   DeviceResults results;
   for (const PlannedDevice& planned : draft.devices) {
     const Device& device = planned.device;
-    const DeviceKind kind = std::visit([](const auto& one) { return one.kind; }, device);
     const unsigned index = count[device.index()]++;
-    const std::string table(kind.table);
-    DeviceContext context{.vm = draft.spec.name,
-                          .uuid = draft.plan.uuid,
-                          .qemu = draft.qemu,
-                          .host = draft.host,
-                          .placement = draft.plan.placement,
-                          .kind = kind,
-                          .key = kind.many ? fmt::format("{}[{}]", table, index) : table,
-                          .index = index,
-                          .shares_slot = all[device.index()] > kind.slots,
-                          .host_id = draft.host_id(),
-                          .vcpus = draft.spec.cpu.count,
-                          .kvm = draft.kvm(),
-                          .root = draft.facts.root,
-                          .notified = is_notified(draft),
-                          .has_agent = has_device<Agent>(draft.spec),
-                          .has_cloud_init = has_device<CloudInit>(draft.spec),
-                          .uid = draft.plan.uid.value_or(draft.facts.uid),
-                          .run_dir = draft.plan.run_dir,
-                          .state_dir = draft.facts.state_base + "/" + draft.spec.name,
-                          .boots_from_net = boots_from_net(draft),
-                          .boot_base = boot_base(draft, kind.table),
-                          .iothreads = {},
-                          .args = draft.args,
-                          .fds = draft.fds,
-                          .steps = draft.steps,
-                          .problems = draft.problems,
-                          .notes = draft.plan.notes,
-                          .claims = draft.claims,
-                          .results = results};
+    DeviceContext context = context_of(draft, device, index, all[device.index()], results);
     const std::vector<IothreadWish>& wishes = planned.needs.iothreads;
     for (const IothreadWish& wish : wishes)
-      context.iothreads.push_back(add_iothread(draft, fmt::format("{}{}", table, index), wish, wishes.size() > 1));
-    const unsigned most = kind.slots * functions_of_a_slot;
+      context.iothreads.push_back(
+          add_iothread(draft, fmt::format("{}{}", context.kind.table, index), wish, wishes.size() > 1));
+    const unsigned most = context.kind.slots * functions_of_a_slot;
     if (index == most)
       draft.problems.push_back({context.key, fmt::format("{} of them; wanted at most {}", all[device.index()], most),
                                 "remove some: the board has no more slots for this kind"});

@@ -51,7 +51,7 @@ struct Judge {
     if (const auto is = read(path, word.expect)) rows.judged(path, word.expect, *is, path, has_word(*is, word.expect));
   }
   void judge(const std::string& path, const Partition& one) const {
-    if (const auto is = read(path, one.word)) rows.equal(path, one.word, *is, path);
+    if (const auto is = read(path, one.word)) rows.equal(path, one.word, is, path);
   }
   void judge(const std::string& path, const Value& value) const {
     if (const auto is = read(path, value.value))

@@ -9,8 +9,8 @@
 namespace launcher::inline proof {
 
 std::vector<Row> prove(const Subject& subject) {
-  constexpr std::array all = {prove_threads, prove_memory,   prove_images, prove_virtio,        prove_networks,
-                              prove_host,    prove_security, prove_guest,  prove_guest_settings};
+  constexpr std::array all = {prove_threads,  prove_limits, prove_memory,   prove_images, prove_virtio,
+                              prove_networks, prove_host,   prove_security, prove_guest,  prove_guest_settings};
   std::vector<Row> rows;
   for (const auto one : all) std::ranges::move(one(subject), std::back_inserter(rows));
   return rows;

@@ -11,6 +11,7 @@ namespace launcher::inline proof {
 struct Subject;
 
 std::vector<Row> prove_threads(const Subject& subject);
+std::vector<Row> prove_limits(const Subject& subject);
 std::vector<Row> prove_memory(const Subject& subject);
 std::vector<Row> prove_images(const Subject& subject);
 std::vector<Row> prove_virtio(const Subject& subject);

@@ -10,6 +10,7 @@
 
 #include "launcher/proof/proofs.hpp"
 #include "launcher/proof/subject.hpp"
+#include "topology/words.hpp"
 
 namespace launcher::inline proof {
 
@@ -24,7 +25,7 @@ void prove_user(const Subject& subject, Rows& rows) {
     std::string is;
     std::istringstream words(line.value_or(""));
     for (std::string word; words >> word;)
-      if (is.find(word) == std::string::npos || is.empty()) is += (is.empty() ? "" : " ") + word;
+      if (!topology::has_word(is, word)) is += (is.empty() ? "" : " ") + word;
     rows.equal(fmt::format("QEMU's {} (real, effective, saved, of files)", key), uid,
                line ? std::optional(is) : std::nullopt, where);
   }

@@ -80,9 +80,9 @@ void look_at_kernel(Subject& subject, Looking how) {
   // what is to be proved is how many huge pages it has of the one node that there is: their sum says it
   constexpr std::uint64_t small_page = 4096;
   const topology::Bytes page = subject.plan.placement.page;
-  const bool sum = how == Looking::thoroughly && page.count > small_page && topology::only_node();
-  if (sum) subject.maps_file = "status";
-  auto maps = sum ? topology::read_huge_pages(subject.qemu, page) : topology::read_numa_maps(subject.qemu);
+  const bool by_sum = how == Looking::thoroughly && page.count > small_page && topology::only_node();
+  if (by_sum) subject.maps_file = "status";
+  auto maps = by_sum ? topology::read_huge_pages(subject.qemu, page) : topology::read_numa_maps(subject.qemu);
   if (maps)
     subject.maps = std::move(*maps);
   else

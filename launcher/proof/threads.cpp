@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <sstream>
 
@@ -101,6 +103,24 @@ void prove_cookies(const Subject& subject, Rows& rows) {
   rows.add(what, "one for all", "one for all", where, Outcome::held);
 }
 
+// As its keeper: a unit's Nice= holds for both.
+void prove_nice(const Subject& subject, Rows& rows) {
+  const std::string where = fmt::format("/proc/{}/status", subject.qemu);
+  const auto parent = field(subject, where, "PPid");
+  const auto keeper = static_cast<id_t>(parent ? std::strtoul(parent->c_str(), nullptr, 10) : 0);
+  if (keeper <= 1) return;  // it has ended
+  const auto nice_of = [](id_t task) -> std::optional<int> {
+    errno = 0;
+    const int nice = getpriority(PRIO_PROCESS, task);
+    return errno == 0 ? std::optional(nice) : std::nullopt;
+  };
+  const auto due = nice_of(keeper);
+  for (const Thread& thread : subject.threads)
+    if (const auto is = nice_of(static_cast<id_t>(thread.tid)); due && is && thread.in_qemu && *is != *due)
+      rows.add(fmt::format("{} ({}): nice", thread.role, thread.tid), fmt::format("{}, as its keeper", *due),
+               std::to_string(*is), "getpriority(2)", Outcome::lost);
+}
+
 // A planned thread that is gone has no row of its own above.
 void prove_presence(const Subject& subject, Rows& rows) {
   for (const ThreadRecord& record : subject.state.threads) {
@@ -124,6 +144,7 @@ std::vector<Row> prove_threads(const Subject& subject) {
     prove_policy(thread, name, wanted, rows);
     prove_group(thread, name, subject, wanted, rows);
   }
+  prove_nice(subject, rows);
   prove_presence(subject, rows);
   prove_cookies(subject, rows);
   return rows.take();

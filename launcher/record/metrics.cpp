@@ -43,7 +43,7 @@ std::optional<double> number_at(const json::value& from, std::string_view path) 
   while (!path.empty()) {
     const std::size_t slash = std::min(path.find('/'), path.size());
     if (!here->is_object()) return std::nullopt;
-    here = here->get_object().if_contains(json::string_view(path.data(), slash));
+    here = here->get_object().if_contains(json::string_view(path.substr(0, slash)));
     if (here == nullptr) return std::nullopt;
     path.remove_prefix(std::min(slash + 1, path.size()));
   }

@@ -10,7 +10,7 @@
 
 namespace launcher::inline spec {
 
-const std::vector<Profile>& profiles() {
+const std::vector<Profile>& profiles() {  // NOLINT(readability-function-size): a table
   static const std::vector<Profile> all = {
       {"latency",
        R"(# As little as possible between the guest and its CPUs: guide 001 (cpu-pm, lock, polling), guide 003 (trading).

@@ -45,9 +45,8 @@ std::string TrimPool::describe() const {
 // not say. Taking as much once more could take somebody else's.
 std::string TrimPool::doubtful(std::uint64_t total, std::uint64_t kept) const {
   return fmt::format(
-      "node {}'s pool of {} pages was changed by others while vmrun was killed {} its {}: it has {} pages, of which {} "
-      "may "
-      "be left over; what nobody needs is given back by writing the number that shall stay to "
+      "node {}'s pool of {} pages was changed by others while vmrun was killed {} its {}: it has {} pages, of which "
+      "up to {} may be left over; what nobody needs is given back by writing the number that shall stay to "
       "/sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages",
       node, to_string(page), kept == pages ? "giving back" : "adding", pages, total, kept, node, page.count / 1024);
 }

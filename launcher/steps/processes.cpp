@@ -35,6 +35,7 @@ Fd open_log(const std::string& path) {
 }
 
 // A child with nothing on stdin and its words in `log`. It has its own copies of `fds`.
+// NOLINTNEXTLINE(performance-unnecessary-value-param): they are closed here at its end
 ProcessId start(const ChildSpec& child, std::map<int, Fd> fds, const Fd& log, PerformContext& context) {
   const Fd null = opened_or_refuse(open("/dev/null", O_RDONLY | O_CLOEXEC), "open /dev/null");
   FdLayout layout{{0, null.get()}, {1, log.get()}, {2, log.get()}};

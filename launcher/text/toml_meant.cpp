@@ -100,10 +100,10 @@ bool is_choice(const std::vector<std::string>& choices, std::string_view word) {
 }  // namespace
 
 std::string meant(const TomlNode& node, const std::vector<std::string>& choices) {
-  const std::string written = node.kind == TomlNode::Kind::text      ? lowered(node.text)
-                              : node.kind == TomlNode::Kind::boolean ? (node.flag ? "true" : "false")
-                              : node.kind == TomlNode::Kind::integer ? std::to_string(node.number)
-                                                                     : "";
+  std::string written = node.kind == TomlNode::Kind::text      ? lowered(node.text)
+                        : node.kind == TomlNode::Kind::boolean ? (node.flag ? "true" : "false")
+                        : node.kind == TomlNode::Kind::integer ? std::to_string(node.number)
+                                                               : "";
   if (is_choice(choices, written)) return written;
   for (const Word& word : foreign_words)
     if (word.written == written && is_choice(choices, word.meant)) return std::string(word.meant);

@@ -84,7 +84,7 @@ class TomlWriter {
               std::map<std::string, std::string>& found) const {
     if (node.kind == Kind::table) {
       for (const TomlNode& child : node.children)
-        if (path != "" || child.name != "include")
+        if (!path.empty() || child.name != "include")
           leaves(child, path.empty() ? child.name : path + "." + child.name,
                  pattern.empty() ? child.name : pattern + "." + child.name, found);
     } else if (node.of_tables) {

@@ -194,7 +194,7 @@ const std::vector<Threshold>& default_thresholds() {
       {"ksm", 10, rate_unit, "pages scanned by KSM"},
       {"memory-pressure", 0.5, share_unit, "somebody on this host waited for memory (PSI)"},
       {"memory-taken", 10, "% of the node", "free memory that a node of the VM's lost meanwhile"},
-      {"stopped", 0, times_unit, "a thread of the VM's was stopped, or the VM paused"},
+      {"stopped", 0, times_unit, "a thread of the VM's was stopped, or the VM paused or frozen"},
       {"moved", 0, times_unit, "a pinned thread left its CPU"},
       {"limit", 0.1, share_unit, "a control group above the VM held its threads back"},
   };

@@ -16,7 +16,7 @@ namespace launcher::inline watch {
 
 namespace {
 
-constexpr double ns = 1e-9;
+constexpr double in_ns = 1e-9;
 
 void add_phase(Metrics& metrics, const Labels& vm, const std::string& phase) {
   for (const std::string one : {"starting", "running", "paused", "stopping", "crashed"})
@@ -26,9 +26,9 @@ void add_phase(Metrics& metrics, const Labels& vm, const std::string& phase) {
 void add_thread(Metrics& metrics, const Labels& vm, const ThreadCounts& thread) {
   const Labels of = with(vm, "role", thread.role);
   metrics.counter("vmrun_thread_run_seconds", "Time that threads of this role ran", of,
-                  static_cast<double>(thread.ran_ns) * ns);
+                  static_cast<double>(thread.ran_ns) * in_ns);
   metrics.counter("vmrun_thread_delay_seconds", "Time that they were ready and did not run", of,
-                  static_cast<double>(thread.delay_ns) * ns);
+                  static_cast<double>(thread.delay_ns) * in_ns);
   metrics.counter("vmrun_thread_switches", "Times that they gave up their CPU, or had to",
                   with(of, "kind", "voluntary"), static_cast<double>(thread.voluntary));
   metrics.counter("vmrun_thread_switches", "Times that they gave up their CPU, or had to",
@@ -36,9 +36,9 @@ void add_thread(Metrics& metrics, const Labels& vm, const ThreadCounts& thread) 
   if (!thread.role.starts_with("vcpu ")) return;
   const Labels vcpu = with(vm, "vcpu", thread.role.substr(5));
   metrics.counter("libvirt_domain_vcpu_time_seconds", "CPU time of the vCPU's thread", vcpu,
-                  static_cast<double>(thread.ran_ns) * ns);
+                  static_cast<double>(thread.ran_ns) * in_ns);
   metrics.counter("libvirt_domain_vcpu_delay_seconds", "Time that the vCPU's thread was ready and did not run", vcpu,
-                  static_cast<double>(thread.delay_ns) * ns);
+                  static_cast<double>(thread.delay_ns) * in_ns);
 }
 
 // Threads of one role and VM are one sample: a VM may have several workers of a kind.
@@ -53,7 +53,7 @@ void add_threads(Metrics& metrics, const Labels& vm, const Subject& subject) {
     sum.delay_ns += thread.delay_ns;
     sum.voluntary += thread.voluntary;
     sum.involuntary += thread.involuntary;
-    all += static_cast<double>(thread.ran_ns) * ns;
+    all += static_cast<double>(thread.ran_ns) * in_ns;
   }
   metrics.counter("libvirt_domain_info_cpu_time_seconds", "CPU time of the VM, all of its threads", vm, all);
   for (const auto& [role, thread] : by_role) add_thread(metrics, vm, thread);

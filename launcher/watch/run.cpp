@@ -6,10 +6,10 @@
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <set>
-#include <thread>
 
 #include "launcher/proof/subject.hpp"
 #include "launcher/text/json_member.hpp"
+#include "launcher/watch/halts.hpp"
 #include "launcher/watch/kernel_log.hpp"
 #include "launcher/watch/parse.hpp"
 #include "launcher/watch/trace.hpp"
@@ -68,10 +68,11 @@ struct Run {
   Scope scope;
   SwitchTrace trace;
   KernelLog log;
+  Halts halts;
   Watcher watcher;
 
   Run(Subject& vm, const WatchFor& asked, const Scope& first_scope, const Sample& first)
-      : subject(vm), wanted(asked), scope(first_scope), trace(scope.own, vm.root), watcher(first, scope) {
+      : subject(vm), wanted(asked), scope(first_scope), trace(scope.own, vm.root), halts(vm), watcher(first, scope) {
     trace.began_with(first.tasks);
     scope.every_task = !trace.error().empty() && !scope.own.empty();
     if (first.paused) watcher.stopped("the VM was paused");
@@ -86,9 +87,10 @@ struct Run {
   }
   // Until then, or until somebody wants it to end; switches are read meanwhile.
   bool wait(Clock::time_point until) {
-    constexpr std::chrono::milliseconds step(100);
+    using std::chrono::milliseconds;
     while (Clock::now() < until) {
-      std::this_thread::sleep_for(std::min<Clock::duration>(step, until - Clock::now()));
+      const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
+      halts.wait(std::min(milliseconds(100), left), [this](const std::string& what) { watcher.stopped(what); });
       trace.read();
       if (wanted.phase && wanted.phase() == Phase::paused) watcher.stopped("the VM was paused");
       if (wanted.ended && wanted.ended()) return true;

@@ -11,6 +11,7 @@
 #include "launcher/proof/kvm_stats.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/watch/parse.hpp"
+#include "topology/control_groups.hpp"
 #include "topology/page_location.hpp"
 #include "topology/task_stat.hpp"
 
@@ -47,17 +48,6 @@ std::optional<ThreadCounts> counts_of(const Thread& thread, const topology::Sysf
   if (const auto mask = topology::CpuSet::parse(text_after(status, "Cpus_allowed_list:"))) counts.cpus = *mask;
   if (const auto sched = root.read(dir + "/sched")) counts.migrations = number_after(*sched, "se.nr_migrations");
   return counts;
-}
-
-// The directories of version 2 from the group of a process up to the root, as /proc/PID/cgroup and its mount name them.
-std::vector<std::string> groups_above(const Subject& subject, pid_t task) {
-  std::vector<std::string> groups;
-  const std::string text = subject.root.read(fmt::format("/proc/{}/cgroup", task)).value_or("");
-  const std::size_t at = text.find("0::/");
-  if (at == std::string::npos) return groups;
-  std::string path = text.substr(at + 3, text.find('\n', at) - at - 3);
-  for (; path.size() > 1; path = path.substr(0, path.rfind('/'))) groups.push_back("/sys/fs/cgroup" + path);
-  return groups;
 }
 
 }  // namespace
@@ -125,14 +115,19 @@ std::map<pid_t, ForeignTask> count_tasks(const Subject& subject, const CpuSet& c
   return tasks;
 }
 
+// The kernel's file has the same name in both versions, and another word (Documentation/admin-guide/cgroup-v2.rst; sched-bwc.rst).
 std::map<std::string, std::uint64_t> count_throttling(const Subject& subject) {
   std::map<std::string, std::uint64_t> throttled;
-  for (const Thread& thread : subject.threads)
-    for (const std::string& group : groups_above(subject, thread.tid)) {
-      if (throttled.contains(group)) break;  // and what is above it
-      const auto stat = subject.root.read(group + "/cpu.stat");
-      if (const auto us = stat ? number_after(*stat, "throttled_usec") : std::nullopt) throttled[group] = *us;
+  for (const Thread& thread : subject.threads) {
+    const auto own = topology::group_of(subject.root, std::to_string(thread.tid), "cpu");
+    for (const topology::ControlGroup& group :
+         own ? topology::and_above(*own) : std::vector<topology::ControlGroup>{}) {
+      if (throttled.contains(group.directory())) break;  // and what is above it
+      const std::string stat = subject.root.read(group.directory() + "/cpu.stat").value_or("");
+      if (const auto us = number_after(stat, "throttled_usec")) throttled[group.directory()] = *us;
+      if (const auto ns = number_after(stat, "throttled_time")) throttled[group.directory()] = *ns / 1000;
     }
+  }
   return throttled;
 }
 

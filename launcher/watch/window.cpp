@@ -89,7 +89,7 @@ void Watcher::add_threads(const Sample& sample, Point& point) {
     const auto before = seen_.find(thread.tid);
     if (before == seen_.end()) {  // new: everything that it ran was in this window
       began_[thread.tid] = ThreadCounts{.tid = thread.tid, .role = thread.role, .name = thread.name};
-      if (thread.migrations) began_[thread.tid].migrations = *thread.migrations;
+      began_[thread.tid].migrations = thread.migrations;
     }
     const ThreadCounts& last = before == seen_.end() ? began_[thread.tid] : before->second;
     point.delay_ns[thread.role] += more(thread.delay_ns, last.delay_ns);

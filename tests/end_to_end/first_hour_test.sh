@@ -1,12 +1,13 @@
 #!/bin/bash
 # What a newcomer types: a real Debian from its image to a shell, by two commands; then exec, copy, [guest] and a power-down. An emulated
-# one needs minutes of CPU time, so it is booted where that is asked for: VMRUN_FIRST_HOUR=1, Debian 13 by BIOS on one QEMU;
+# one needs minutes of CPU time, so it is booted where that is asked for, and in CI: VMRUN_FIRST_HOUR=1, Debian 13 by BIOS on one QEMU;
 # =DISTRO:FIRMWARE[:VERSION] such as debian12:uefi:10.0, that one; =all, two Debians by both firmwares on every QEMU, and a reboot inside.
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
-[ -n "${VMRUN_FIRST_HOUR:-}" ] || skip "an emulated Debian needs minutes to boot: VMRUN_FIRST_HOUR=1 does it"
-need ssh ssh-keygen qemu-img fsck.fat mcopy blkid
+VMRUN_FIRST_HOUR=${VMRUN_FIRST_HOUR:-${CI:+1}}
+[ -n "$VMRUN_FIRST_HOUR" ] || skip "an emulated Debian needs minutes to boot: VMRUN_FIRST_HOUR=1 does it"
+need ssh ssh-keygen qemu-img fsck.fat mcopy blkid tmux
 
 cases=()
 case $VMRUN_FIRST_HOUR in
@@ -24,6 +25,18 @@ qemu_for() {
 cd "$work" || exit
 # in_guest COMMAND...: nothing is asked, and ssh's own settings are not looked at
 in_guest() { "$vmrun" ssh web "$@" </dev/null 2>"$work/ssh.err"; }
+
+# A terminal of 80 columns, in which a newcomer types; what is on it, and what was.
+typed=0
+terminal() { tmux -S "$work/tmux" "$@"; }
+screen() { terminal capture-pane -p -S - -t hour; }
+shows() { screen | grep -qE "$1"; }
+type_in() {
+    typed=$((typed + 1))
+    terminal send-keys -t hour -l "$1"
+    terminal send-keys -t hour Enter
+}
+at_end+=("terminal kill-server 2>/dev/null || true")
 
 # what the guest's half is asked for, beside guide 004's sysctls; and what a drift of each looks like
 half() {
@@ -60,7 +73,18 @@ for one in "${cases[@]}"; do
     SECONDS=0
 
     if [ "$firmware" = bios ] && [ "$distro" = debian13 ]; then
-        run_code "$vmrun" new web --image "$image" --size 5G --memory 1G --cpus 2 --user ann --start
+        terminal -f /dev/null new-session -d -s hour -x 80 -y 24 "env PS1='host> ' PATH='$work:$PATH' bash --norc --noprofile"
+        check "a terminal is there" within 30 shows '^host>'
+        type_in "vmrun new web --image $image --size 5G --memory 1G --cpus 2 --user ann --start"
+        type_in "vmrun ssh --timeout 1200 web" # typed ahead
+        check "$version: two commands from an image to the guest's prompt" within 1200 shows '^ann@web:~\$ *$'
+        is "that is all that was typed" "$typed" 2
+        terminal send-keys -t hour 'tty; exit' Enter
+        check "the prompt is a terminal's; it ends where it began" within 60 shows '^host> *$'
+        has "which is all in the recording" "$(screen)" '^/dev/pts/'
+        hasnt "and nothing was asked" "$(screen)" '\(yes/no|password|passphrase'
+        [ -d "$VMRUN_RUN_DIR/web" ] && code=0 err='' || code=1 err=$(screen)
+        terminal kill-server
     else # with what else there is to a spec
         "$vmrun" new web --image "$image" --size 5G --memory 1G --cpus 2 --user ann 2>/dev/null
         { half; [ "$firmware" = bios ] || printf '[boot]\nfirmware = "uefi"\n'; } >>web.toml

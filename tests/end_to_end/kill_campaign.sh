@@ -156,15 +156,17 @@ try:
 except (OSError, ValueError): pass' "$1" 2>/dev/null || true
 }
 python=$(command -v python3 || true)
-# What vmrun says when others changed the pool in the very instant that it was killed in: so many pages may be left over.
+# What vmrun says when others changed the pool in the very instant that it was killed in: so many pages may be left over, or fewer.
 # (A start of another VM recovers, too, before it takes anything.)
-doubtful() { sed -n 's/.* pages, of which \([0-9]*\) may be left over.*/\1/p' "$work"/recover*.out "$work"/by*.err 2>/dev/null || true; }
+doubtful() { sed -n 's/.* pages, of which up to \([0-9]*\) may be left over.*/\1/p' "$work"/recover*.out "$work"/by*.err 2>/dev/null || true; }
 # Once no VM has any page more: before, what is there may be another VM's, and would be missing where that one gives its pages back.
 take_doubtful() {
     local pages
     for pages in $(doubtful); do
-        [ "$(our_pool)" -ge "$((was + pages))" ] || continue
-        echo "round $round: told that $pages pages may be left over, and they were"
+        # up to so many: the kernel adds page by page, and a kill ends it anywhere
+        [ $(($(our_pool) - was)) -ge "$pages" ] || pages=$(($(our_pool) - was))
+        [ "$pages" -gt 0 ] || continue
+        echo "round $round: told that so many pages may be left over, and $pages were"
         echo $(($(pool) - pages)) >"$(pool_file nr)"
     done
 }
@@ -316,6 +318,7 @@ for ((round = 1; round <= rounds; round++)); do
         failed "round $round: $verb, victim $victim after $delay us of $whole at stage '$reached'${full:+, full}${other:+, others}, beside ${!lived[*]}" "recover exit $code: $(cat "$work/recover.out")
 $(diff "$work/before" "$work/after" || true)"
         grep -aE 'trim_pool|"done":0|undo' "$work/journal" || true # what it said before recover
+        tail -n 20 "$work/round.out" "$work"/by*.err "$work"/recover-beside.out 2>/dev/null || true
         # start the next round from a clean machine
         processes_of_ours | while read -r line; do hit "$(sed 's|/proc/\([0-9]*\) .*|\1|' <<<"$line")"; done
         "$vmrun" recover >/dev/null 2>&1 || rm -rf "$VMRUN_RUN_DIR/round"

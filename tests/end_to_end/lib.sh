@@ -66,6 +66,15 @@ use_qemu() {
 version_of() { "$1" --version | sed -n '1s/.*version \([0-9]*\.[0-9]*\).*/\1/p'; }
 use_qemu "${qemus[0]}"
 
+# group_for HIERARCHY FILE: a new control group of ours in that one (v2, or a controller of version 1) which has FILE; false where there is none
+group_for() {
+    local mount=/sys/fs/cgroup/$1
+    [ "$1" != v2 ] || mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+    [ -n "$mount" ] && mkdir "$mount/vmrune2e$$" 2>/dev/null || return 1
+    [ -e "$mount/vmrune2e$$/$2" ] || { rmdir "$mount/vmrune2e$$"; return 1; }
+    echo "$mount/vmrune2e$$"
+}
+
 # --- checks ---
 
 checks=0 failures=0

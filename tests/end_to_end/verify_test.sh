@@ -58,6 +58,20 @@ for qemu in "${qemus[@]}"; do
     drift "$version: QEMU's main thread" "emulator (PID): scheduling"
     chrt -o -p 0 "$main"
     check "$version: the tap is there" test -n "$tap"
+    renice -n 5 -p "$vcpu" >/dev/null
+    drift "$version: a vCPU made nice" "vcpu 0 (PID): nice"
+    renice -n 0 -p "$vcpu" >/dev/null
+    for one in cpu:cpu.cfs_quota_us:50000:"CPU time of" v2:cgroup.freeze:1:"state of" memory:memory.limit_in_bytes:100M:"memory of"; do
+        IFS=: read -r hierarchy file value what <<<"$one"
+        group=$(group_for "$hierarchy" "$file") || { echo "note  no $file here"; continue; }
+        echo "$main" >"$group/cgroup.procs"
+        whole "$version: in a group without a limit"
+        echo "$value" >"$group/$file"
+        drift "$version: $file" "$what $group"
+        [ "$hierarchy" != v2 ] || echo 0 >"$group/$file"
+        echo "$main" >"$(dirname "$group")/cgroup.procs"
+        rmdir "$group"
+    done
     "$vmrun" stop a 2>/dev/null
     exits "$version: exit code" "$pid" 60 0
     run_code "$vmrun" verify a

@@ -66,6 +66,31 @@ for qemu in "${qemus[@]}"; do
     is "$version: stopped by a signal" "$code" 4
     has "$version: its threads are named" "$(jq -r '.offenders[].subject' <<<"$out")" "^vcpu 0 \($vcpu\) was stopped"
 
+    watch "${never[@]}" --threshold stopped=0 -- sh -c "sleep 0.2; kill -STOP $(qemu_of a); sleep 0.4; kill -CONT $(qemu_of a)"
+    is "$version: and between two looks" "$code $(jq -r '.offenders[].subject' <<<"$out")" "4 QEMU ($(qemu_of a)) was stopped"
+    if group=$(group_for v2 cgroup.freeze); then
+        qemu_of a >"$group/cgroup.procs"
+        watch "${never[@]}" --threshold stopped=0 -- sh -c "sleep 0.1; echo 1 >$group/cgroup.freeze; sleep 0.05; echo 0 >$group/cgroup.freeze"
+        is "$version: its control group frozen for a moment" "$code $(jq -r '.offenders[].subject' <<<"$out")" "4 the VM was frozen: $group"
+        qemu_of a >"$(dirname "$group")/cgroup.procs"
+        rmdir "$group"
+    fi
+    if group=$(group_for freezer freezer.state); then
+        qemu_of a >"$group/cgroup.procs"
+        watch "${never[@]}" --threshold stopped=0 -- sh -c "sleep 0.1; echo FROZEN >$group/freezer.state; sleep 0.3; echo THAWED >$group/freezer.state"
+        is "$version: of version 1" "$code $(jq -r '.offenders[].subject' <<<"$out")" "4 the VM was frozen: $group"
+        qemu_of a >"$(dirname "$group")/cgroup.procs"
+        rmdir "$group"
+    fi
+    if group=$(group_for cpu cpu.cfs_quota_us); then
+        echo 1000 >"$group/cpu.cfs_quota_us" # of 100 ms
+        qemu_of a >"$group/cgroup.procs"
+        watch "${never[@]}" --threshold limit=0 -- "$vmrun" qmp a 'query-status' 'query-block' 'query-machines' 'query-cpu-definitions'
+        is "$version: a limit of version 1 held it back" "$code $(offenders)" "4 limit|its cpu.max"
+        qemu_of a >"$(dirname "$group")/cgroup.procs"
+        rmdir "$group"
+    fi
+
     run_code "$vmrun" watch a --for 0.5 "${never[@]}" --until-clean 3
     is "$version: one window is enough where it is clean" "$code $(grep -c '^clean' <<<"$out")" "0 1"
     run_code "$vmrun" watch a --for 0.5 --threshold stops=1

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "launcher/devices/cloud_init.hpp"
+#include "launcher/devices/vsock.hpp"
 #include "launcher/guest/base_image.hpp"
 #include "launcher/guest/half.hpp"
 #include "launcher/spec/read_spec.hpp"
@@ -46,6 +47,7 @@ NewVm some_vm() {
           .emulated = false,
           .bridge = "",
           .passt = true,
+          .vsock = true,
           .port = 2222,
           .user = "ann",
           .ssh_keys = {"ssh-ed25519 AAAAC3 ann@here"}};
@@ -62,6 +64,7 @@ TEST_CASE("a VM on a cloud image") {
   CHECK(first<Disk>(spec)->path == "/srv/web.qcow2");
   REQUIRE(first<Nic>(spec) != nullptr);
   CHECK(first<Nic>(spec)->mode == Nic::Mode::passt);
+  CHECK(first<Vsock>(spec) != nullptr);
   CHECK(first<Nic>(spec)->forward.at(0).host_port == 2222);
   CHECK(first<Nic>(spec)->forward.at(0).address == "127.0.0.1");
   REQUIRE(first<CloudInit>(spec) != nullptr);

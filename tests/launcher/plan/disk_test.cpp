@@ -261,6 +261,16 @@ TEST_CASE("an image that is to be made is one by every name of its place") {
             "is given twice to this VM"));
   CHECK(Case(disk_at(dir / "a" / "new.img", make) + disk_at(dir / "a" / "other.img", make)).look(2).problems() ==
         "none");
+
+  const LaunchPlan making = Case(disk_at(dir / "a" / "new.img", make)).look().plan();
+  for (const char* name : {"new.img", "other.img"}) fakes::write_file(dir / "a" / name, std::string(1 << 20, '\0'));
+  const auto second = [&](const std::string& name) {  // planned once the first VM has had it made
+    Case one = Case(disk_at(dir / "b" / name, make)).look();
+    one.taken.vms.push_back({"al", {}, {}, making.reservation.things});
+    return one.problems();
+  };
+  CHECK(has(second("new.img"), "new.img' belongs to VM al"));
+  CHECK(second("other.img") == "none");
 }
 
 TEST_CASE("an NVDIMM's file that the host has in use is given read-only, or not") {

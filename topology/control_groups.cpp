@@ -1,0 +1,45 @@
+#include "topology/control_groups.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "topology/words.hpp"
+
+namespace topology {
+
+// "4:memory:/a" (v1) before "0::/a" (v2, of all controllers that no v1 hierarchy has).
+std::optional<ControlGroup> group_in(std::string_view rest, const Sysfs& sysfs, std::string_view controller) {
+  std::optional<ControlGroup> group;
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    const auto first = line.find(':'), second = line.find(':', first + 1);
+    if (second == line.npos) continue;
+    std::string names(line.substr(first + 1, second - first - 1)), path(line.substr(second + 1));
+    if (path == "/") path.clear();
+    std::replace(names.begin(), names.end(), ',', ' ');
+    const bool v2 = names.empty();
+    if (v2 && !group)
+      group = ControlGroup{sysfs.exists("/sys/fs/cgroup/unified") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", path,
+                           true};
+    if (!controller.empty() && has_word(names, controller))
+      return ControlGroup{fmt::format("/sys/fs/cgroup/{}", controller), path, false};
+  }
+  return group;
+}
+
+std::optional<ControlGroup> group_of(const Sysfs& sysfs, std::string_view task, std::string_view controller) {
+  return group_in(sysfs.read(fmt::format("/proc/{}/cgroup", task)).value_or(""), sysfs, controller);
+}
+
+std::vector<ControlGroup> and_above(ControlGroup group) {
+  std::vector<ControlGroup> groups;
+  while (!group.path.empty()) {
+    groups.push_back(group);
+    group.path.erase(std::min(group.path.rfind('/'), group.path.size()));
+  }
+  return groups;
+}
+
+}  // namespace topology
