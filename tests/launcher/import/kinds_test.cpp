@@ -249,6 +249,7 @@ TEST_CASE("import: what stands there and says nothing is known, too") {
                         "<filesystem type='mount'><driver type='virtiofs'/><source dir='/srv'/><target "
                         "dir='data'/><boot order='2'/></filesystem>"))})
     for (const ReportRow& row : result.report) CHECK_MESSAGE(!row.words.starts_with("unknown"), row.path);
+  check(domain("<metadata><a:b xmlns:a='http://a'/></metadata>"), "metadata/a:b", Verb::dropped);
   // without a panic device nothing ends the guest
   check(domain("<on_crash>destroy</on_crash>"), "on_crash", Verb::kept, "action = \"none\"");
   const Imported crash = imported(domain("<on_crash>destroy</on_crash>"));
