@@ -24,11 +24,11 @@ std::string without_index(const std::string& key) {
   return open == key.npos || close == key.npos ? key : key.substr(0, open + 1) + key.substr(close);
 }
 
-// A word of a unit file: '%', quotes and, of a command, '$' stand for themselves.
-std::string unit_word(const std::string& text, bool of_command = false) {
+// A word of a unit file, of no command: '%' and quotes stand for themselves.
+std::string unit_word(const std::string& text) {
   std::string word = "\"";
   for (const char c : text) {
-    if (c == '%' || (c == '$' && of_command)) word += c;
+    if (c == '%') word += c;
     if (c == '"' || c == '\\') word += '\\';
     word += c;
   }
@@ -56,8 +56,7 @@ std::string drop_in(const SpecFile& file, const std::string& spec) {
   std::string text = "# By `vmrun enable`; `vmrun disable` removes it.\n[Unit]\n";
   for (const std::string& path : mounted_paths(file, spec))
     text += fmt::format("RequiresMountsFor={}\n", unit_word(path));
-  return text + fmt::format("[Service]\nExecStart=\nExecStart=/usr/bin/vmrun run --no-console --stop-timeout 90 {}\n",
-                            unit_word(spec, true));
+  return text + fmt::format("[Service]\nEnvironment={}\n", unit_word("VMRUN_SPEC=" + spec));
 }
 
 void systemctl(const Options& options, std::vector<std::string> words) {

@@ -55,12 +55,9 @@ Said virsh(std::vector<std::string> words) {
   return run_quietly(child);
 }
 
-std::string bridge_of(const std::string& network) {
-  const Said said = virsh({"net-info", "--network", network});
-  const std::size_t at = said.out.find("Bridge:");
-  if (said.code != 0 || at == said.out.npos) return {};
-  const std::size_t begin = said.out.find_first_not_of(" \t", at + 7), end = said.out.find('\n', at);
-  return begin >= end ? std::string() : said.out.substr(begin, end - begin);
+std::string network_of_virsh(const std::string& network) {
+  const Said said = virsh({"net-dumpxml", "--inactive", "--network", network});
+  return said.code == 0 ? said.out : std::string();
 }
 
 std::string domain_of_virsh(const std::string& from, bool adopts) {
@@ -150,7 +147,7 @@ int import(const Options& options) {
   if (from && argv) throw UsageError("--from asks for a domain; --argv reads a command line: give one of them");
   if (asked.replace_pins && argv) throw UsageError("--replace-pins is about a domain's pins; a command line has none");
   if (from && !options.words().empty()) throw UsageError("--from names the domain; a file beside it is one too many");
-  if (from) asked.bridge_of = bridge_of;
+  if (from) asked.network = network_of_virsh;
   const std::string text = from
                                ? domain_of_virsh(*from, asked.adopt_state)
                                : text_of_word(options.word(0, argv ? "a file with a QEMU command line, or '-'"

@@ -58,6 +58,23 @@ void check_serial(TableReader& table, const Disk& disk) {
     }
 }
 
+// NAA names have a first digit of 1 to 6 (SPC-5, 7.8.6.3); any 64 bits but none are one here, as in QEMU.
+void check_wwn(TableReader& table, Disk& disk) {
+  if (disk.wwn.empty()) return;
+  std::string digits = disk.wwn.starts_with("0x") ? disk.wwn.substr(2) : disk.wwn;
+  const bool hex = digits.size() == 16 && digits.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos &&
+                   digits.find_first_not_of('0') != std::string::npos;
+  if (!hex)
+    table.problem("wwn", fmt::format("\"{}\" is no World Wide Name; wanted 16 hex digits, not all 0", disk.wwn),
+                  "for example wwn = \"5000c50015ea71ac\"");
+  else if (disk.interface != Disk::Interface::virtio_scsi && disk.interface != Disk::Interface::sata)
+    table.problem("wwn",
+                  fmt::format("not to be had with interface \"{}\"; wanted it with \"virtio-scsi\" or \"sata\" only",
+                              word_of(disk.interface)),
+                  "remove wwn (serial names the disk as well), or set interface = \"virtio-scsi\"");
+  disk.wwn = hex ? lowered(digits) : "";
+}
+
 // An emulated controller is served by QEMU's main loop, and has rings of its own kind, or none.
 void check_emulated(TableReader& table, const Disk& disk) {
   if (!disk.is_emulated()) return;
@@ -199,10 +216,12 @@ Disk Disk::read(TableReader& table) {
     if (const auto size = table.size("l2_cache", {0}, topology::kib(64), topology::gib(4)); size.count > 0)
       disk.l2_cache = size;
   disk.serial = table.text("serial", "");
+  disk.wwn = table.text("wwn", "");
   table.table("limit", [&](TableReader& inner) { disk.limit = DiskLimit::read(inner); });
   for (void (*check)(TableReader&, const Disk&) :
        {check_aio, check_serial, check_emulated, check_iothreads, check_blocks, check_writing})
     check(table, disk);
+  check_wwn(table, disk);
   return disk;
 }
 

@@ -59,6 +59,7 @@ struct Disk {
   std::optional<unsigned> logical_block, physical_block;     // disk.*_block_size; auto: the block device's own
   std::optional<topology::Bytes> l2_cache;                   // disk.l2_cache: qcow2's; auto: QEMU's own
   std::string serial;  // disk.serial, at most 20 bytes (virtio spec); "": derived from VM name and index
+  std::string wwn;     // disk.wwn: 16 hex digits; "": none
   DiskLimit limit;     // disk.limit
 
   bool writes() const { return !read_only && !ephemeral; }  // to its image

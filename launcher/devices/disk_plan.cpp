@@ -175,6 +175,7 @@ void set_disk(Device& device, const Disk& disk, const Disk::Facts& facts, const 
   set_blocks(device, disk, facts, context);
   device.set("write-cache", write_cache ? "on" : "off");
   device.set("serial", disk.serial.empty() ? fmt::format("{:.16}-{}", context.vm, context.index) : disk.serial);
+  if (!disk.wwn.empty()) device.set("wwn", "0x" + disk.wwn);
 }
 
 struct Rings {

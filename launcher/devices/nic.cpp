@@ -169,10 +169,46 @@ DeviceNeeds needs(const Nic& nic, const Nic::Facts& facts, unsigned vcpus) {
           .locked_memory = nic.mode == Nic::Mode::vdpa};
 }
 
+namespace {
+
+// On the board's first bus; or behind a root port. The guest's firmware counts the board's ports in the order of their places, so the
+// first is bus 1: those before the one that is asked for are there for that, and for [[pci]].
+void set_place(const Nic& nic, Opts& device, DeviceContext& context) {
+  if (!nic.guest_bus) return context.set_address(device);
+  const std::string origin = context.origin("guest_bus");
+  unsigned& ports = context.results.used_slots["pcie.0"];
+  for (; ports < *nic.guest_bus; ++ports) {
+    constexpr unsigned first_chassis = 128;  // those of [[pci]] are below
+    Opts port("pcie-root-port");
+    port.set("id", fmt::format("bus{}-port", ports + 1))
+        .set("bus", "pcie.0")
+        .set("addr", fmt::format("{:02x}.{}", slots::ports, ports));
+    if (ports == 0) port.set("multifunction", true);
+    port.set("chassis", first_chassis + ports);
+    if (context.qemu.has("pcie-root-port.hotplug")) port.set("hotplug", false);
+    context.args.add("-device", port, fmt::format("the guest's firmware numbers what is behind it {}", ports + 1),
+                     origin);
+  }
+  device.set("bus", fmt::format("bus{}-port", *nic.guest_bus));
+}
+
+void check_place(const Nic& nic, DeviceContext& context) {
+  if (!nic.guest_bus) return;
+  if (context.shares_slot)
+    context.problem("guest_bus", "not with more than eight cards, which share places on the board's first bus",
+                    "remove it, or some cards");
+  if (context.results.used_slots[fmt::format("guest bus {}", *nic.guest_bus)]++ > 0)
+    context.problem("guest_bus", fmt::format("another card is on bus {} already; wanted one for each", *nic.guest_bus),
+                    "choose another number, or remove it");
+}
+
+}  // namespace
+
 void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context) {
   const std::size_t problems = context.problems.size();
   const NicChoice choice = choose(nic, facts, context);
   check(nic, facts, choice, context);
+  check_place(nic, context);
   if (context.problems.size() > problems) return;
   tell(nic, facts, choice, context);
   context.claim("mac", "MAC address " + choice.mac);
@@ -181,7 +217,7 @@ void plan_device(const Nic& nic, const Nic::Facts& facts, DeviceContext& context
   const bool emulated = nic.model == Nic::Model::e1000e;
   Opts device(emulated ? "e1000e" : "virtio-net-pci");
   device.set("id", fmt::format("net{}", context.index)).set("netdev", fmt::format("net{}-host", context.index));
-  context.set_address(device);
+  set_place(nic, device, context);
   device.set("mac", choice.mac);
   if (!emulated) device.set("packed", choice.packed);
   if (choice.queues > 1) device.set("mq", true).set("vectors", 2 * choice.queues + 2);

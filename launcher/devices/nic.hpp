@@ -57,7 +57,8 @@ struct Nic {
   std::optional<unsigned> rx_queue_size = {}, tx_queue_size = {};  // net.[rt]x_queue_size: 256, 512, 1024; auto: 256
   std::optional<unsigned> poll_us = {};        // net.poll_us: a vhost worker looks so long before it sleeps; 0: not
   std::optional<topology::Bytes> sndbuf = {};  // net.sndbuf: of the tap; auto: without a limit
-  bool rss = false, hash = false;              // net.rss, net.hash: receive steering, and its hash told to the guest
+  std::optional<unsigned> guest_bus;  // net.guest_bus: behind a root port, 1 to 8; auto: on the board's first bus
+  bool rss = false, hash = false;     // net.rss, net.hash: receive steering, and its hash told to the guest
   std::uint64_t receive_limit = 0, send_limit = 0;  // net.[..]_limit: "1Gbit", in bits a second; 0: none
 
   struct Facts {

@@ -248,6 +248,7 @@ Nic Nic::read(TableReader& table) {
   nic.queues = table.integer_or_auto("queues", 1, most_nic_queues);
   nic.packed = table.flag_or_auto("packed");
   nic.mac = read_mac(table);
+  nic.guest_bus = table.integer_or_auto("guest_bus", 1, 8);
   nic.mtu = table.integer_or_auto("mtu", 68, 65535);  // what virtio-net's host_mtu takes
   nic.rx_queue_size = read_ring(table, "rx_queue_size");
   nic.tx_queue_size = read_ring(table, "tx_queue_size");

@@ -20,12 +20,15 @@ constexpr unsigned ports_of_node_bus = 24;    // three slots of eight functions
 constexpr unsigned most_node_buses = 8;       // the functions of slots::bridges
 
 std::string key_of_choice(const Pci& pci) {
-  return !pci.address.empty() ? "address" : !pci.vf_of.empty() ? "vf_of" : "class";
+  return !pci.mdev.empty() ? "mdev" : !pci.address.empty() ? "address" : !pci.vf_of.empty() ? "vf_of" : "class";
 }
 
 void refuse_choice(const Pci& pci, const Pci::Facts& facts, const DeviceContext& context) {
   const std::string why = facts.against.empty() ? "" : fmt::format(": {}", fmt::join(facts.against, "; "));
-  if (!pci.address.empty()) {
+  if (!pci.mdev.empty()) {
+    context.problem("mdev", fmt::format("this host has no mediated device {}", pci.mdev),
+                    "`ls /sys/bus/mdev/devices` lists what it has; `mdevctl start -u UUID` makes one that is defined");
+  } else if (!pci.address.empty()) {
     context.problem("address", fmt::format("this host has no PCI function {}", pci.address),
                     "`lspci -D` lists what it has");
   } else if (!pci.class_name.empty()) {
@@ -49,7 +52,10 @@ void refuse_choice(const Pci& pci, const Pci::Facts& facts, const DeviceContext&
 void check_function(const Pci& pci, const Pci::Facts& facts, const PciFunction& function,
                     const DeviceContext& context) {
   const std::string key = key_of_choice(pci);
-  if (!function.iommu)
+  if (!function.iommu && !pci.mdev.empty())
+    context.problem(key, fmt::format("{} has no IOMMU group, by which QEMU would open it", function.address),
+                    "`modprobe vfio_mdev` on kernels before 5.16");
+  else if (!function.iommu)
     context.problem(
         key, fmt::format("{} has no IOMMU group, so its DMA could reach all of the host's memory", function.address),
         "switch VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on iommu=pt");
@@ -61,7 +67,7 @@ void check_function(const Pci& pci, const Pci::Facts& facts, const PciFunction& 
         key,
         fmt::format("the IOMMU group of {} also holds {}", function.address, fmt::join(facts.neighbours_taken, "; ")),
         "pass all of the group's functions to this VM, or put the card into another slot");
-  if (!context.root && function.driver != "vfio-pci")
+  if (!context.root && function.driver != "vfio-pci" && pci.mdev.empty())
     context.problem(key, fmt::format("{} is not bound to vfio-pci, and binding it needs root", function.address),
                     "run vmrun as root, or have it bound and its group's file in /dev/vfio given to you");
 }
@@ -182,6 +188,7 @@ void add_steps(const Pci& pci, const Pci::Facts& facts, const PciFunction& funct
     context.steps.push_back({OpenVfio{function.address, {}}, "bound already", origin});
     return;
   }
+  if (!pci.mdev.empty()) return;  // made by its driver, for vfio
   if (!facts.vfio_loaded)
     context.steps.push_back({LoadModule{"vfio-pci"},
                              "stays loaded: it does nothing by itself, and who else uses it then cannot be known",
@@ -203,7 +210,7 @@ void add_steps(const Pci& pci, const Pci::Facts& facts, const PciFunction& funct
 }
 
 // How QEMU's user gets at it: the open file where QEMU takes one, else the group's file in a /dev of its own.
-Opts open_function(bool iommufd, const PciFunction& function, DeviceContext& context) {
+Opts open_function(const Pci& pci, bool iommufd, const PciFunction& function, DeviceContext& context) {
   Opts device("vfio-pci");
   device.set("id", fmt::format("pci{}", context.index));
   const std::string origin = context.origin("iommufd");
@@ -213,6 +220,7 @@ Opts open_function(bool iommufd, const PciFunction& function, DeviceContext& con
           {OpenVfio{function.address, {}}, "QEMU takes no fd for it, and its user has no right to it", "qemu"});
     if (std::ranges::find(context.results.device_nodes, "/dev/vfio/vfio") == context.results.device_nodes.end())
       context.results.device_nodes.emplace_back("/dev/vfio/vfio");
+    if (!pci.mdev.empty()) return device.set("sysfsdev", "/sys/bus/mdev/devices/" + pci.mdev);
     return device.set("host", function.address);
   }
   if (context.results.used_slots["iommufd"]++ == 0) {
@@ -251,19 +259,19 @@ void plan_device(const Pci& pci, const Pci::Facts& facts, DeviceContext& context
   check_function(pci, facts, function, context);
   const bool iommufd = choose_iommufd(pci, facts, context);
   const auto guest_node = choose_node(pci, function, context);
-  context.claim(key_of_choice(pci), "PCI function " + function.address);
+  context.claim(key_of_choice(pci), (pci.mdev.empty() ? "PCI function " : "mediated device ") + function.address);
   if (context.problems.size() > problems) return;
-  if (pci.address.empty()) context.note(key_of_choice(pci), "takes " + function.address);
+  if (pci.address.empty() && pci.mdev.empty()) context.note(key_of_choice(pci), "takes " + function.address);
   if (!function.slow_link.empty())
     context.note(key_of_choice(pci),
                  fmt::format("the link of {} is slower than it can be: {}", function.address, function.slow_link));
   add_steps(pci, facts, function, context);
-  Opts device = open_function(iommufd, function, context);
+  Opts device = open_function(pci, iommufd, function, context);
   device.set("bus", add_port(guest_node, context));
   if (!pci.rom) device.set("rombar", 0);
   add_rom(pci, device, context);
   if (function.class_id.starts_with("01")) device.set("bootindex", most_of_a_kind + 1 + context.index);
-  context.results.functions.push_back({function.address, interrupt_cpus(function, context)});
+  if (pci.mdev.empty()) context.results.functions.push_back({function.address, interrupt_cpus(function, context)});
   context.args.add("-device", device,
                    guest_node ? fmt::format("the host's {}, on the guest's node {}", function.address, *guest_node)
                               : fmt::format("the host's {}", function.address),

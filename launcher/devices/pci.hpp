@@ -1,4 +1,4 @@
-// A PCI function of the host, lent to the guest by vfio: named, the first free one of a class, or a virtual function that
+// A PCI function of the host, or a mediated device of one, lent to the guest by vfio: named, the first free one of a class, or a virtual function that
 // vmrun has made. Each has a root port of its own: a function of slot 0x05, or of a bus on the guest's node.
 #pragma once
 
@@ -23,6 +23,7 @@ struct DeviceContext;
 
 struct Pci {
   std::string address;              // pci.address: "0000:81:00.0"
+  std::string mdev;                 // pci.mdev: a mediated device, by its UUID, in lower case
   std::string class_name;           // pci.class: "nvme", "net", ...: the first free one
   std::optional<unsigned> node;     // pci.node: of the class; auto: any, in the order of addresses
   std::string vf_of;                // pci.vf_of: the physical function, by address or interface

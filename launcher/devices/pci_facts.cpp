@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "launcher/devices/pci.hpp"
 #include "launcher/devices/pci_classes.hpp"
@@ -40,6 +41,20 @@ std::vector<PciFunction> virtual_functions(const Pci& pci, const PciFunction& ph
     all.push_back(std::move(one));
   }
   return all;
+}
+
+// As a function that is nobody's: its driver is vfio's from the start, and its group is its own.
+std::optional<PciFunction> look_at_mdev(const Sysfs& sysfs, const std::string& uuid) {
+  const std::string path = "/sys/bus/mdev/devices/" + uuid;
+  if (!sysfs.exists(path)) return std::nullopt;
+  PciFunction one;
+  one.address = uuid;
+  one.driver = "vfio-pci";
+  one.iommu = sysfs.exists(path + "/iommu_group");
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(sysfs.at(path), error);
+  if (!error) one.node = sysfs.node_of("/sys/bus/pci/devices/" + real.parent_path().filename().string());
+  return one;
 }
 
 std::string thing(const std::string& address) { return "PCI function " + address; }
@@ -83,6 +98,10 @@ Pci::Facts look_at(const Pci& pci, const Sysfs& sysfs) {
     }
     return facts;
   }
+  if (!pci.mdev.empty()) {
+    if (auto one = look_at_mdev(sysfs, pci.mdev)) facts.candidates.push_back(std::move(*one));
+    return facts;
+  }
   const std::vector<std::string> named{pci.address};
   for (const std::string& address :
        pci.class_name.empty() ? named : functions_of_class(sysfs, class_prefix(pci.class_name)))
@@ -94,6 +113,11 @@ Pci::Facts look_at(const Pci& pci, const Sysfs& sysfs) {
 Pci::Facts assumed(const Pci& pci, const topology::HostTopology& host) {
   Pci::Facts facts;
   facts.vfio_loaded = facts.iommufd_there = facts.sets_macs = true;
+  if (!pci.mdev.empty()) {
+    PciFunction& one = facts.candidates.emplace_back();
+    one.address = pci.mdev;
+    return facts;
+  }
   std::vector<PciFunction> listed;
   for (const topology::PciDevice& device : host.devices) {
     PciFunction one;
@@ -129,7 +153,7 @@ void choose_functions(const std::vector<std::pair<const Pci*, Pci::Facts*>>& ask
   for (const auto& [pci, facts] : asked)
     if (!pci->address.empty()) ours.insert(pci->address);
   for (const auto& [pci, facts] : asked) {
-    if (!pci->address.empty()) {
+    if (!pci->address.empty() || !pci->mdev.empty()) {
       if (!facts->candidates.empty()) facts->chosen = 0;
       continue;
     }

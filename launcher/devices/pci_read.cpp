@@ -23,6 +23,22 @@ std::string read_address(TableReader& table, std::string_view key) {
   return {};
 }
 
+// RFC 9562's form, as the kernel writes it below /sys/bus/mdev/devices.
+std::string read_mdev(TableReader& table) {
+  const std::string text = lowered(table.text("mdev", ""));
+  if (text.empty()) return {};
+  bool good = text.size() == 36;
+  for (std::size_t i = 0; i < text.size() && good; ++i) {
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    good = dash ? text[i] == '-' : std::string_view("0123456789abcdef").find(text[i]) != std::string_view::npos;
+  }
+  if (good) return text;
+  table.problem("mdev", fmt::format("\"{}\" is no UUID; wanted that of a mediated device", text),
+                "for example mdev = \"53764d0e-85a0-42b4-af5c-2046b460b1dc\"; `ls /sys/bus/mdev/devices` lists what "
+                "this host has");
+  return {};
+}
+
 // An address, or the name of a network interface.
 std::string read_physical(TableReader& table) {
   std::string text = table.text("vf_of", "");
@@ -50,14 +66,15 @@ VfPort read_port(TableReader& table) {
 
 void check_which(TableReader& table) {
   std::vector<std::string_view> ways;
-  for (const std::string_view key : {"address", "class", "vf_of"})
+  for (const std::string_view key : {"address", "mdev", "class", "vf_of"})
     if (table.has(key)) ways.push_back(key);
   if (ways.size() == 1) return;
-  table.problem(ways.empty() ? "address" : ways[1],
-                ways.empty()
-                    ? "this table says not which function; wanted address, class or vf_of"
-                    : fmt::format("given together with {}; wanted only one of address, class and vf_of", ways[0]),
-                "address names a function, class takes the first free one, vf_of takes a virtual function");
+  table.problem(
+      ways.empty() ? "address" : ways[1],
+      ways.empty() ? "this table says not which function; wanted address, mdev, class or vf_of"
+                   : fmt::format("given together with {}; wanted only one of address, mdev, class and vf_of", ways[0]),
+      "address names a function, mdev a mediated device, class takes the first free one, vf_of takes a virtual "
+      "function");
 }
 
 void check_belongs(TableReader& table, std::string_view key, std::string_view other, const char* why) {
@@ -71,6 +88,7 @@ void check_belongs(TableReader& table, std::string_view key, std::string_view ot
 Pci Pci::read(TableReader& table) {
   Pci pci;
   pci.address = read_address(table, "address");
+  pci.mdev = read_mdev(table);
   const std::size_t class_index = table.choice("class", pci_class_names(), 0);
   if (table.has("class")) pci.class_name = pci_class_names()[class_index];
   pci.node = table.integer_or_auto("node", 0, 1023);
@@ -85,6 +103,9 @@ Pci Pci::read(TableReader& table) {
   if (!pci.rom && !pci.rom_file.empty())
     table.problem("rom_file", "given, but rom = false hides it from the guest; wanted one of the two",
                   "remove rom, or rom_file");
+  if (!pci.mdev.empty() && pci.iommufd == true)
+    table.problem("iommufd", "true with mdev, whose driver may know IOMMU groups only; wanted one of the two",
+                  "remove iommufd");
   check_which(table);
   check_belongs(table, "node", "class", "a function that is named hangs where it hangs");
   check_belongs(table, "vfs", "vf_of", "only a physical function has virtual ones");

@@ -15,7 +15,9 @@ namespace launcher::inline host {
 namespace {
 
 std::string file_of(const std::string& address, std::string_view name) {
-  return fmt::format("/sys/bus/pci/devices/{}{}{}", address, name.empty() ? "" : "/", name);
+  constexpr std::size_t uuid = 36;
+  return fmt::format("/sys/bus/{}/devices/{}{}{}", address.size() == uuid ? "mdev" : "pci", address,
+                     name.empty() ? "" : "/", name);
 }
 
 }  // namespace
@@ -58,7 +60,7 @@ void set_vfs(KernelFiles& kernel, const std::string& physical, unsigned count) {
 std::string vfio_node(KernelFiles& kernel, const std::string& address, bool of_group) {
   if (of_group) {
     const auto group = kernel.link_name(file_of(address, "iommu_group"));
-    if (!group) throw std::runtime_error(fmt::format("PCI function {} has no IOMMU group", address));
+    if (!group) throw std::runtime_error(fmt::format("{} has no IOMMU group", address));
     return "/dev/vfio/" + *group;
   }
   const std::vector<std::string> names = kernel.list(file_of(address, "vfio-dev"));

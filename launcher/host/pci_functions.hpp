@@ -16,7 +16,8 @@ void unbind_driver(KernelFiles& kernel, const std::string& address);  // none: f
 void probe_driver(KernelFiles& kernel, const std::string& address);
 std::vector<std::string> vfs_of(KernelFiles& kernel, const std::string& physical);  // addresses, by number
 void set_vfs(KernelFiles& kernel, const std::string& physical, unsigned count);
-std::string vfio_node(KernelFiles& kernel, const std::string& address, bool of_group);  // "/dev/vfio/12"
+// "/dev/vfio/12" of a function, or of a mediated device by its UUID
+std::string vfio_node(KernelFiles& kernel, const std::string& address, bool of_group);
 void probe_usb(KernelFiles& kernel, const std::string& port);  // drivers for what has none; unplugged: fine
 
 }  // namespace launcher::host

@@ -73,10 +73,27 @@ ArgvOption::ArgvOption(std::string named, std::string text, bool has_value, unsi
     return;
   }
   members = members_of(value);
-  if (members.empty()) members.emplace_back("", value);  // JSON that cannot be read
+  if (members.empty()) {
+    members.emplace_back("", value);
+    broken_ = value.starts_with('{');  // JSON that cannot be read
+  }
   for (auto& [key, one] : members)
     if (key.empty()) key = first;
   if (has_kind(name)) kind_ = get(first);
+}
+
+// The later part wins: the earlier one of its name goes.
+Members ArgvOption::add(const std::string& text) {
+  ArgvOption more(name, text, true, line);
+  Members gone;
+  for (auto& part : more.members) {
+    const auto [first, last] =
+        std::ranges::stable_partition(members, [&](const auto& one) { return one.first != part.first; });
+    gone.insert(gone.end(), first, last);
+    members.erase(first, last);
+    members.push_back(std::move(part));
+  }
+  return gone;
 }
 
 bool ArgvOption::has(std::string_view key) const {
@@ -122,6 +139,9 @@ void ArgvOption::report_to(Report& report) const {
 
 namespace {
 
+// Several of these are one, part by part (QEMU's merge_lists).
+bool merges(std::string_view name) { return name == "machine" || name == "m" || name == "smp" || name == "boot"; }
+
 std::string full_name(std::string_view word) {
   word.remove_prefix(word.starts_with("--") ? 2 : 1);
   return word == "M" ? "machine" : std::string(word);
@@ -145,11 +165,18 @@ ArgvWalk::ArgvWalk(const QemuCall& call, const ImportOptions& asked) : options(a
     const QemuOption* known = find_qemu_option(name);
     const bool more = i + 1 < call.words.size();
     const bool takes = more && (known != nullptr ? known->takes_value : !call.words[i + 1].text.starts_with('-'));
-    all.emplace_back(name, takes ? call.words[i + 1].text : "", takes, word.line);
+    const bool readable = !takes || call.words[i + 1].unknown.empty();
+    ArgvOption* before = merges(name) && readable ? find(name) : nullptr;
+    if (before != nullptr)
+      for (const auto& [key, value] : before->add(takes ? call.words[i + 1].text : ""))
+        strays_.push_back(
+            {fmt::format("-{},{}", name, key), before->line, value, Verb::changed, "a later one takes its place"});
+    else
+      all.emplace_back(name, takes ? call.words[i + 1].text : "", takes, word.line);
     for (const ShellWord* part : {&word, takes ? &call.words[i + 1] : &word})
       if (!part->unknown.empty())
-        all.back().tell_rest(Verb::dropped,
-                             fmt::format("{} is known to a shell only: write its value there", part->unknown));
+        (before != nullptr ? *before : all.back())
+            .tell_rest(Verb::dropped, fmt::format("{} is known to a shell only: write its value there", part->unknown));
     i += takes ? 1 : 0;
   }
 }
@@ -175,6 +202,8 @@ std::vector<ArgvOption*> ArgvWalk::every(std::string_view name) {
 
 Report ArgvWalk::finish() {
   Report report = strays_;
+  for (ArgvOption& one : all)
+    if (one.broken()) one.refuse("no JSON that can be read; wanted it as it is given to QEMU, with its quotes");
   for (const ArgvOption& one : all) one.report_to(report);
   report.insert(report.end(), missing_.begin(), missing_.end());
   for (ReportRow& row : report) {

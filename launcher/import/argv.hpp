@@ -43,6 +43,10 @@ class ArgvOption {
   }
   void tell_rest(Verb verb, const std::string& words);  // all that has not been told
   bool told() const { return !told_.empty(); }
+  bool broken() const { return broken_; }  // JSON that cannot be read
+  void refuse(const std::string& words) { told_.insert_or_assign(0, Told{Verb::refused, words}); }
+  Members add(
+      const std::string& text);  // another value of the same option; returns the parts that it takes the place of
   void report_to(Report& report) const;
 
  private:
@@ -51,6 +55,7 @@ class ArgvOption {
     std::string words;
   };
   std::string kind_;
+  bool broken_ = false;
   std::map<std::size_t, Told> told_;  // by place among the members
 };
 

@@ -71,14 +71,28 @@ ImportedDistances distances_of(ArgvWalk& walk, std::size_t count) {
   return table;
 }
 
+// What is plugged from the start is memory of its node.
+std::uint64_t dimms_of(ArgvWalk& walk, std::uint64_t node) {
+  std::uint64_t sum = 0;
+  for (ArgvOption* device : walk.every("device"))
+    if (device->kind() == "pc-dimm" && device->number("node").value_or(0) == node)
+      if (ArgvOption* backend = walk.by_id("object", device->get("memdev")))
+        sum += qemu_size(backend->get("size"), 1).value_or(0);
+  return sum;
+}
+
 // Its size by "mem" or by its backend's; nullopt: neither says one.
-std::optional<std::uint64_t> size_of(ArgvWalk& walk, const ArgvOption& node, topology::CpuSet& host_nodes) {
+std::optional<std::uint64_t> size_of(ArgvWalk& walk, const ArgvOption& node, ImportedCell& cell) {
   if (node.has("mem")) return qemu_size(node.get("mem"), mebi);
   ArgvOption* backend = node.has("memdev") ? walk.by_id("object", node.get("memdev")) : nullptr;
   if (backend == nullptr) return std::nullopt;
   for (const auto& [key, value] : backend->members)
     if (key.starts_with("host-nodes"))
-      if (const auto set = topology::CpuSet::parse(value)) host_nodes |= *set;
+      if (const auto set = topology::CpuSet::parse(value)) cell.nodes |= *set;
+  const std::string policy = backend->get("policy") == "bind" ? "strict" : backend->get("policy");
+  const SpecText::Line* all = walk.spec.find("memory", "policy");
+  if (is_memory_policy(policy) && toml_text(policy) != (all == nullptr ? "\"strict\"" : all->value))
+    cell.policy = policy;
   return qemu_size(backend->get("size"), 1);
 }
 
@@ -100,9 +114,9 @@ void argv_cells(ArgvWalk& walk) {
     good = good && id < cells.size();
     if (!good) break;
     cells[id].vcpus = listed(*nodes[i]);
-    const auto size = size_of(walk, *nodes[i], cells[id].nodes);
+    const auto size = size_of(walk, *nodes[i], cells[id]);
     sized = sized || size;
-    cells[id].size = rounded_up(size.value_or(0), step_of_cells(walk.spec));
+    cells[id].size = rounded_up(size.value_or(0) + dimms_of(walk, id), step_of_cells(walk.spec));
   }
   if (good) seat_vcpus(walk, cells);
   good = good && sized &&

@@ -26,7 +26,11 @@ void shape(ArgvWalk& walk) {
   const bool good = count >= 1 && count <= 4096;
   walk.vcpus = good ? count : 1;
   walk.spec.number("cpu", "count", walk.vcpus);
-  smp->tell("cpus", good ? Verb::kept : Verb::refused, good ? "cpu.count" : "no number of vCPUs; wanted 1 to 4096");
+  smp->tell("cpus", good ? Verb::kept : Verb::refused,
+            good ? "cpu.count"
+            : smp->value.find_first_of("$`") != std::string::npos
+                ? "how many is known to a shell only: write the number there"
+                : "no number of vCPUs; wanted 1 to 4096");
   const bool fits = shaped && product == walk.vcpus && threads <= 4;
   if (fits) {
     walk.spec.number("cpu", "sockets", sockets);

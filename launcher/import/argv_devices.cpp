@@ -22,13 +22,20 @@ std::string pci_address(std::string text) {
   return good ? text : "";
 }
 
+// "/sys/bus/mdev/devices/UUID", or as Proxmox has it "/sys/bus/pci/devices/ADDRESS/UUID"; "": no mediated device.
+std::string mdev_of(const std::string& path) {
+  const std::string name = lowered(path.substr(path.rfind('/') + 1));
+  return name.size() == 36 && name.find_first_not_of("0123456789abcdef-") == std::string::npos ? name : "";
+}
+
 void pci(ArgvWalk& walk, ArgvOption& device) {
-  const std::string address = pci_address(device.get("host"));
-  if (address.empty())
+  const std::string path = device.get("sysfsdev"), mdev = mdev_of(path),
+                    address = pci_address(device.has("host") ? device.get("host") : path.substr(path.rfind('/') + 1));
+  if (address.empty() && mdev.empty())
     return device.tell_rest(Verb::dropped, "no PCI address of a function: the guest lacks this device");
-  const std::string handle = walk.spec.add("pci");
-  walk.spec.text(handle, "address", address);
-  for (const char* key : {"driver", "host"}) device.kept(key, handle + ".address");
+  const std::string handle = walk.spec.add("pci"), key = mdev.empty() ? "address" : "mdev";
+  walk.spec.text(handle, key, mdev.empty() ? address : mdev);
+  for (const char* part : {"driver", "host", "sysfsdev"}) device.kept(part, handle + "." + key);
   if (is_file_path(device.get("romfile"))) walk.spec.text(handle, "rom_file", device.get("romfile"));
   device.kept_if(is_file_path(device.get("romfile")) || device.get("romfile").empty(), "romfile", handle + ".rom_file",
                  "no absolute path: the card's own ROM");

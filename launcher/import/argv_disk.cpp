@@ -103,6 +103,11 @@ void guest_side(ArgvWalk& walk, ArgvOption& device, const std::string& handle) {
     if (good) walk.spec.number(handle, key, *size);
     device.kept_if(good, key, fmt::format("{}.{}", handle, key), "a power of two from 512 on");
   }
+  const auto wwn = device.number("wwn");
+  const SpecText::Line* interface = walk.spec.find(handle, "interface");
+  const bool named = wwn && *wwn != 0 && interface != nullptr && interface->value != "\"nvme\"";
+  if (named) walk.spec.text(handle, "wwn", fmt::format("{:016x}", *wwn));
+  device.kept_if(named, "wwn", handle + ".wwn", "of SATA and SCSI disks only: the guest finds the disk by serial");
   device.kept("write-cache", handle + ".cache");
   device.kept("drive", handle + ".path");
 }

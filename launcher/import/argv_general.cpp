@@ -35,8 +35,11 @@ void name_and_uuid(ArgvWalk& walk) {
 }
 
 void accelerator(ArgvWalk& walk) {
+  bool first = true;  // of several, QEMU takes the first that it can have
   const auto take = [&](ArgvOption& option, const char* key, std::string list) {
-    list = list.substr(0, list.find(':'));  // "kvm:tcg": the first of them
+    list = list.substr(0, list.find(':'));  // "kvm:tcg": the same
+    if (!first) return option.tell(key, Verb::changed, "the accelerator that stands first, or none");
+    first = false;
     if (list == "kvm") walk.tcg = false;
     if (list == "tcg") walk.tcg = true;
     option.tell(key, list == "kvm" || list == "tcg" ? Verb::kept : Verb::refused,

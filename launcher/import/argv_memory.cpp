@@ -22,25 +22,43 @@ std::optional<std::uint64_t> qemu_size(std::string_view text, std::uint64_t unit
 
 namespace {
 
+// Of -m, and the DIMMs that are plugged from the start.
+std::optional<std::uint64_t> size_at_start(ArgvWalk& walk, ArgvOption* option) {
+  auto bytes =
+      option == nullptr || !option->has("size") ? std::optional(128 * mebi) : qemu_size(option->get("size"), mebi);
+  for (ArgvOption* device : walk.every("device"))
+    if (ArgvOption* backend = device->kind() == "pc-dimm" ? walk.by_id("object", device->get("memdev")) : nullptr;
+        backend != nullptr && bytes) {
+      *bytes += qemu_size(backend->get("size"), 1).value_or(0);
+      for (ArgvOption* part : {device, backend})
+        part->tell_rest(Verb::changed, "part of memory.size: all of the guest's memory is there from the start");
+    }
+  return bytes;
+}
+
 void size(ArgvWalk& walk) {
   ArgvOption* option = walk.find("m");
-  const auto bytes = option == nullptr ? std::optional(128 * mebi) : qemu_size(option->get("size"), mebi);
+  const auto bytes = size_at_start(walk, option);
   if (!bytes || *bytes == 0) {
     option->tell("size", Verb::refused, "no size of memory; wanted a number of MiB, or one with a unit");
     return;
   }
   if (option == nullptr) walk.missing("-m", Verb::kept, "memory.size = \"128M\", QEMU's default");
   const auto max = option == nullptr ? std::nullopt : qemu_size(option->get("maxmem"), mebi);
-  const bool grows = max && *max > *bytes;
+  const bool more = max && *max > *bytes, grows = more && *max / most_growth <= *bytes;
   const std::uint64_t whole = rounded_up(*bytes, grows ? 2 * mebi : mebi);
   walk.spec.set("memory", "size", toml_size(whole));
   if (option == nullptr) return;
   option->kept("size", "memory.size");
   if (grows) walk.spec.set("memory", "max", toml_size(rounded_up(*max, 2 * mebi)), "claimed at the start");
   for (const char* key : {"maxmem", "slots"})
-    option->tell(
-        key, grows ? Verb::changed : Verb::kept,
-        grows ? "memory.max, by virtio-mem in place of DIMMs: `vmrun set NAME memory=SIZE`" : "as memory.size");
+    option->tell(key,
+                 grows  ? Verb::changed
+                 : more ? Verb::dropped
+                        : Verb::kept,
+                 grows  ? "memory.max, by virtio-mem in place of DIMMs: `vmrun set NAME memory=SIZE`"
+                 : more ? no_growth
+                        : "as memory.size");
 }
 
 // A size of huge pages, by number or by the mount's name in Proxmox ("/run/hugepages/kvm/1048576kB").
@@ -76,12 +94,12 @@ void nodes(ArgvOption& backend, const std::string& where, topology::CpuSet& all,
     if (!key.starts_with("host-nodes")) continue;
     const auto set = topology::CpuSet::parse(value);
     if (set) all = all | *set;
-    backend.kept_if(set && !set->empty(), key, where, "not a list of nodes; memory.nodes stays \"auto\"");
+    backend.kept_if(set && !set->empty(), key, where + ".nodes", "not a list of nodes; memory.nodes stays \"auto\"");
   }
   const std::string named = backend.get("policy");
   const bool known = named == "bind" || named == "preferred" || named == "interleave";
   if (known) policy = named == "bind" ? "strict" : named;
-  backend.kept_if(known || named == "default", "policy", "memory.policy", "memory.policy = \"strict\"");
+  backend.kept_if(known || named == "default", "policy", where + ".policy", "memory.policy = \"strict\"");
 }
 
 }  // namespace
@@ -96,14 +114,15 @@ void argv_memory(ArgvWalk& walk) {
     const bool nvdimm = std::ranges::any_of(walk.all, [&](const ArgvOption& one) {
       return one.name == "device" && one.kind() == "nvdimm" && one.get("memdev") == id;
     });
-    if (nvdimm) continue;
+    if (nvdimm || object->told()) continue;
     object->kept("qom-type", "[memory]");
     object->kept("size", "memory.size");
     pages(walk, *object);
-    nodes(*object, has_cells(walk) ? "numa.nodes" : "memory.nodes", all, policy);
+    nodes(*object, has_cells(walk) ? "numa" : "memory", all, policy);
   }
   if (!all.empty() && !has_cells(walk)) walk.spec.text("memory", "nodes", all.to_string());
-  if (!all.empty() && !policy.empty() && policy != "strict") walk.spec.text("memory", "policy", policy);
+  if (!all.empty() && !policy.empty() && policy != "strict" && !has_cells(walk))
+    walk.spec.text("memory", "policy", policy);
   if (ArgvOption* path = walk.find("mem-path")) {
     const bool huge = path->value.find("huge") != path->value.npos;
     if (huge) walk.spec.text("memory", "page", path->value.find("1G") == path->value.npos ? "2M" : "1G");

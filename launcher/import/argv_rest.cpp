@@ -65,7 +65,22 @@ void pass_on(ArgvWalk& walk, ArgvOption& option) {
 
 }  // namespace
 
+namespace {
+
+// Proxmox has its board's controllers and bridges there, which vmrun makes itself; another file's sections may be anything.
+void read_configs(ArgvWalk& walk) {
+  for (ArgvOption* file : walk.every("readconfig")) {
+    const bool proxmox = file->value.find("/qemu-server/") != file->value.npos;
+    file->tell("", proxmox ? Verb::changed : Verb::refused,
+               proxmox ? "vmrun makes the controllers and bridges that its devices need"
+                       : "what stands in that file is not read: write its sections as options here");
+  }
+}
+
+}  // namespace
+
 void argv_rest(ArgvWalk& walk) {
+  read_configs(walk);
   boot_order(walk);
   for (ArgvOption& option : walk.all) {
     const bool listed = find_argv_row(option.name, option.kind(), option.members.front().first) != nullptr;

@@ -91,6 +91,8 @@ void limits_of(ArgvWalk& walk, ArgvOption& part, const std::string& handle) {
     for (const std::string before : {"x-", "limits."})
       limit(walk, *object, handle, {before + one.qapi, before + one.qapi + "-max"}, one.key);
   part.kept("throttle-group", handle + ".limit");
+  if (ArgvOption* group_of = walk.by_id("object", part.get("throttle-group")))
+    for (const char* key : {"qom-type", "id"}) group_of->kept(key, handle + ".limit");
 }
 
 }  // namespace

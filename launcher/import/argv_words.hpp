@@ -15,6 +15,12 @@ struct ShellWord {
   std::string unknown;  // what in it nobody here knows: "$(nproc)", "${disk}"; "": all is known
 };
 
+struct ShellText {
+  std::vector<std::vector<ShellWord>> commands = {};
+  bool unclosed = false;  // a quote of the last
+};
+ShellText read_shell(std::string_view text);  // argv_shell.cpp
+
 struct QemuCall {
   std::string program;
   std::vector<ShellWord> before;  // in front of it: "taskset", "-c", "0-3"

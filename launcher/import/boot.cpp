@@ -36,6 +36,24 @@ void machine_of(Walk& walk, const XmlElement& os) {
   }
 }
 
+// Of what format the firmware's files are: vmrun goes by the name's end.
+void files_of(Walk& walk, const XmlElement& os, bool by_hand) {
+  const Leaf written = walk.at(os, "loader/@readonly"), format = walk.at(os, "loader/@format"),
+             kind = walk.at(os, "nvram/@type");
+  written.tell(written.is("no") ? Verb::changed : Verb::kept, "the firmware's code is never written");
+  const bool named = format.is("qcow2") == walk.at(os, "loader").value().ends_with(".qcow2");
+  format.tell(!by_hand ? Verb::changed
+              : named  ? Verb::kept
+                       : Verb::refused,
+              !by_hand ? "as the host's descriptors say"
+              : named  ? "by its name"
+                       : "vmrun goes by the name: a file of qcow2 has to end with .qcow2, another may not");
+  if (const XmlElement* source = os.find("nvram/source"); source != nullptr && kind.there() && !kind.is("file"))
+    walk.tell_all(
+        *source, Verb::dropped,
+        "the variables are in no local file: the VM starts with fresh ones, without its boot entries and own keys");
+}
+
 void uefi_of(Walk& walk, const XmlElement& os) {
   const Leaf firmware = walk.at(os, "@firmware"), loader = walk.at(os, "loader"),
              secure = walk.at(os, "loader/@secure"), kind = walk.at(os, "loader/@type"), nvram = walk.at(os, "nvram"),
@@ -60,6 +78,7 @@ void uefi_of(Walk& walk, const XmlElement& os) {
   firmware.kept("boot.firmware = \"uefi\"");
   kind.kept("boot.firmware = \"uefi\"");
   secure.kept("boot.secure_boot");
+  files_of(walk, os, by_hand);
   loader.tell(by_hand ? Verb::kept : Verb::changed,
               by_hand ? "boot.code" : "boot.firmware = \"uefi\": the code that the host's descriptors name");
   template_.tell(by_hand ? Verb::kept : Verb::changed,

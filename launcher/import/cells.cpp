@@ -25,6 +25,7 @@ void write_cells(SpecText& spec, const std::vector<ImportedCell>& cells, const I
     spec.text(handle, "vcpus", cell.vcpus.empty() ? "none" : cell.vcpus.to_string());
     spec.text(handle, "size", cell.size == 0 ? "0" : toml_size(cell.size).substr(1, toml_size(cell.size).size() - 2));
     if (!cell.nodes.empty()) spec.text(handle, "nodes", cell.nodes.to_string());
+    if (!cell.policy.empty()) spec.text(handle, "policy", cell.policy);
     sum += cell.size;
     std::vector<unsigned> row;
     for (std::size_t to = 0; to < distances.size(); ++to)
@@ -58,18 +59,26 @@ void bind_cells(Walk& walk, std::vector<ImportedCell>& cells) {
   if (tune == nullptr || tune->all("memnode").empty()) return;
   for (ImportedCell& cell : cells) cell.nodes = set_of(walk.at(*tune, "memory/@nodeset"));
   for (const XmlElement* node : tune->all("memnode"))
-    if (const auto id = walk.at(*node, "@cellid").number(); id && *id < cells.size())
+    if (const auto id = walk.at(*node, "@cellid").number(); id && *id < cells.size()) {
       cells[*id].nodes = set_of(walk.at(*node, "@nodeset"));
+      const Leaf mode = walk.at(*node, "@mode");
+      const SpecText::Line* all = walk.spec.find("memory", "policy");
+      if (is_memory_policy(mode.value()) && toml_text(mode.value()) != (all == nullptr ? "\"strict\"" : all->value))
+        cells[*id].policy = mode.value();
+    }
 }
 
-// A DIMM is memory of its node from the start.
+// A DIMM, and what is plugged of virtio-mem, is memory of its node from the start.
 void add_dimms(Walk& walk, std::vector<ImportedCell>& cells) {
   const XmlElement* devices = walk.root.find("devices");
   if (devices == nullptr) return;
-  for (const XmlElement* one : devices->all("memory"))
-    if (walk.at(*one, "@model").is("dimm"))
+  for (const XmlElement* one : devices->all("memory")) {
+    const bool dimm = walk.at(*one, "@model").is("dimm"), virtio = walk.at(*one, "@model").is("virtio-mem");
+    const std::string way = dimm ? "target/size" : "target/requested";
+    if (dimm || virtio)
       cells[std::min<std::uint64_t>(walk.at(*one, "target/node").number().value_or(0), cells.size() - 1)].size +=
-          size_of(walk.at(*one, "target/size"), walk.at(*one, "target/size/@unit")).value_or(0);
+          size_of(walk.at(*one, way), walk.at(*one, way + "/@unit")).value_or(0);
+  }
 }
 
 ImportedDistances distances_of(Walk& walk, const std::vector<const XmlElement*>& cells) {
@@ -88,11 +97,12 @@ ImportedDistances distances_of(Walk& walk, const std::vector<const XmlElement*>&
   return any ? table : ImportedDistances{};
 }
 
-void tell_cell(Walk& walk, const XmlElement& cell, std::size_t index, bool shared) {
+void tell_cell(Walk& walk, const XmlElement& cell, std::size_t index, bool shared, bool grown) {
   const std::string table = fmt::format("numa[{}]", index);
   walk.at(cell, "@id").kept(table);
   walk.at(cell, "@cpus").kept(table + ".vcpus");
-  for (const char* key : {"@memory", "@unit"}) walk.at(cell, key).kept(table + ".size");
+  for (const char* key : {"@memory", "@unit"})
+    walk.at(cell, key).tell(grown ? Verb::changed : Verb::kept, table + (grown ? ".size: whole pages" : ".size"));
   const Leaf access = walk.at(cell, "@memAccess");
   const bool same = access.is("shared") == shared;
   access.tell(same ? Verb::kept : Verb::changed,
@@ -126,13 +136,18 @@ void import_cells(Walk& walk) {
   cells[0].vcpus |= all - listed;  // as libvirt has it
   bind_cells(walk, cells);
   add_dimms(walk, cells);
-  for (ImportedCell& cell : cells) cell.size = rounded_up(cell.size, step_of_cells(walk.spec));
+  const std::uint64_t step = step_of_cells(walk.spec);
+  std::vector<bool> grown;
+  for (ImportedCell& cell : cells) {
+    grown.push_back(rounded_up(cell.size, mebi) % step != 0);
+    cell.size = rounded_up(cell.size, step);
+  }
   if (std::ranges::any_of(cells, [](const ImportedCell& cell) { return cell.size == 0 && cell.vcpus.empty(); }))
     return walk.tell_all(
         *numa, Verb::dropped,
         "one of them has neither vCPUs nor memory; the guest sees the nodes of the host that it is on");
   const ImportedDistances distances = distances_of(walk, elements);
-  for (std::size_t i = 0; i < elements.size(); ++i) tell_cell(walk, *elements[i], i, shared);
+  for (std::size_t i = 0; i < elements.size(); ++i) tell_cell(walk, *elements[i], i, shared, grown[i]);
   write_cells(walk.spec, cells, distances);
   if (distances.empty())
     walk.tell_missing("cpu/numa/cell/distances", Verb::changed,

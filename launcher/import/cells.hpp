@@ -14,6 +14,7 @@ struct ImportedCell {
   topology::CpuSet vcpus = {};
   std::uint64_t size = 0;       // bytes
   topology::CpuSet nodes = {};  // of the host; empty: vmrun's choice
+  std::string policy = {};      // "strict", "preferred", "interleave"; "": memory.policy
 };
 // The distance from one to another, where it was given.
 using ImportedDistances = std::vector<std::vector<std::optional<unsigned>>>;

@@ -5,6 +5,7 @@
 
 #include "launcher/import/walk.hpp"
 #include "launcher/spec/cpu_spec.hpp"
+#include "launcher/spec/rules.hpp"
 #include "launcher/text/problem.hpp"
 
 namespace launcher::inline import {
@@ -24,6 +25,22 @@ bool own_feature(Walk& walk, const std::string& name, bool on) {
   return true;
 }
 
+// What libvirt knows of CPUs and QEMU does not (ignoredFeatures in qemu_capabilities.c), or no longer does.
+constexpr std::string_view never_qemus[] = {"cmt",    "mbm_total",  "mbm_local",  "osxsave",
+                                            "ospke",  "vmx-ept-uc", "vmx-ept-wb", "vmx-invvpid-single-context",
+                                            "pconfig"};
+
+// vmx and svm are one key; where both stand there, what is on decides.
+bool other_on(Walk& walk, const std::string& name) {
+  const std::string_view other = name == "vmx" ? "svm" : "vmx";
+  const auto all = walk.root.find("cpu")->all("feature");
+  return (name == "vmx" || name == "svm") && std::ranges::any_of(all, [&](const XmlElement* one) {
+           const Leaf policy = walk.at(*one, "@policy");
+           return walk.at(*one, "@name").is(other) && !policy.is("disable") && !policy.is("forbid") &&
+                  !policy.is("optional");
+         });
+}
+
 void feature(Walk& walk, const XmlElement& element, bool of_host) {
   const Leaf name = walk.at(element, "@name"), policy = walk.at(element, "@policy");
   const auto tell = [&](Verb verb, const std::string& words) {
@@ -33,8 +50,11 @@ void feature(Walk& walk, const XmlElement& element, bool of_host) {
   const bool off = policy.is("disable") || policy.is("forbid");
   const std::string text = lowered(name.value());
   if (policy.is("optional") && of_host) return tell(Verb::kept, "the host's model has it where the host has");
+  if (std::ranges::find(never_qemus, text) != std::end(never_qemus))
+    return tell(Verb::kept, "nothing: no QEMU knows it, and libvirt leaves it out");
   if (policy.is("optional"))
     return tell(Verb::dropped, "off: vmrun gives a feature or refuses the VM; cpu.add has those that must be there");
+  if (off && other_on(walk, text)) return tell(Verb::kept, "cpu.nested = true is the other vendor's");
   if (own_feature(walk, text, !off))
     return tell(Verb::kept, text == "vmx" || text == "svm" ? "cpu.nested" : "clock." + text);
   const std::string list = off ? "remove" : policy.is("force") || !policy.there() ? "add" : "require";
@@ -58,8 +78,8 @@ void model_of(Walk& walk, const XmlElement& cpu) {
     mode.kept("cpu.model");
     model.kept("cpu.model");
   } else {
-    walk.spec.text("cpu", "model", "qemu64", "QEMU's default, as without a model in libvirt");
-    mode.tell_default(Verb::kept, "cpu.model = \"qemu64\", QEMU's default");
+    import_default_model(walk);
+    mode.tell_default(Verb::kept, fmt::format("cpu.model = {}, QEMU's default", walk.spec.find("cpu", "model")->value));
   }
   const Leaf fallback = walk.at(cpu, "model/@fallback"), match = walk.at(cpu, "@match");
   fallback.tell(
@@ -76,6 +96,13 @@ void model_of(Walk& walk, const XmlElement& cpu) {
                   "clock.invtsc decides what a host-bound guest gets");
 }
 
+// QEMU's emulation tells AMD's CPUs of no threads (plan/shape.cpp).
+bool tells_of_threads(Walk& walk) {
+  const SpecText::Line* model = walk.spec.find("cpu", "model");
+  return !walk.tcg || model == nullptr ||
+         !is_amd_model(std::string_view(model->value).substr(1, model->value.size() - 2));
+}
+
 void shape_of(Walk& walk, const XmlElement& topology) {
   const auto get = [&](const char* way) { return walk.at(topology, way).number().value_or(1); };
   const std::uint64_t sockets = get("@sockets"), dies = get("@dies"), clusters = get("@clusters"),
@@ -89,8 +116,13 @@ void shape_of(Walk& walk, const XmlElement& topology) {
     return;
   }
   walk.spec.number("cpu", "sockets", sockets);
-  walk.spec.number("cpu", "cores", dies * clusters * cores);
-  walk.spec.number("cpu", "threads", threads);
+  const bool told = threads == 1 || tells_of_threads(walk);
+  walk.spec.number("cpu", "cores", dies * clusters * cores * (told ? 1 : threads));
+  walk.spec.number("cpu", "threads", told ? threads : 1);
+  if (!told)
+    for (const char* key : {"@cores", "@threads"})
+      walk.at(topology, key)
+          .tell(Verb::changed, "cpu.cores: QEMU's emulation tells this CPU of no threads, it took each for a core");
   for (const char* key : {"@dies", "@clusters"})
     if (const Leaf leaf = walk.at(topology, key); leaf.there() && !leaf.is("1"))
       leaf.tell(Verb::changed, "part of cpu.cores: the guest sees the dies that its CPUs lie on");
@@ -99,8 +131,16 @@ void shape_of(Walk& walk, const XmlElement& topology) {
 
 }  // namespace
 
+void import_default_model(Walk& walk) {
+  const bool small = walk.at("devices/emulator").value().ends_with("i386");  // that QEMU's default is another
+  walk.spec.text("cpu", "model", small ? "qemu32" : "qemu64", "QEMU's default, as without a model in libvirt");
+}
+
 void import_cpu(Walk& walk, const XmlElement& cpu) {
   model_of(walk, cpu);
+  if (const XmlElement* bits = cpu.find("maxphysaddr"); bits != nullptr && walk.at(*bits, "@mode").is("emulate"))
+    walk.tell_all(*bits, Verb::changed, "as many address bits as the memory needs: the guest may see others");
+  walk.tell(cpu, "", Verb::kept, "QEMU's default");
   const bool of_host = !walk.at(cpu, "@mode").is("custom") && walk.at(cpu, "@mode").there();
   for (const XmlElement* one : cpu.all("feature")) feature(walk, *one, of_host);
   if (of_host && walk.spec.find("clock", "invtsc") == nullptr)
@@ -115,6 +155,9 @@ void import_cpu(Walk& walk, const XmlElement& cpu) {
 }
 
 namespace {
+
+// What only KVM has; the emulation went without it, too.
+constexpr const char* kvms_own = "none: it is KVM's own, and there is none";
 
 struct Switch {
   const char* way;    // below <features>
@@ -135,8 +178,7 @@ void set_switch(Walk& walk, const XmlElement& features, const Switch& one) {
   const XmlElement* element = features.find(one.way);
   if (element == nullptr) return;
   const bool on = (!state.there() || state.on()) != one.inverted;
-  if (walk.tcg && one.way != std::string_view("pmu"))
-    return walk.tell_all(*element, Verb::kept, "none: it is KVM's own, and there is none");
+  if (walk.tcg) return walk.tell_all(*element, Verb::kept, kvms_own);
   if (*one.feature != '\0') {
     walk.spec.add_to_list("cpu", on ? "add" : "remove", one.feature);
     walk.tell_all(*element, Verb::kept, fmt::format("cpu.{}: {}", on ? "add" : "remove", one.feature));
@@ -192,8 +234,11 @@ void import_features(Walk& walk, const XmlElement& features) {
   if (const XmlElement* hyperv = features.find("hyperv")) import_hyperv(walk, *hyperv);
   if (const XmlElement* apic = features.find("apic")) {
     const Leaf eoi = walk.at(*apic, "@eoi");
-    if (eoi.there()) walk.spec.add_to_list("cpu", eoi.on() ? "add" : "remove", "kvm-pv-eoi");
-    walk.tell_all(*apic, Verb::kept, eoi.there() ? "cpu.add or cpu.remove: kvm-pv-eoi" : "the board has APICs");
+    if (eoi.there() && !walk.tcg) walk.spec.add_to_list("cpu", eoi.on() ? "add" : "remove", "kvm-pv-eoi");
+    walk.tell_all(*apic, Verb::kept,
+                  !eoi.there() ? "the board has APICs"
+                  : walk.tcg   ? kvms_own
+                               : "cpu.add or cpu.remove: kvm-pv-eoi");
   }
   if (const XmlElement* core = features.find("vmcoreinfo")) {
     const bool on = !walk.at(*core, "@state").is("off");

@@ -22,6 +22,9 @@ void devices(Walk& walk) {
     walk.tell_missing("devices/panic", Verb::changed,
                       "the guest has a pvpanic-pci device, and panic.action = \"none\"");
   }
+  if (walk.root.find("features/vmport") == nullptr)
+    walk.tell_missing("features/vmport", Verb::changed,
+                      "no VMware port, which QEMU's board has: VMware's own tools are blind");
   if (walk.root.find("devices/memballoon") == nullptr) {
     walk.spec.flag("balloon", "deflate_on_oom", false);
     walk.spec.flag("balloon", "free_page_reporting", false);
@@ -43,10 +46,17 @@ void import_defaults(Walk& walk) {
   if (walk.root.find("uuid") == nullptr)
     walk.tell_missing("uuid", Verb::changed, "uuid = \"auto\": of the VM's name and this host");
   if (walk.root.find("vcpu") == nullptr) walk.tell_missing("vcpu", Verb::kept, "cpu.count = 1");
-  if (walk.root.find("memory") == nullptr) walk.tell_missing("memory", Verb::refused, "no size of memory");
+  if (walk.root.find("memory") == nullptr) {
+    const auto start = memory_at_start(walk);
+    if (start) walk.spec.set("memory", "size", toml_size(*start));
+    walk.tell_missing("memory", start ? Verb::kept : Verb::refused,
+                      start ? "the sum of the guest's nodes" : "no size of memory");
+  }
   if (walk.root.find("cpu") == nullptr) {
-    walk.spec.text("cpu", "model", "qemu64", "QEMU's default, as without <cpu> in libvirt");
-    walk.tell_missing("cpu", Verb::kept, "cpu.model = \"qemu64\", QEMU's default; \"host\" is faster");
+    import_default_model(walk);
+    walk.tell_missing(
+        "cpu", Verb::kept,
+        fmt::format("cpu.model = {}, QEMU's default; \"host\" is faster", walk.spec.find("cpu", "model")->value));
   }
   if (walk.vcpus > 1 && walk.root.find("cpu/topology") == nullptr)
     walk.tell_missing(

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "launcher/import/walk.hpp"
+#include "launcher/text/problem.hpp"
 
 namespace launcher::inline import {
 
@@ -70,6 +71,8 @@ void import_pci(Walk& walk, const XmlElement& element, const XmlElement& address
   if (off && !file.there()) walk.spec.flag(handle, "rom", false);
   for (const Leaf& leaf : {bar, enabled}) leaf.kept(handle + ".rom");
   const Leaf managed = walk.at(element, "@managed");
+  for (const char* way : {"@display", "@ramfb"})
+    walk.at(element, way).tell(Verb::dropped, "its picture is not in [display]: the guest's own server shows it");
   managed.tell(managed.is("no") ? Verb::better : Verb::kept,
                "taken from its driver at the start, given back at the end");
   const Leaf driver = walk.at(element, "driver/@name");
@@ -80,6 +83,22 @@ void import_pci(Walk& walk, const XmlElement& element, const XmlElement& address
   for (const char* way : {"boot/@order", "@bootindex"})
     walk.at(element, way)
         .tell(Verb::changed, "a storage controller is tried after the disks; no other function is booted from");
+}
+
+// A vGPU, or another part of a card that its driver made for vfio.
+void import_mdev(Walk& walk, const XmlElement& element) {
+  const Leaf uuid = walk.at(element, "source/address/@uuid"), model = walk.at(element, "@model");
+  if (uuid.value().size() != 36 || (model.there() && !model.is("vfio-pci")))
+    return walk.tell_all(element, Verb::dropped, "a mediated device that is no PCI one: the guest lacks it");
+  const std::string handle = walk.spec.add("pci");
+  walk.spec.text(handle, "mdev", lowered(uuid.value()));
+  for (const char* way : {"source/address/@uuid", "@mode", "@type", "@model"})
+    walk.at(element, way).kept(handle + ".mdev");
+  walk.at(element, "@managed").tell(Verb::kept, "it has to be there: `mdevctl` makes it, at the host's start, too");
+  for (const char* way : {"@display", "@ramfb"}) {
+    const Leaf leaf = walk.at(element, way);
+    leaf.kept_if(leaf.is("off"), "off", "its picture is not in [display]: the guest's own server shows it");
+  }
 }
 
 void import_usb(Walk& walk, const XmlElement& element) {
@@ -106,6 +125,8 @@ void import_hostdev(Walk& walk, const XmlElement& element) {
   const bool interface = element.name == "interface";
   if (address != nullptr && (interface || walk.at(element, "@type").is("pci")))
     import_pci(walk, element, *address);
+  else if (walk.at(element, "@type").is("mdev"))
+    import_mdev(walk, element);
   else if (walk.at(element, "@type").is("usb"))
     import_usb(walk, element);
   else

@@ -5,6 +5,7 @@
 
 #include "launcher/import/disk_parts.hpp"
 #include "launcher/import/walk.hpp"
+#include "launcher/text/problem.hpp"
 
 namespace launcher::inline import {
 
@@ -19,7 +20,7 @@ std::pair<Verb, std::string> misfit(const DiskWalk& of) {
     return {
         Verb::refused,
         "SCSI commands of the guest would reach the device itself; vmrun gives it as a disk only: set device='disk'"};
-  if (of.disk.find("shareable") != nullptr)
+  if (of.disk.find("shareable") != nullptr && of.disk.find("readonly") == nullptr)
     return {Verb::refused,
             "shared with other VMs, which vmrun never does with a disk that is written: two would destroy it"};
   if (of.disk.find("mirror") != nullptr)
@@ -28,7 +29,7 @@ std::pair<Verb, std::string> misfit(const DiskWalk& of) {
     return {Verb::refused, "encrypted by QEMU (LUKS); vmrun opens raw and qcow2 only, so the guest could not read it"};
   if (of.disk.find("source/slices") != nullptr)
     return {Verb::refused, "a part of a file only; as a whole the guest would write over the rest"};
-  if (!file && !block)
+  if ((type.there() && !type.is("file") && !type.is("block")) || (!file && !block))
     return {Verb::refused,
             fmt::format("its bytes are in no local file or block device (type '{}'): the guest would lack this disk",
                         type.value())};
@@ -105,8 +106,13 @@ void host_side(DiskWalk& of) {
   zeroes.tell(zeroes.is("unmap") && !discard.is("unmap") ? Verb::changed : Verb::kept, of.key("detect_zeroes"));
   for (const char* policy : {"driver/@error_policy", "driver/@rerror_policy"}) {
     const Leaf leaf = of.at(policy);
-    const bool same = leaf.is("report") || leaf.is("enospace");
-    leaf.kept_if(same, "as QEMU does by itself", "errors are told to the guest, and a full disk pauses it");
+    const bool writes = std::string_view(policy).ends_with("@error_policy"), report = leaf.is("report");
+    leaf.tell(leaf.is("enospace") || (report && !writes) ? Verb::kept
+              : report                                   ? Verb::changed
+                                                         : Verb::dropped,
+              report && writes                ? "a full disk of the host pauses the guest; other errors are told to it"
+              : leaf.is("enospace") || report ? "as QEMU does by itself"
+                                              : "errors are told to the guest, and a full disk of the host pauses it");
   }
   const Leaf cow = of.at("driver/@copy_on_read");
   cow.kept_if(!cow.on(), "off", "backing files are read each time");
@@ -138,6 +144,8 @@ void guest_side(DiskWalk& of) {
   if (const XmlElement* readonly = of.disk.find("readonly")) {
     spec.flag(of.handle, "read_only", true);
     of.walk.tell(*readonly, "", Verb::kept, of.key("read_only"));
+    if (const XmlElement* shared = of.disk.find("shareable"))
+      of.walk.tell(*shared, "", Verb::kept, "only read, so others may read it, too");
   }
   if (const XmlElement* transient = of.disk.find("transient")) {
     const bool written = of.disk.find("readonly") == nullptr;
@@ -148,8 +156,18 @@ void guest_side(DiskWalk& of) {
   const bool plain = !serial.value().empty() && serial.value().size() <= 20 &&
                      std::ranges::all_of(serial.value(), [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
   if (plain) spec.text(of.handle, "serial", serial.value());
-  serial.kept_if(plain, of.key("serial"),
-                 "at most 20 printable ASCII characters: the guest finds the disk by a serial of vmrun's");
+  if (serial.there())
+    serial.kept_if(plain, of.key("serial"),
+                   "at most 20 printable ASCII characters: the guest finds the disk by a serial of vmrun's");
+  else
+    serial.tell_default(
+        Verb::changed,
+        "one from the VM's name, where QEMU gave none or one of its own: /dev/disk/by-id names the disk otherwise");
+  const Leaf wwn = of.at("wwn");
+  const SpecText::Line* interface = spec.find(of.handle, "interface");
+  const bool named = interface != nullptr && interface->value != "\"nvme\"" && wwn.value().size() == 16;
+  if (named) spec.text(of.handle, "wwn", lowered(wwn.value()));
+  wwn.kept_if(named, of.key("wwn"), "of SATA and SCSI disks only: the guest finds the disk by serial, not by WWN");
   for (const auto& [way, name] : {std::pair("blockio/@logical_block_size", "logical_block_size"),
                                   {"blockio/@physical_block_size", "physical_block_size"}}) {
     const Leaf leaf = of.at(way);

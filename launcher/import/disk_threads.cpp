@@ -74,8 +74,10 @@ void threads_of(DiskWalk& of) {
   const std::size_t count = std::clamp<std::size_t>(mapped->all("iothread").size(), 1, 64);
   const bool fits = of.virtio && count <= of.walk.vcpus;
   if (fits) of.walk.spec.number(of.handle, "iothreads", count);
-  of.walk.tell_all(*mapped, fits ? Verb::kept : Verb::changed,
-                   fits ? of.key("iothreads") + ": the queues are shared out among them" : "an I/O thread of its own");
+  const bool by_hand = mapped->find("iothread/queue") != nullptr;
+  of.walk.tell_all(
+      *mapped, fits && !by_hand ? Verb::kept : Verb::changed,
+      fits ? of.key("iothreads") + ": the queues are shared out among them, each in turn" : "an I/O thread of its own");
 }
 
 }  // namespace launcher::import

@@ -107,8 +107,8 @@ struct Writer : DeviceWriter {
         .set("freePageReporting", balloon.free_page_reporting ? "on" : "off");
   }
   void operator()(const Nvdimm& nvdimm) {
-    to.row(key("nvdimm"), Verb::dropped,
-           fmt::format("libvirt's NVDIMMs want a <maxMemory> and slots; the file is {}", nvdimm.path));
+    const std::string id = fmt::format("nvdimm{}", counts["nvdimm"]++);
+    export_nvdimm(to, devices, nvdimm, id);
   }
   void operator()(const Smbios& smbios) {
     XmlElement& system = child_of(sysinfo(to), "system");

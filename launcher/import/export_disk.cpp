@@ -133,6 +133,8 @@ void export_disk(DeviceWriter& writer, const Disk& disk) {
   if (disk.read_only) element.add("readonly");
   if (disk.ephemeral) element.add("transient");
   element.add("serial", writer.to.property(id, "serial"));
+  if (!disk.wwn.empty() && !sata) element.add("wwn", disk.wwn);
+  if (!disk.wwn.empty() && sata) of.drop("wwn", "libvirt takes one of IDE and SCSI disks only");
   writer.to.boot_order(element, id);
   if (of.virtio_blk)
     writer.to.place(element, id);

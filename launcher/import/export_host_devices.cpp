@@ -20,12 +20,22 @@ void port_of(DeviceWriter& writer, const Pci& pci, const std::string& name, XmlE
   if (pci.iommufd == true) drop("iommufd", "libvirt 9 opens IOMMU groups");
 }
 
+void export_mdev(DeviceWriter& writer, const Pci& pci, const std::string& name) {
+  XmlElement& element =
+      writer.devices.add("hostdev").set("mode", "subsystem").set("type", "mdev").set("model", "vfio-pci");
+  element.add("source").add("address").set("uuid", pci.mdev);
+  port_of(writer, pci, name, element);
+  if (!pci.rom || !pci.rom_file.empty())
+    writer.to.row(name + ".rom", Verb::dropped, "libvirt has no ROM of a mediated device");
+}
+
 }  // namespace
 
 void export_pci(DeviceWriter& writer, const Pci& pci) {
-  const unsigned index = writer.counts["pci"];
   const std::string name = writer.key("pci");
   Domain& to = writer.to;
+  if (!pci.mdev.empty()) return export_mdev(writer, pci, name);
+  const unsigned index = writer.counts["PCI function"]++;
   const bool chosen = pci.address.empty();
   const std::string address = !chosen                            ? pci.address
                               : index < to.plan.functions.size() ? to.plan.functions[index].address
@@ -45,7 +55,7 @@ void export_pci(DeviceWriter& writer, const Pci& pci) {
   port_of(writer, pci, name, element);
   if (!pci.rom_file.empty()) element.add("rom").set("file", pci.rom_file);
   if (!pci.rom) element.add("rom").set("bar", "off");
-  to.boot_order(element, fmt::format("pci{}", index));
+  to.boot_order(element, fmt::format("pci{}", writer.counts["pci"] - 1));
   if (!pci.class_name.empty())
     to.row(name + ".class", Verb::changed, fmt::format("{}, which was the first free one now", address));
   if (pci.node) to.row(name + ".node", Verb::changed, fmt::format("{}, which is on it", address));

@@ -17,7 +17,8 @@ namespace {
 std::string kib(topology::Bytes bytes) { return std::to_string(bytes.count >> 10); }
 
 void memory(Domain& to) {
-  to.root.add("memory", kib(to.spec.memory.size))
+  export_max_memory(to, to.spec.memory.size.count);
+  to.root.add("memory", kib({to.spec.memory.size.count + plugged_memory(to)}))
       .set("unit", "KiB")
       .set("dumpCore", to.spec.memory.dump ? "on" : "off");
   XmlElement& backing = to.root.add("memoryBacking");
@@ -39,9 +40,6 @@ void memory(Domain& to) {
     to.row("memory.lock", Verb::changed, "all of it at the start, not once it is touched");
   if (to.spec.memory.transparent)
     to.row("memory.page", Verb::changed, "as the host's transparent huge pages are set then: nobody looks");
-  if (to.spec.memory.max)
-    to.row("memory.max", Verb::dropped,
-           "no memory can be added: libvirt's virtio-mem wants a <maxMemory> and a device of its own");
 }
 
 topology::CpuSet nodes_of(const topology::MemoryCell& cell) {
@@ -49,6 +47,9 @@ topology::CpuSet nodes_of(const topology::MemoryCell& cell) {
   for (const unsigned node : cell.host_nodes) nodes.add(node);
   return nodes;
 }
+
+// libvirt's word for QEMU's.
+std::string mode_of(const std::string& policy) { return policy == "bind" ? "strict" : policy; }
 
 void numa(Domain& to) {
   constexpr const char* modes[] = {"strict", "preferred", "interleave"};
@@ -64,7 +65,7 @@ void numa(Domain& to) {
     if (cell.size.count != 0)
       tune.add("memnode")
           .set("cellid", std::to_string(cell.guest_node))
-          .set("mode", mode)
+          .set("mode", mode_of(memory_policy(placement, to.plan.args, cell.guest_node)))
           .set("nodeset", nodes_of(cell).to_string());
 }
 
@@ -136,7 +137,8 @@ topology::Bytes start_of(const Domain& to, const topology::MemoryCell& cell) {
 }
 
 void cells(const Domain& to, XmlElement& element) {
-  if (to.plan.placement.cells.size() < 2 && to.spec.numa.empty()) return;
+  // libvirt 9 plugs memory into nodes only
+  if (to.plan.placement.cells.size() < 2 && to.spec.numa.empty() && plugged_memory(to) == 0) return;
   XmlElement& numa_cells = element.add("numa");
   for (const topology::MemoryCell& cell : to.plan.placement.cells) {
     topology::CpuSet vcpus;
@@ -229,7 +231,9 @@ Exported export_libvirt(const Spec& spec, const LaunchPlan& plan) {
   export_board(to);
   cpu_model(to);
   export_time_and_power(to);
-  to.devices(to.root.add("devices"));
+  XmlElement& devices = to.root.add("devices");
+  to.devices(devices);
+  export_hot_memory(to, devices);
   export_policies(to);
   if (!spec.extra_args.empty()) {
     to.root.set("xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0");

@@ -54,6 +54,11 @@ std::string disk_name(const char* prefix, unsigned index);  // vda ... vdz, vdaa
 void export_disk(DeviceWriter& writer, const Disk& disk);
 void export_cdrom(DeviceWriter& writer, const Cdrom& cdrom);
 void export_nic(DeviceWriter& writer, const Nic& nic);
+// export_memory.cpp: what is beside the guest's own memory. board: bytes of that.
+std::uint64_t plugged_memory(const Domain& to);
+void export_max_memory(Domain& to, std::uint64_t board);
+void export_hot_memory(Domain& to, XmlElement& devices);
+void export_nvdimm(Domain& to, XmlElement& devices, const Nvdimm& nvdimm, const std::string& id);
 void export_pci(DeviceWriter& writer, const Pci& pci);
 void export_usb(DeviceWriter& writer, const Usb& usb);
 void export_display(DeviceWriter& writer, const Display& display);

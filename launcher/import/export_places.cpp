@@ -34,8 +34,15 @@ unsigned hex(std::string_view text) {
 }  // namespace
 
 void Domain::place(XmlElement& device, const std::string& id) const {
-  const std::string at = property(id, "addr");
-  if (at.empty() || !property(id, "bus").empty()) return;
+  const std::string at = property(id, "addr"), bus = property(id, "bus");
+  if (bus.starts_with("bus") && bus.ends_with("-port"))  // libvirt makes the root ports up to that one itself
+    device.add("address")
+        .set("type", "pci")
+        .set("domain", "0x0000")
+        .set("bus", "0x0" + bus.substr(3, 1))
+        .set("slot", "0x00")
+        .set("function", "0x0");
+  if (at.empty() || !bus.empty()) return;
   const std::size_t dot = at.find('.');
   XmlElement& address = device.add("address").set("type", "pci").set("domain", "0x0000").set("bus", "0x00");
   address.set("slot", fmt::format("0x{:02x}", hex(at.substr(0, dot))))

@@ -213,10 +213,21 @@ void served_by_vmrun(Script& script, const Spec& spec) {
 
 }  // namespace
 
+namespace {
+
+// What a unit's own group does: systemd makes it, with the controllers that its properties need.
+bool is_of_unit(const PlannedStep& one, const std::string& described) {
+  return one.origin == "spec schedule.weight" || one.origin == "spec schedule.quota" ||
+         (one.origin == "host" && described.find("cgroup.subtree_control") != std::string::npos);
+}
+
+}  // namespace
+
 Exported export_shell(const Spec& spec, const LaunchPlan& plan, Runner runner) {
   Script script;
   for (const PlannedStep& one : plan.steps) {
     const std::string described = describe(one.step);
+    if (runner == Runner::systemd_run && is_of_unit(one, described)) continue;
     std::visit(OfStep{script, described}, one.step);
   }
   const std::vector<std::string> argv = arguments(script, plan);
@@ -230,8 +241,10 @@ Exported export_shell(const Spec& spec, const LaunchPlan& plan, Runner runner) {
   const topology::CpuSet cpus = plan.placement.exclusive | plan.placement.emulator;
   std::string prefix;
   if (runner == Runner::systemd_run)
-    prefix = fmt::format("systemd-run --collect --pty --unit={}{} \\\n  ", quoted_word("vm-" + plan.name),
-                         cpus.empty() ? "" : fmt::format(" --property=CPUAffinity={}", cpus.to_string()));
+    prefix = fmt::format("systemd-run --collect --pty --unit={}{}{}{} \\\n  ", quoted_word("vm-" + plan.name),
+                         cpus.empty() ? "" : fmt::format(" --property=CPUAffinity={}", cpus.to_string()),
+                         spec.schedule.weight ? fmt::format(" --property=CPUWeight={}", *spec.schedule.weight) : "",
+                         spec.schedule.quota ? fmt::format(" --property=CPUQuota={}%", *spec.schedule.quota) : "");
   else if (plan.pinned)
     prefix = fmt::format("taskset -c {} \\\n  ", cpus.to_string());
   const std::string line = with_directory(shell_line(argv));

@@ -95,6 +95,8 @@ void import_crash(Walk& walk, const XmlElement& element) {
     }
     return;
   }
+  if (walk.root.find("devices/panic") == nullptr && !what.is("preserve"))
+    return what.kept("panic.action = \"none\": without a panic device nobody hears of it, as before");
   if (what.is("preserve")) {
     walk.spec.text("panic", "action", "pause");
     what.kept("panic.action = \"pause\"");

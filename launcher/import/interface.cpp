@@ -3,47 +3,12 @@
 
 #include <algorithm>
 
-#include "launcher/import/walk.hpp"
+#include "launcher/import/nic_parts.hpp"
 #include "launcher/text/problem.hpp"
 
 namespace launcher::inline import {
 
 namespace {
-
-struct NicWalk {
-  Walk& walk;
-  const XmlElement& nic;
-  std::string handle = {};
-  bool tap = false;  // or macvtap
-
-  Leaf at(std::string_view way) const { return walk.at(nic, way); }
-  std::string key(std::string_view name) const { return fmt::format("{}.{}", handle, name); }
-  void text(const char* name, const Leaf& leaf) const {
-    walk.spec.text(handle, name, leaf.value());
-    leaf.kept(key(name));
-  }
-};
-
-void network_of(NicWalk& of) {
-  const Leaf network = of.at("source/@network"), bridge = of.at("source/@bridge"), type = of.at("@type");
-  const std::string asked = of.walk.options.bridge_of ? of.walk.options.bridge_of(network.value()) : "";
-  const std::string name = bridge.there()          ? bridge.value()
-                           : !asked.empty()        ? asked
-                           : network.is("default") ? "virbr0"
-                                                   : "";
-  const bool known = is_interface_name(name);
-  if (known)
-    of.walk.spec.text(of.handle, "bridge", name,
-                      fmt::format("libvirt's network '{}': virsh net-start, net-autostart", network.value()));
-  of.tap = known;
-  const std::string words =
-      known ? fmt::format("{} = \"{}\": libvirt's daemon keeps this bridge, with its addresses and NAT",
-                          of.key("bridge"), name)
-            : "nobody said which bridge it is (--from virsh:NAME asks): mode \"user\" without a way out; set bridge or "
-              "over";
-  for (const Leaf& leaf : {type, network}) leaf.tell(known ? Verb::changed : Verb::dropped, words);
-  bridge.kept(of.key("bridge"));
-}
 
 void vhost_user(NicWalk& of) {
   const Leaf path = of.at("source/@path"), mode = of.at("source/@mode");
@@ -144,11 +109,11 @@ void rates_of(NicWalk& of) {
   for (const auto& [side, key] : {std::pair("inbound", "receive_limit"), {"outbound", "send_limit"}}) {
     const Leaf average = of.at(fmt::format("bandwidth/{}/@average", side));
     // libvirt hands tc the number as "kbps", which is 1000 bytes a second (virnetdevbandwidth.c, tc(8))
-    const std::uint64_t kbit = average.number().value_or(0) * 8;
+    const std::uint64_t of_group = std::string_view(side) == "inbound" ? of.group_in : of.group_out;
+    const std::uint64_t kilobytes = average.there() ? average.number().value_or(0) : of_group, kbit = kilobytes * 8;
     const bool good = of.tap && kbit >= 64 && kbit <= 1'000'000'000;
     if (good)
-      of.walk.spec.text(of.handle, key, fmt::format("{}kbit", kbit),
-                        fmt::format("{} kbytes a second", average.value()));
+      of.walk.spec.text(of.handle, key, fmt::format("{}kbit", kbit), fmt::format("{} kbytes a second", kilobytes));
     average.kept_if(good, of.key(key),
                     of.tap ? "from 64 kbit to 1000 Gbit a second only: no limit" : "only of taps: no limit");
     for (const char* other : {"peak", "burst", "floor"})
@@ -160,9 +125,13 @@ void guest_side(NicWalk& of) {
   SpecText& spec = of.walk.spec;
   const Leaf mac = of.at("mac/@address"), model = of.at("model/@type"), mtu = of.at("mtu/@size"),
              queues = of.at("driver/@queues"), packed = of.at("driver/@packed"), driver = of.at("driver/@name");
-  if (mac.there()) spec.text(of.handle, "mac", lowered(mac.value()));
-  mac.kept(of.key("mac"));
-  const bool virtio = model.is("virtio") || model.is("virtio-non-transitional"), same = virtio || model.is("e1000e");
+  const bool none = mac.there() && mac.value().find_first_not_of("0:") == std::string::npos;
+  if (mac.there() && !none) spec.text(of.handle, "mac", lowered(mac.value()));
+  mac.tell(none ? Verb::changed : Verb::kept, none ? "no card has this one: from the VM's name" : of.key("mac"));
+  // the process or device behind these speaks virtio only, and libvirt takes no other model
+  const bool only = of.at("@type").is("vhostuser") || of.at("@type").is("vdpa");
+  const bool virtio = model.is("virtio") || model.is("virtio-non-transitional") || (only && !model.there()),
+             same = virtio || model.is("e1000e");
   if (!virtio) spec.text(of.handle, "model", "e1000e");
   model.tell_default(same ? Verb::kept : Verb::changed,
                      same ? of.key("model") : "model = \"e1000e\", an Intel card that every guest has a driver for");
@@ -177,13 +146,17 @@ void guest_side(NicWalk& of) {
                                        : of.key("queues") + " = 1, libvirt's default; \"auto\" is one for each vCPU");
   if (virtio) spec.flag(of.handle, "packed", packed.on());
   virtio ? packed.tell_default(Verb::kept, of.key("packed")) : packed.tell(Verb::dropped, "no virtqueue to be packed");
-  if (of.tap && driver.there()) spec.flag(of.handle, "vhost", driver.is("vhost"));
-  driver.kept_if(of.tap, of.key("vhost"), "no tap, so no vhost of the kernel");
+  const bool may = of.tap && virtio;
+  if (may && driver.there()) spec.flag(of.handle, "vhost", driver.is("vhost"));
+  driver.kept_if(may || driver.is("qemu"), may ? of.key("vhost") : "QEMU, as without it",
+                 of.tap ? "of virtio cards only" : "no tap, so no vhost of the kernel");
   const Leaf rss = of.at("driver/@rss"), hash = of.at("driver/@rss_hash_report");
   const bool kernel = of.tap && !driver.is("qemu");
   for (const auto& [leaf, key] : {std::pair(rss, "rss"), {hash, "hash"}}) {
-    if (leaf.on() && !kernel) spec.flag(of.handle, key, true);
-    leaf.kept_if(!leaf.on() || !kernel, of.key(key), "not with vhost");
+    const bool several = std::string_view(key) != "rss" || (fits && *many > 1);
+    const bool good = leaf.on() && !kernel && several;
+    if (good) spec.flag(of.handle, key, true);
+    leaf.kept_if(good || !leaf.on(), of.key(key), kernel ? "not with vhost" : "of several queues only");
   }
   for (const auto& [way, key] :
        {std::pair("driver/@rx_queue_size", "rx_queue_size"), {"driver/@tx_queue_size", "tx_queue_size"}}) {
@@ -204,6 +177,10 @@ void port_of_bridge(NicWalk& of) {
   if (bounded) of.walk.spec.set(of.handle, "sndbuf", toml_size(*waits));
   sndbuf.kept_if(bounded || waits == 0, of.key("sndbuf"), "only of taps: no limit");
   const XmlElement* vlan = of.nic.find("vlan");
+  if (vlan == nullptr && of.group_vlan > 0 && of.group_vlan <= 4094 &&
+      of.walk.spec.find(of.handle, "bridge") != nullptr)
+    of.walk.spec.number(of.handle, "vlan", of.group_vlan,
+                        "of the network's port group; the bridge has to filter by VLAN");
   if (vlan == nullptr) return;
   const auto tags = vlan->all("tag");
   const auto id = tags.size() == 1 ? of.walk.at(*tags.front(), "@id").number() : std::nullopt;
@@ -218,7 +195,16 @@ void place_of(NicWalk& of, std::size_t index) {
   const Leaf bus = of.at("address/@bus"), slot = of.at("address/@slot");
   const XmlElement* address = of.nic.find("address");
   if (address == nullptr || !of.at("address/@type").is("pci") || !bus.number() || !slot.number()) return;
-  const std::string before = fmt::format("enp{}s{}", *bus.number(), *slot.number());
+  const bool function = of.at("address/@function").number().value_or(0) != 0,
+             domain = of.at("address/@domain").number().value_or(0) != 0;
+  // that board calls slots by numbers of its own
+  const bool old = of.walk.at("os/type/@machine").value().find("q35") == std::string::npos;
+  if (!old && *bus.number() >= 1 && *bus.number() <= 8 && *slot.number() == 0 && !function && !domain && index < 8) {
+    of.walk.spec.number(of.handle, "guest_bus", *bus.number(), fmt::format("enp{}s0, as it was", *bus.number()));
+    return of.walk.tell_all(*address, Verb::kept, of.key("guest_bus"));
+  }
+  const std::string before =
+      old ? fmt::format("ens{}", *slot.number()) : fmt::format("enp{}s{}", *bus.number(), *slot.number());
   const std::string after =
       index < 8 ? fmt::format("enp0s{}", 0x10 + index) : fmt::format("enp0s{}f1", 0x10 + index - 8);
   if (before == after) return of.walk.tell_all(*address, Verb::kept, "00:10.0 and on are the PCI places of the cards");

@@ -15,27 +15,51 @@ std::string pages_text(std::uint64_t bytes) { return bytes >= (1 << 30) ? "1G" :
 
 }  // namespace
 
+std::optional<std::uint64_t> memory_at_start(Walk& walk) {
+  const auto size = [&](const XmlElement& element, const std::string& way) {
+    return size_of(walk.at(element, way), walk.at(element, way + "/@unit")).value_or(0);
+  };
+  std::uint64_t of_cells = 0, of_devices = 0, there = 0;
+  if (const XmlElement* numa = walk.root.find("cpu/numa"))
+    for (const XmlElement* cell : numa->all("cell"))
+      of_cells += size_of(walk.at(*cell, "@memory"), walk.at(*cell, "@unit")).value_or(0);
+  if (const XmlElement* devices = walk.root.find("devices"))
+    for (const XmlElement* one : devices->all("memory")) {
+      const Leaf model = walk.at(*one, "@model");
+      of_devices += size(*one, "target/size");
+      there += model.is("dimm")         ? size(*one, "target/size")
+               : model.is("virtio-mem") ? size(*one, "target/requested")
+                                        : 0;
+    }
+  const auto all = size_of(walk.at("memory"), walk.at("memory/@unit"));
+  const std::uint64_t board = of_cells > 0                   ? of_cells
+                              : all.value_or(0) > of_devices ? *all - of_devices
+                                                             : all.value_or(0);
+  return board > 0 ? std::optional(rounded_up(board + there, mebi)) : std::nullopt;
+}
+
 // libvirt rounds up to whole MiB on x86, too (qemuDomainGetMemorySizeAlignment).
 void import_memory(Walk& walk, const XmlElement& element) {
   const Leaf size = walk.at(element, ""), unit = walk.at(element, "@unit");
-  const auto bytes = size_of(size, unit);
-  if (!bytes || *bytes == 0) {
+  const auto bytes = size_of(size, unit), start = memory_at_start(walk);
+  if (!bytes || *bytes == 0 || !start) {
     size.tell_default(Verb::refused, "no size of memory; wanted a number and a unit such as KiB");
     return;
   }
-  const std::uint64_t whole = rounded_up(*bytes, mebi);
-  walk.spec.set("memory", "size", toml_size(whole));
-  const std::string words = fmt::format("memory.size = {}", toml_size(whole));
-  size.kept(words);
-  unit.kept(words);
+  walk.spec.set("memory", "size", toml_size(*start));
+  const bool same = rounded_up(*bytes, mebi) == *start || walk.root.find("devices/memory") != nullptr;
+  const std::string words = fmt::format("memory.size = {}{}", toml_size(*start),
+                                        !same ? ", the sum of the guest's nodes, as libvirt starts it" : "");
+  for (const Leaf& leaf : {size, unit}) leaf.tell(same ? Verb::kept : Verb::changed, words);
   walk.at(element, "@dumpCore").is("on") ? walk.spec.flag("memory", "dump", true) : void();
   walk.at(element, "@dumpCore").kept("memory.dump");
 }
 
 void import_current_memory(Walk& walk, const XmlElement& element) {
   const Leaf size = walk.at(element, ""), unit = walk.at(element, "@unit");
-  const auto bytes = size_of(size, unit), all = size_of(walk.at("memory"), walk.at("memory/@unit"));
-  const bool same = bytes && all && *bytes == *all;
+  const auto bytes = size_of(size, unit), all = size_of(walk.at("memory"), walk.at("memory/@unit")),
+             start = memory_at_start(walk);
+  const bool same = bytes && (bytes == all || rounded_up(*bytes, mebi) == start);
   const std::string less =
       fmt::format("the guest starts with all of its memory; `vmrun set {} balloon={}` takes the rest once it runs",
                   walk.at("name").value(), bytes ? toml_size(*bytes) : "SIZE");
@@ -44,7 +68,7 @@ void import_current_memory(Walk& walk, const XmlElement& element) {
 
 void import_max_memory(Walk& walk, const XmlElement& element) {
   const Leaf size = walk.at(element, ""), unit = walk.at(element, "@unit"), slots = walk.at(element, "@slots");
-  const auto bytes = size_of(size, unit), all = size_of(walk.at("memory"), walk.at("memory/@unit"));
+  const auto bytes = size_of(size, unit), all = memory_at_start(walk);
   const std::uint64_t max = bytes ? rounded_up(*bytes, 2 * mebi) : 0;
   if (!bytes || !all) {
     walk.tell_all(element, Verb::dropped, "no size in it; `vmrun set` cannot give the guest more memory");
@@ -54,6 +78,7 @@ void import_max_memory(Walk& walk, const XmlElement& element) {
     walk.tell_all(element, Verb::kept, "no more than memory.size, so there is nothing to add");
     return;
   }
+  if (max / most_growth > rounded_up(*all, mebi)) return walk.tell_all(element, Verb::dropped, no_growth);
   if (walk.root.find("memoryBacking/locked") != nullptr) {
     walk.tell_all(element, Verb::dropped,
                   "memory that is locked cannot grow under vmrun: remove memory.lock and set memory.max, if it has to");
@@ -83,6 +108,9 @@ void import_huge_pages(Walk& walk, const XmlElement& element) {
     return;
   }
   walk.spec.text("memory", "page", pages_text(size), "what the pool lacks is reserved at the start");
+  for (const XmlElement* page : element.all("page"))
+    if (page->attribute("nodeset") != nullptr)
+      walk.tell_all(*page, Verb::changed, "memory.page: of all the guest's nodes, not of these alone");
   walk.tell_all(element, Verb::better, "memory.page: the pages are reserved at the start and given back at the end");
 }
 
@@ -109,11 +137,13 @@ void import_backing(Walk& walk, const XmlElement& element) {
                                 : "vmrun chooses what backs memory by page and sharing");
 }
 
+bool is_memory_policy(std::string_view mode) { return mode == "strict" || mode == "preferred" || mode == "interleave"; }
+
 void import_numatune(Walk& walk, const XmlElement& element) {
   const Leaf mode = walk.at(element, "memory/@mode"), nodes = walk.at(element, "memory/@nodeset"),
              placement = walk.at(element, "memory/@placement");
   const std::string policy = mode.there() ? mode.value() : "strict";
-  const bool known = policy == "strict" || policy == "preferred" || policy == "interleave";
+  const bool known = is_memory_policy(policy);
   topology::CpuSet all;
   const auto add = [&](const Leaf& leaf) {
     const auto set = topology::CpuSet::parse(leaf.value());
@@ -129,8 +159,12 @@ void import_numatune(Walk& walk, const XmlElement& element) {
     of_cell.kept_if(add(of_cell), by_cell ? "numa.nodes" : "memory.nodes", "not a list of nodes");
     walk.at(*cell, "@cellid").tell(Verb::kept, by_cell ? "numa.nodes" : "memory.nodes: the guest has one node");
     const Leaf cell_mode = walk.at(*cell, "@mode");
-    cell_mode.kept_if(!mode.there() || cell_mode.is(policy), "memory.policy", "one memory.policy for all nodes");
-    if (!mode.there() && cell_mode.there()) walk.spec.text("memory", "policy", cell_mode.value());
+    const bool sayable = is_memory_policy(cell_mode.value());
+    cell_mode.kept_if(sayable && (by_cell || !mode.there() || cell_mode.is(policy)),
+                      by_cell ? "numa.policy" : "memory.policy",
+                      sayable ? "one memory.policy, for the guest has one node"
+                              : "\"strict\": of restrictive, the kernel's cpuset alone decides");
+    if (sayable && !by_cell && !mode.there()) walk.spec.text("memory", "policy", cell_mode.value());
   }
   if (!all.empty() && !by_cell) walk.spec.text("memory", "nodes", all.to_string());
   if (known && mode.there() && policy != "strict") walk.spec.text("memory", "policy", policy);
@@ -149,7 +183,9 @@ void import_memory_device(Walk& walk, const XmlElement& element) {
     return;
   }
   if (model.is("virtio-mem") && walk.root.find("maxMemory") != nullptr) {
-    walk.tell_all(element, Verb::changed, "vmrun's own virtio-mem, up to memory.max");
+    walk.tell_all(element, Verb::changed,
+                  "what was plugged of it is part of memory.size from the start; vmrun's own virtio-mem has the rest, "
+                  "up to memory.max");
     return;
   }
   const Leaf path = walk.at(element, "source/path");
@@ -161,9 +197,13 @@ void import_memory_device(Walk& walk, const XmlElement& element) {
   }
   const std::string handle = walk.spec.add("nvdimm");
   walk.spec.text(handle, "path", path.value());
-  walk.spec.set(handle, "size", toml_size(*bytes));
+  walk.spec.set(handle, "size", toml_size(rounded_up(*bytes, 2 * mebi)));  // as libvirt rounds it
   for (const Leaf& leaf : {model, path, size, unit}) leaf.kept(handle);
-  walk.at(element, "@access").tell(Verb::kept, "what the guest writes reaches the file, in any case");
+  const bool shared = walk.at(element, "@access").is("shared");
+  walk.at(element, "@access")
+      .tell_default(shared ? Verb::kept : Verb::changed,
+                    shared ? "what the guest writes reaches the file"
+                           : "what the guest writes reaches the file; it was private to the run");
   const Leaf label = walk.at(element, "target/label/size"), label_unit = walk.at(element, "target/label/size/@unit");
   if (const auto labels = size_of(label, label_unit)) walk.spec.set(handle, "label_size", toml_size(*labels));
   label.kept(handle + ".label_size");

@@ -26,6 +26,7 @@ void import_cdrom(Walk& walk, const XmlElement& drive) {
                                                    : handle + ", on the board's SATA controller: /dev/sr0 as before");
   if (const auto number = order.number()) walk.boot_order.emplace_back(*number, handle);
   order.kept("boot.order");
+  if (at("target/@tray").is("open")) at("target/@tray").tell(Verb::changed, "closed, with what is in it");
   const std::string drive_words = handle + ": `vmrun set NAME cdrom[N]=FILE` changes what is in it";
   for (const char* way : {"@type", "@device", "target/@dev", "driver/@name", "driver/@type", "target/@tray"})
     at(way).kept(drive_words);

@@ -3,11 +3,15 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 #include "launcher/import/walk.hpp"
 
 namespace launcher::inline import {
 
 namespace {
+
+constexpr std::array<std::uint64_t, most_serials + 1> ports_of_com = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 
 // Where a port's words go, of the VM's console or of a [[serial]].
 void serial_keys(Walk& walk, const XmlElement& element, const std::string& table, unsigned port) {
@@ -19,13 +23,23 @@ void serial_keys(Walk& walk, const XmlElement& element, const std::string& table
   type.tell(same ? Verb::kept : Verb::changed,
             fmt::format("{}, reached by {}", port == 1 ? "[console]" : table, reach));
   file.tell(Verb::kept, table + ".log");
-  walk.at(element, "source/@append").kept("appended to");
-  walk.at(element, "log/@append").kept("appended to");
+  const Leaf append = walk.at(element, type.is("file") ? "source/@append" : "log/@append");
+  if (file.there())
+    append.tell_default(append.on() ? Verb::kept : Verb::changed,
+                        append.on() ? "appended to" : "appended to: what was said before stays");
   const bool isa = !model.there() || model.is("isa-serial") || model.is("serial");
   if (const XmlElement* place = element.find("target"))
     walk.tell_all(*place, isa ? Verb::kept : Verb::changed,
                   fmt::format("{}COM{}, ttyS{}", isa ? "" : "an ISA port in its place: ", port, port - 1));
-  if (const XmlElement* source = element.find("source"))
+  const Leaf port_of_isa = walk.at(element, "address/@iobase");
+  if (const XmlElement* address = element.find("address"))
+    walk.tell_all(*address,
+                  !walk.at(element, "address/@type").is("isa") ||
+                          (port_of_isa.there() && port_of_isa.number() != ports_of_com.at(port - 1))
+                      ? Verb::changed
+                      : Verb::kept,
+                  fmt::format("COM{}'s own", port));
+  for (const XmlElement* source : element.all("source"))
     walk.tell_all(*source, type.is("pty") ? Verb::changed : Verb::dropped,
                   (type.is("pty") ? "of that run; " : "nothing listens there: ") + reach + " reaches the port");
   if (const XmlElement* protocol = element.find("protocol"))

@@ -121,6 +121,18 @@ void import_emulator_pins(Walk& walk, const XmlElement& tune) {
   }
 }
 
+// The vCPUs, each on a CPU of its own, none of which QEMU's other threads have.
+bool alone(Walk& walk, const XmlElement& tune) {
+  const SpecText::Line *pin = walk.spec.find("cpu", "pin"), *emulator = walk.spec.find("cpu", "emulator");
+  if (pin == nullptr || pin->value == "\"off\"" || emulator == nullptr)
+    return pin == nullptr || pin->value != "\"off\"";
+  const auto of_qemu = CpuSet::parse(std::string_view(emulator->value).substr(1, emulator->value.size() - 2));
+  return std::ranges::none_of(tune.all("vcpupin"), [&](const XmlElement* one) {
+    const auto cpus = cpus_of(walk.at(*one, "@cpuset"));
+    return cpus && of_qemu && !(*cpus & *of_qemu).empty();
+  });
+}
+
 void import_scheduling(Walk& walk, const XmlElement& tune, const char* name, const char* key, std::uint64_t threads) {
   CpuSet covered;
   std::set<std::uint64_t> priorities;
@@ -137,8 +149,7 @@ void import_scheduling(Walk& walk, const XmlElement& tune, const char* name, con
   const bool good = fifo && priorities.size() == 1 && *priorities.begin() >= 1 && *priorities.begin() <= 98 &&
                     covered.size() >= threads;
   // vmrun gives vCPUs a real-time priority only on CPUs of their own
-  const bool floats = std::string_view(key) == "vcpu_fifo" && walk.spec.find("cpu", "pin") != nullptr &&
-                      walk.spec.find("cpu", "pin")->value == "\"off\"";
+  const bool floats = std::string_view(key) == "vcpu_fifo" && !alone(walk, tune);
   if (good && !floats) walk.spec.number("schedule", key, *priorities.begin());
   for (const XmlElement* one : rows) {
     const bool rr = walk.at(*one, "@scheduler").is("rr");
@@ -147,7 +158,8 @@ void import_scheduling(Walk& walk, const XmlElement& tune, const char* name, con
         !good || floats ? Verb::dropped
         : rr            ? Verb::changed
                         : Verb::kept,
-        floats ? "vCPUs that float get no real-time priority: they could hold back all of the host"
+        floats ? "vCPUs that float, or share a CPU with QEMU's own threads, get no real-time priority: they could hold "
+                 "those back"
         : !good
             ? "vmrun has one SCHED_FIFO priority (1 to 98) for all threads of a kind; these are scheduled as others are"
         : rr ? fmt::format("schedule.{}: FIFO; alone on a CPU it is the same", key)

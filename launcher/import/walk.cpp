@@ -70,7 +70,9 @@ void Walk::collect(const XmlElement& element, Report& report) const {
     }
     report.push_back(std::move(row));
   };
-  const bool bare = element.attributes.empty() && element.children.empty();
+  const bool bare = element.children.empty() && std::ranges::all_of(element.attributes, [](const auto& one) {
+                      return one.first.starts_with("xmlns");
+                    });
   if (!element.text.empty() || (bare && !top)) add("", element.text);
   for (const auto& [key, value] : element.attributes)
     if (!key.starts_with("xmlns")) add("@" + key, value);

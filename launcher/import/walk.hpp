@@ -19,8 +19,8 @@ struct ImportOptions {
   bool adopt_state = false;    // UEFI variables and the TPM's memory are copied by the caller
   std::string tpm_state = {};  // where swtpm has it; "": where libvirt keeps it, of a domain
   bool replace_pins = false;   // cpu.pin = "auto" in the place of pins
-  // What virsh says of a network of that name: its bridge; "" where nobody was asked, or it has none.
-  std::function<std::string(const std::string&)> bridge_of = {};
+  // What virsh says of a network of that name, as XML; "" where nobody was asked, or there is none.
+  std::function<std::string(const std::string&)> network = {};
 };
 
 class Walk;
@@ -114,6 +114,7 @@ void import_iothreads(Walk&, const XmlElement&);
 void import_os(Walk&, const XmlElement&);
 void import_sysinfo(Walk&, const XmlElement&);
 void import_cpu(Walk&, const XmlElement&);
+void import_default_model(Walk&);  // cpu.model, where no other is named
 void import_features(Walk&, const XmlElement&);
 void import_clock(Walk&, const XmlElement&);
 void import_pm(Walk&, const XmlElement&);
@@ -142,7 +143,10 @@ void import_memory_device(Walk&, const XmlElement&);
 void import_defaults(Walk&);
 void import_boot_order(Walk&);
 void import_cells(Walk&);
-bool has_cells(const Walk&);  // two or more: [[numa]] says them
+bool is_memory_policy(std::string_view mode);  // "strict", "preferred" or "interleave"; "restrictive" is none of QEMU's
+bool has_cells(const Walk&);                   // two or more: [[numa]] says them
+// Of the guest's nodes where it has any, else all but what is plugged; DIMMs and what is in use of virtio-mem are there from the start.
+std::optional<std::uint64_t> memory_at_start(Walk&);
 
 // --- libvirt's ways to write values ---
 std::optional<std::uint64_t> number_of(std::string_view text);  // decimal, or 0x...
@@ -151,6 +155,10 @@ std::optional<std::uint64_t> scaled(std::uint64_t value, std::string_view unit);
 std::optional<std::uint64_t> size_of(const Leaf& value, const Leaf& unit);  // KiB where there is no unit
 bool is_file_path(std::string_view path);                                   // absolute
 bool is_interface_name(const std::string& name);
+// A bound that is so many times what is there is one of the address space, and no plan: vmrun would claim all of it at the start.
+constexpr std::uint64_t most_growth = 8;
+constexpr const char* no_growth =
+    "so much is only a bound, and vmrun claims all of memory.max at the start: set it to what the guest may really get";
 constexpr std::uint64_t mebi = 1 << 20;
 constexpr std::uint64_t rounded_up(std::uint64_t value, std::uint64_t step) { return (value + step - 1) / step * step; }
 

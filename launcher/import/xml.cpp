@@ -45,28 +45,43 @@ struct Copy {
   std::size_t elements = 0;
   std::string problem = {};
 
+  // What is QEMU's own gets the prefix that libvirt writes, whatever the domain calls it. space: that of names without a prefix.
+  static std::string name_of(const pugi::xml_node& node, std::string_view& space) {
+    constexpr std::string_view qemu = "http://libvirt.org/schemas/domain/qemu/1.0";
+    const std::string_view name = node.name();
+    const std::size_t colon = name.find(':');
+    if (const pugi::xml_attribute own = node.attribute("xmlns")) space = own.value();
+    if (colon == name.npos) return space == qemu ? fmt::format("qemu:{}", name) : std::string(name);
+    const std::string declared = fmt::format("xmlns:{}", name.substr(0, colon));
+    for (pugi::xml_node up = node; up; up = up.parent())
+      if (const pugi::xml_attribute found = up.attribute(declared.c_str()))
+        return found.value() == qemu ? fmt::format("qemu:{}", name.substr(colon + 1)) : std::string(name);
+    return std::string(name);
+  }
+
   // depth is bounded, so this recursion is
-  void element(const pugi::xml_node& from, XmlElement& to, std::size_t depth) {
+  void element(const pugi::xml_node& from, XmlElement& to, std::size_t depth, std::string_view space = {}) {
     if (depth > deepest_xml || ++elements > most_elements) {
       problem = depth > deepest_xml ? fmt::format("elements within each other {} deep", depth)
                                     : fmt::format("more than {} elements", most_elements);
       return;
     }
-    to.name = from.name();
+    to.name = name_of(from, space);
     to.line = lines.at(from.offset_debug());
     for (const pugi::xml_attribute& one : from.attributes()) to.attributes.emplace_back(one.name(), one.value());
     std::map<std::string, unsigned> of_name, count;
     for (const pugi::xml_node& child : from.children())
-      if (child.type() == pugi::node_element) ++of_name[child.name()];
+      if (std::string_view inner = space; child.type() == pugi::node_element) ++of_name[name_of(child, inner)];
     for (const pugi::xml_node& child : from.children()) {
       if (child.type() == pugi::node_pcdata || child.type() == pugi::node_cdata) to.text += child.value();
       if (child.type() != pugi::node_element) continue;
       XmlElement& next = to.children.emplace_back();
-      const std::string name = child.name();
+      std::string_view inner = space;
+      const std::string name = name_of(child, inner);
       const std::string number = of_name[name] > 1 ? fmt::format("[{}]", ++count[name]) : std::string();
       next.path = depth == 0 ? name : to.path + "/" + name;
       next.shown = (depth == 0 ? name : to.shown + "/" + name) + number;
-      element(child, next, depth + 1);
+      element(child, next, depth + 1, space);
       if (!problem.empty()) return;
     }
     to.text = trimmed(to.text);

@@ -258,7 +258,7 @@ void check_features(const LaunchPlan& plan, qmp::Client& monitor, std::chrono::m
 }
 
 void check_memory(const LaunchPlan& plan, const ProcessId& qemu, const MemoryOf& memory_of) {
-  if (plan.placement.policy != topology::MemoryPolicy::strict ||
+  if (!is_all_bound(plan.placement, plan.args) ||
       std::ranges::none_of(plan.reservation.pages, &topology::PageClaim::huge))
     return;
   const auto ranges = memory_of(qemu.pid, plan.placement.page);

@@ -5,6 +5,7 @@
 #include <boost/json/array.hpp>
 #include <numeric>
 
+#include "launcher/devices/qemu_members.hpp"
 #include "launcher/plan/parts.hpp"
 
 namespace launcher::parts {
@@ -58,7 +59,10 @@ boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell
   if (!cell.host_nodes.empty()) {
     static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
     ram["host-nodes"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
-    ram["policy"] = policies[static_cast<int>(placement.policy)];
+    const bool by_hand = cell.guest_node < draft.spec.numa.size();
+    const topology::MemoryPolicy policy =
+        by_hand ? draft.spec.numa[cell.guest_node].policy.value_or(placement.policy) : placement.policy;
+    ram["policy"] = policies[static_cast<int>(policy)];
   }
   return ram;
 }
@@ -149,3 +153,25 @@ void add_memory(Draft& draft) {
 }
 
 }  // namespace launcher::parts
+
+namespace launcher::inline plan {
+
+std::string memory_policy(const topology::Placement& placement, const std::vector<Arg>& args, unsigned guest_node) {
+  static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
+  for (const Arg& arg : args) {
+    if (arg.option != "-object" || !arg.value.starts_with('{')) continue;
+    const Members members = members_of(arg.value);
+    if (member(members, "id") != fmt::format("ram{}", guest_node)) continue;
+    if (const std::string policy = member(members, "policy"); !policy.empty()) return policy;
+  }
+  return policies[static_cast<int>(placement.policy)];
+}
+
+bool is_all_bound(const topology::Placement& placement, const std::vector<Arg>& args) {
+  if (placement.cells.empty()) return placement.policy == topology::MemoryPolicy::strict;
+  return std::ranges::all_of(placement.cells, [&](const topology::MemoryCell& cell) {
+    return memory_policy(placement, args, cell.guest_node) == "bind";
+  });
+}
+
+}  // namespace launcher::plan

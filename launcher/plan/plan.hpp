@@ -71,6 +71,9 @@ std::expected<LaunchPlan, Problems> make_plan(const Spec& spec, const topology::
                                               const HostConfig& config, const topology::Reservations& taken,
                                               const QemuFeatures& qemu, const Facts& facts);
 
+// How the memory of the guest's node is bound, in QEMU's word: "bind", "preferred" or "interleave". args: the plan's.
+std::string memory_policy(const topology::Placement& placement, const std::vector<Arg>& args, unsigned guest_node);
+bool is_all_bound(const topology::Placement& placement, const std::vector<Arg>& args);  // strictly, that of every node
 std::string to_json(const LaunchPlan& plan);
 std::string to_text(const LaunchPlan& plan, const topology::HostTopology& host, bool explain);
 

@@ -3,15 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 #include "launcher/plan/parts.hpp"
+#include "launcher/spec/rules.hpp"
 
 namespace launcher::parts {
 
 namespace {
-
-constexpr std::array amd_models = {"EPYC", "Opteron", "Dhyana", "phenom", "athlon", "qemu64", "qemu32", "max"};
 
 bool named(const std::vector<std::string>& features, std::string_view name) {
   return std::ranges::find(features, name) != features.end();
@@ -41,7 +39,7 @@ void add_threads_of_tcg(Draft& draft, Opts& cpu, const std::string& model, std::
 // KVM gives every model the vendor of the host's CPU.
 bool is_amd_guest(const Draft& draft, const std::string& model) {
   if (draft.kvm()) return draft.host.is_amd();
-  return std::ranges::any_of(amd_models, [&](const char* amd) { return model.starts_with(amd); });
+  return is_amd_model(model);
 }
 
 // A TCG guest whose CPU is Intel's and has dies ends QEMU (10.0 to 11.1: an assertion in encode_topo_cpuid1f), AMD's is not told

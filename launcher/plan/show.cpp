@@ -61,15 +61,18 @@ void show_seats(Lines& out, const LaunchPlan& plan, const topology::HostTopology
 }
 
 void show_memory(Lines& out, const LaunchPlan& plan) {
-  static constexpr const char* policies[] = {"strictly on", "preferably on", "interleaved over"};
   for (const topology::MemoryCell& cell : plan.placement.cells) {
     const std::string vcpus = cell.vcpus.empty() ? "no vCPU" : "vCPUs " + numbers(cell.vcpus);
     if (cell.size.count == 0) {
       out += fmt::format("  memory    none (guest node {}, {})\n", cell.guest_node, vcpus);
       continue;
     }
+    const std::string policy = memory_policy(plan.placement, plan.args, cell.guest_node);
     out += fmt::format("  memory    {} in {} pages, {} node{} {} (guest node {}, {})\n", to_string(cell.size),
-                       to_string(plan.placement.page), policies[static_cast<int>(plan.placement.policy)],
+                       to_string(plan.placement.page),
+                       policy == "preferred"    ? "preferably on"
+                       : policy == "interleave" ? "interleaved over"
+                                                : "strictly on",
                        cell.host_nodes.size() == 1 ? "" : "s", joined(cell.host_nodes), cell.guest_node, vcpus);
   }
   for (const topology::PageNeed& need : plan.placement.pages) {

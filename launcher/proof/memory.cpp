@@ -66,7 +66,7 @@ void prove_nodes(const Subject& subject, Rows& rows) {
     }
   }
   if (all == 0) return rows.add("guest memory", "there", "not found among the mappings", where, Outcome::not_checked);
-  if (placement.policy == topology::MemoryPolicy::strict) {
+  if (is_all_bound(placement, subject.plan.args)) {
     rows.judged("guest memory on other nodes", "0M", size_text(elsewhere), where, elsewhere == 0);
     for (const auto& [node, bytes] : due) {
       // pages that nobody has touched yet are on no node; more than planned comes with memory that was added later
@@ -86,7 +86,6 @@ bool has_several_nodes(const Subject& subject) { return subject.plan.placement.c
 
 // Of several nodes the sums above would be the same with their memory in each other's place: which is bound where, says QEMU.
 void prove_each_node(const Subject& subject, Rows& rows) {
-  static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
   const topology::Placement& placement = subject.plan.placement;
   if (!has_several_nodes(subject)) return;
   const std::string where = "QMP query-memdev";
@@ -95,8 +94,8 @@ void prove_each_node(const Subject& subject, Rows& rows) {
   for (const topology::MemoryCell& cell : placement.cells) {
     if (cell.size.count == 0) continue;
     const std::string what = fmt::format("memory of the guest's node {}", cell.guest_node);
-    const std::string due =
-        fmt::format("{} on node {}", policies[static_cast<int>(placement.policy)], fmt::join(cell.host_nodes, ","));
+    const std::string due = fmt::format("{} on node {}", memory_policy(placement, subject.plan.args, cell.guest_node),
+                                        fmt::join(cell.host_nodes, ","));
     if (all == nullptr) {
       rows.add(what, due, answer.why.empty() ? "no list" : answer.why, where, Outcome::not_checked);
       continue;

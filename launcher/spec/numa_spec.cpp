@@ -19,6 +19,8 @@ NumaSpec read_numa(TableReader& table) {
     if (table.has("size")) numa.size = size;
   }
   numa.nodes = table.numbers_or_auto("nodes").value_or(std::vector<unsigned>{});
+  if (const std::size_t policy = table.choice("policy", {"auto", "strict", "preferred", "interleave"}, 0); policy > 0)
+    numa.policy = static_cast<topology::MemoryPolicy>(policy - 1);
   numa.distances = table.numbers_or_auto("distances").value_or(std::vector<unsigned>{});
   return numa;
 }

@@ -158,6 +158,11 @@ Problems broken_rules(const Spec& spec, const Problems& found) {
   return std::move(rules.broken);
 }
 
+bool is_amd_model(std::string_view model) {
+  constexpr std::string_view amd[] = {"EPYC", "Opteron", "Dhyana", "phenom", "athlon", "qemu64", "qemu32", "max"};
+  return std::ranges::any_of(amd, [&](std::string_view name) { return model.starts_with(name); });
+}
+
 bool is_versioned_q35(std::string_view machine) {
   if (!machine.starts_with("pc-q35-")) return false;
   machine.remove_prefix(7);

@@ -11,5 +11,7 @@ namespace launcher::inline spec {
 Problems broken_rules(const Spec& spec, const Problems& found);
 
 bool is_versioned_q35(std::string_view machine);  // "pc-q35-8.1"
+// Of QEMU's CPU models: those that its emulation gives AMD's name. (KVM gives each the vendor of the host's CPU.)
+bool is_amd_model(std::string_view model);
 
 }  // namespace launcher::spec

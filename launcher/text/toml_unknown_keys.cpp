@@ -48,6 +48,16 @@ std::string home_of(const KeyInfo& info) {
 
 }  // namespace
 
+namespace {
+
+// A value for what is a table elsewhere: it does not belong there. "1G" is likely this table's size.
+bool is_size(const TomlNode& member) {
+  return member.kind == Kind::text && !member.text.empty() &&
+         std::isdigit(static_cast<unsigned char>(member.text[0])) != 0;
+}
+
+}  // namespace
+
 // The sibling that was likely meant: by spelling, or because one name goes on where the other ends (page_size,
 // network).
 std::string TableReader::Impl::sibling_like(const std::string& name) const {
@@ -63,9 +73,16 @@ void TableReader::Impl::report_unknown(const TomlNode& member) {
   };
   std::vector<std::string> wanted, homes, meant;
   for (const std::string& key : asked) wanted.push_back(as_written(key));
-  for (const KeyInfo* info : namesakes(member.name)) homes.push_back(home_of(*info)), meant.push_back(info->path);
+  const bool value = member.kind != Kind::table && !member.of_tables;
+  for (const KeyInfo* info : namesakes(member.name)) {
+    const auto below = [&](const KeyInfo& other) { return other.path.starts_with(info->path + "."); };
+    if (value && std::ranges::any_of(*known, below)) continue;  // a table there
+    homes.push_back(home_of(*info)), meant.push_back(info->path);
+  }
   std::string help = "remove it, or use one of those keys";
-  if (const std::string near = sibling_like(member.name); !homes.empty()) {
+  std::string near = sibling_like(member.name);
+  if (near.empty() && is_size(member) && std::ranges::find(asked, "size") != asked.end()) near = "size";
+  if (!homes.empty()) {
     help = fmt::format("it belongs to {}", listed(homes));
   } else if (!near.empty()) {
     help = fmt::format("did you mean {}?", in_brackets.contains(near) ? as_written(near) : "\"" + near + "\"");

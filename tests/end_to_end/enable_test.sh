@@ -27,10 +27,9 @@ is "mounts: of each file, and of the spec, but none below /dev" "$(grep '^Requir
     "RequiresMountsFor=\"/srv/\\\"big\\\" one.qcow2\"
 RequiresMountsFor=\"$work/some %%dir \$HOME/images/web.raw\"
 RequiresMountsFor=\"$work/some %%dir \$HOME/web.toml\""
-is "what runs: the spec where it lies" "$(grep '^ExecStart=.' "$drop_in")" \
-    "ExecStart=/usr/bin/vmrun run --no-console --stop-timeout 90 \"$work/some %%dir \$\$HOME/web.toml\""
-ours=$(grep '^ExecStart=.' "$drop_in" | sed 's/ "[^"]*"$//')
-is "else as the unit has it" "$ours" "$(sed -n 's|^\(ExecStart=.*\) /etc/vmrun/%i.toml$|\1|p' "$root/configs/vmrun@.service")"
+is "what runs: the spec where it lies" "$(grep '^Environment=' "$drop_in")" "Environment=\"VMRUN_SPEC=$work/some %%dir \$HOME/web.toml\""
+hasnt "else as the unit has it" "$(cat "$drop_in")" ExecStart
+has "which runs that" "$(cat "$root/configs/vmrun@.service")" '^ExecStart=.* \$\{VMRUN_SPEC\}$'
 hasnt "systemd understands all of it" "$(systemd-analyze verify --root="$system" --man=no vmrun@web-1.service 2>&1)" 'vmrun\.conf'
 run_code "$vmrun" enable --root "$system" web.toml
 is "once more" "$code" 0

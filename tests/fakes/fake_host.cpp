@@ -554,6 +554,7 @@ bool FakeHost::exists(const std::string& path) {
 }
 
 std::optional<std::string> FakeHost::link_name(const std::string& path) {
+  if (path.starts_with("/sys/bus/mdev/devices/") && path.ends_with("/iommu_group")) return "8";
   const auto of = below(functions_dir, path);
   if (!of) return std::nullopt;
   if (of->second.starts_with("virtfn")) return vfs(of->first).at(std::stoul(of->second.substr(6)));

@@ -173,3 +173,53 @@ TEST_CASE("export: a shell is told of no open file, and of no word that is not q
       made.report, [](const launcher::ReportRow& row) { return row.path.find("tpmdev") != std::string::npos; }));
   CHECK(std::ranges::any_of(made.report, [](const launcher::ReportRow& row) { return row.path == "cpu.pin"; }));
 }
+
+TEST_CASE("export: memory that can be plugged comes back") {
+  const std::string toml =
+      "name = \"a\"\n[cpu]\ncount = 2\n[memory]\nsize = \"1G\"\nmax = \"3G\"\npage = \"4K\"\n[[nvdimm]]\npath = "
+      "\"/srv/p\"\nsize = \"256M\"\nlabel_size = \"128K\"\n";
+  const std::string xml = said(toml);
+  INFO(xml);
+  for (const char* part :
+       {"<memory unit=\"KiB\" dumpCore=\"off\">3407872</memory>", "slots=\"2\"", "<memory model=\"virtio-mem\">",
+        "<size unit=\"KiB\">2097152</size>", "<requested unit=\"KiB\">0</requested>",
+        "<memory model=\"nvdimm\" access=\"shared\">", "<path>/srv/p</path>", "<size unit=\"KiB\">262144</size>",
+        "<size unit=\"KiB\">128</size>", "<cell id=\"0\" cpus=\"0-1\" memory=\"1048576\" unit=\"KiB\""})
+    CHECK_MESSAGE(xml.find(part) != std::string::npos, part);
+  const auto back = launcher::import_domain(xml, {});
+  REQUIRE(back);
+  const launcher::Spec again = spec_of(back->spec);
+  CHECK(again.memory.size == topology::gib(1));
+  CHECK(again.memory.max.has_value());
+  CHECK(again.devices.size() == spec_of(toml).devices.size());
+  CHECK(back->spec.find("[[nvdimm]]\npath = \"/srv/p\"\nsize = \"256M\"\nlabel_size = \"128K\"") != std::string::npos);
+}
+
+TEST_CASE("export: mediated devices, names of disks, buses and policies of nodes come back") {
+  const std::string xml = said(
+      "name = \"a\"\n[cpu]\ncount = 4\n[memory]\nsize = \"2G\"\npage = \"4K\"\n[[numa]]\nnodes = [0]\npolicy = "
+      "\"preferred\"\n[[numa]]\nnodes = [1]\n[[disk]]\npath = \"/a.raw\"\ninterface = \"virtio-scsi\"\nwwn = "
+      "\"5000c50015ea71ac\"\n[[net]]\nguest_bus = 2\n[[pci]]\nmdev = \"53764d0e-85a0-42b4-af5c-2046b460b1dc\"\n");
+  INFO(xml);
+  const auto back = launcher::import_domain(xml, {});
+  REQUIRE(back);
+  INFO(back->spec);
+  for (const char* line : {"wwn = \"5000c50015ea71ac\"", "guest_bus = 2",
+                           "mdev = \"53764d0e-85a0-42b4-af5c-2046b460b1dc\"", "nodes = \"0\"\npolicy = \"preferred\""})
+    CHECK_MESSAGE(back->spec.find(line) != std::string::npos, line);
+}
+
+TEST_CASE("export: a unit has the VM's weight and quota") {
+  const launcher::Spec spec =
+      spec_of("name = \"a\"\n[memory]\nsize = \"1G\"\npage = \"4K\"\n[schedule]\nweight = 200\nquota = 150\n");
+  const launcher::LaunchPlan plan = plan_of(spec, two_nodes);
+  const launcher::Exported unit = launcher::export_shell(spec, plan, launcher::Runner::systemd_run);
+  CHECK(unit.text.find("--property=CPUWeight=200 --property=CPUQuota=150%") != std::string::npos);
+  const auto told = [](const launcher::Exported& one) {
+    return std::ranges::count_if(one.report, [](const launcher::ReportRow& row) {
+      return row.path.find("cpu.weight") != std::string::npos || row.path.find("cpu.max") != std::string::npos;
+    });
+  };
+  CHECK(told(unit) == 0);
+  CHECK(told(launcher::export_shell(spec, plan, launcher::Runner::shell)) == 2);
+}

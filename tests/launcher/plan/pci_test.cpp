@@ -127,6 +127,42 @@ TEST_CASE("a function is named by domain, bus, device and function, in any usual
     CHECK_MESSAGE(!pci_function_address(bad), bad);
 }
 
+TEST_CASE(
+    "a mediated device is looked at where the kernel lists it, and hangs where the card does that it is a part of") {
+  const Machine machine;
+  const std::string uuid = "53764d0e-85a0-42b4-af5c-2046b460b1dc", keys = "mdev = \"" + uuid + "\"\n";
+  CHECK(machine.look(keys).candidates.empty());
+  const fs::path real = machine.at(Machine::real("0000:82:00.0") + "/" + uuid);
+  fs::create_directories(real);
+  fs::create_directories(machine.at("/sys/bus/mdev/devices"));
+  fs::create_directory_symlink(real, machine.at("/sys/bus/mdev/devices/" + uuid));
+  const Pci::Facts without_group = machine.look(keys);
+  REQUIRE(without_group.candidates.size() == 1);
+  CHECK(!without_group.candidates[0].iommu);
+  CHECK(without_group.candidates[0].node == 1);
+  fs::create_directory_symlink(machine.at("/sys/kernel/iommu_groups/21"), real / "iommu_group");
+  Pci::Facts facts = machine.look(keys);
+  CHECK(facts.candidates[0].iommu);
+  choose(Machine::read(keys), facts);
+  CHECK(facts.chosen == 0);
+  CHECK(facts.neighbours_taken.empty());
+  CHECK(needs(Machine::read(keys), facts, 2).locked_memory);
+}
+
+TEST_CASE("a mediated device that is not there, has no group or belongs to another VM is refused") {
+  const std::string keys = "[[pci]]\nmdev = \"53764d0e-85a0-42b4-af5c-2046b460b1dc\"\n";
+  Case gone(small + keys);
+  gone.pci().candidates.clear();
+  CHECK(has(gone.problems(), "this host has no mediated device 53764d0e-85a0-42b4-af5c-2046b460b1dc"));
+  CHECK(has(gone.problems(), "help: `ls /sys/bus/mdev/devices` lists what it has"));
+  Case bare(small + keys);
+  bare.pci().candidates[0].iommu = false;
+  CHECK(has(bare.problems(), "has no IOMMU group, by which QEMU would open it"));
+  Case taken(small + keys);
+  taken.taken.vms.push_back({"web", {}, {}, {"mediated device 53764d0e-85a0-42b4-af5c-2046b460b1dc"}});
+  CHECK(has(taken.problems(), "belongs to VM web"));
+}
+
 TEST_CASE("virtual functions lie where the physical one's offset and stride say, across buses too") {
   PciFunction physical;
   physical.address = "0000:3b:00.1";

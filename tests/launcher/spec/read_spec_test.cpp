@@ -95,9 +95,9 @@ std::string uncommented_reference() {
   std::ifstream stream(configs / "reference.toml");
   for (std::string line; std::getline(stream, line);) {
     if (line.starts_with("#") && line.size() > 1 && line[1] != ' ') line.erase(0, 1);
-    // base.toml is nobody's; bridge rules out tap; vf_of rules out address and class, and so node; id rules out port; a credential's value its file
+    // base.toml is nobody's; bridge rules out tap; vf_of rules out address, mdev and class, and so node; id rules out port; a credential's value its file
     bool fits = true;
-    for (const char* key : {"include", "tap", "address =", "class =", "node =", "port =", "file = \"secret"})
+    for (const char* key : {"include", "tap", "address =", "mdev =", "class =", "node =", "port =", "file = \"secret"})
       fits = fits && !line.starts_with(key);
     if (fits) text += line + "\n";
   }
@@ -258,7 +258,8 @@ firmware = "../fw.fd"
                                               .queues = 4,
                                               .packed = false,
                                               .mac = "52:54:00:ab:cd:ef",
-                                              .mtu = 9000});
+                                              .mtu = 9000,
+                                              .guest_bus = {}});
   CHECK(std::get<Nic>(spec.devices[3]) == Nic{});
   CHECK(std::get<Console>(spec.devices[4]) == Console{Console::Mode::socket, ""});
   CHECK(spec.boot == launcher::BootSpec{.kernel = "/vm/vmlinuz",
