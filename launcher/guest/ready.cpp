@@ -33,6 +33,13 @@ Fd listen_for(std::uint32_t cid) {
   return fd;
 }
 
+std::uint32_t cid_of_peer(int connection) {
+  sockaddr_vm from{};
+  socklen_t size = sizeof from;
+  const bool known = getpeername(connection, reinterpret_cast<sockaddr*>(&from), &size) == 0;
+  return known && from.svm_family == AF_VSOCK ? from.svm_cid : VMADDR_CID_ANY;
+}
+
 }  // namespace
 
 std::optional<std::string> ready_now(By by, const Access& access, const std::filesystem::path& run_dir) {
@@ -45,7 +52,10 @@ std::optional<std::string> ready_now(By by, const Access& access, const std::fil
 
 ReadyWatch::ReadyWatch(const ReadySpec& ready, Access access, std::filesystem::path run_dir, Told told)
     : ready_(ready), access_(std::move(access)), run_dir_(std::move(run_dir)), told_(std::move(told)) {
-  if (wants(ready_.by, By::notify) && access_.cid) listener_ = listen_for(*access_.cid);
+  // whoever connects may be any guest or program: only this VM's CID counts
+  if (wants(ready_.by, By::notify) && access_.cid)
+    notified_.emplace(listen_for(*access_.cid),
+                      [cid = *access_.cid](int connection) { return cid_of_peer(connection) == cid; });
   thread_ = std::jthread([this](const std::stop_token& stop) {
     const Clock::time_point end = Clock::now() + std::chrono::seconds(ready_.timeout);
     std::optional<std::string> how;
@@ -58,6 +68,7 @@ ReadyWatch::ReadyWatch(const ReadySpec& ready, Access access, std::filesystem::p
       }
       std::this_thread::sleep_for(moment);
     }
+    if (notified_) notified_->stop();
     if (!stop.stop_requested()) told_(how);
   });
 }
@@ -72,27 +83,8 @@ void ReadyWatch::heard(const std::string& console) {
 
 std::optional<std::string> ReadyWatch::look() {
   if (seen_) return "its console says so";
-  if (auto how = notified()) return how;
+  if (notified_ && notified_->is_ready()) return "its systemd says so";
   return ready_now(ready_.by, access_, run_dir_);
-}
-
-// Whoever connects may be any guest or program: only this VM's CID counts.
-std::optional<std::string> ReadyWatch::notified() {
-  if (!listener_) return std::nullopt;
-  if (!peer_) {
-    sockaddr_vm from{};
-    socklen_t size = sizeof from;
-    Fd next(accept4(listener_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (next && from.svm_cid == *access_.cid) peer_ = std::move(next);
-    if (!peer_) return std::nullopt;
-    message_.clear();
-  }
-  char block[4096];
-  const ssize_t count = recv(peer_.get(), block, sizeof block, 0);
-  if (count > 0) message_.append(block, static_cast<std::size_t>(count));
-  const bool ready = ("\n" + message_).find("\nREADY=1") != std::string::npos;
-  if (count == 0 || message_.size() > sizeof block) peer_.reset();
-  return ready ? std::optional<std::string>("its systemd says so") : std::nullopt;
 }
 
 }  // namespace launcher::guest

@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "launcher/guest/access.hpp"
-#include "launcher/host/fd.hpp"
+#include "launcher/guest/notify_listener.hpp"
 #include "launcher/spec/spec.hpp"
 
 namespace launcher::inline guest {
@@ -28,14 +28,12 @@ class ReadyWatch {
 
  private:
   std::optional<std::string> look();
-  std::optional<std::string> notified();
 
   ReadySpec ready_;
   Access access_;
   std::filesystem::path run_dir_;
   Told told_;
-  Fd listener_, peer_;
-  std::string message_;
+  std::optional<NotifyListener> notified_;  // its systemd; none: not asked for, or nothing to be heard by
   std::mutex mutex_;
   std::string words_;  // the console's last ones
   std::atomic<bool> seen_ = false;
