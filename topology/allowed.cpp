@@ -87,15 +87,22 @@ void allow_nodes(const Sysfs& sysfs, std::string_view status, const HostTopology
   if (may != all) allowed.nodes = may;
 }
 
+// Are huge pages charged as well? Of /proc/self/mountinfo: "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,memory_hugetlb_accounting"
+bool counts_huge_pages(const Sysfs& sysfs) {
+  return sysfs.read("/proc/self/mountinfo").value_or("").find("memory_hugetlb_accounting") != std::string::npos;
+}
+
 // What may still be charged: of each group from ours to the root its limit less what it has in use and cannot drop.
 void allow_memory(const Sysfs& sysfs, Allowed& allowed) {
   auto group = group_of(sysfs, "self", "memory");
   if (!group) return;
   constexpr std::uint64_t unlimited = std::uint64_t{1} << 60;  // v1 writes nearly 2^63 for none
   std::string by;
+  allowed.huge_pages_count = group->v2 && counts_huge_pages(sysfs);
   for (;;) {
     const std::string at = group->mount + group->path + "/";
-    const auto limit = sysfs.read_number(at + (group->v2 ? "memory.max" : "memory.limit_in_bytes"));
+    const std::string file = group->v2 ? "memory.max" : "memory.limit_in_bytes";
+    const auto limit = sysfs.read_number(at + file);
     if (limit && *limit < unlimited) {
       const auto used = sysfs.read_number(at + (group->v2 ? "memory.current" : "memory.usage_in_bytes")).value_or(0);
       const auto stat = sysfs.read(at + "memory.stat").value_or("");
@@ -105,13 +112,14 @@ void allow_memory(const Sysfs& sysfs, Allowed& allowed) {
       const Bytes left = mib((*limit - std::min(*limit, held)) >> 20);
       if (!allowed.memory || left < *allowed.memory) {
         allowed.memory = left;
-        by = fmt::format("{} of memory in base pages: memory.max of cgroup {}, less what it uses", to_string(left),
-                         words_of(*group));
+        by = fmt::format("{} of memory in {} pages: {} of cgroup {}, less what it uses", to_string(left),
+                         allowed.huge_pages_count ? "base and huge" : "base", file, words_of(*group));
       }
     }
     if (group->path.empty()) break;
     group->path.erase(group->path.rfind('/'));
   }
+  allowed.huge_pages_count = allowed.huge_pages_count && allowed.memory;
   if (!by.empty()) allowed.by.push_back(std::move(by));
 }
 

@@ -224,6 +224,8 @@ Allowed read_allowed_part(Reader& host, std::string& refusal) {
   if (row.member("cpus") != nullptr) allowed.cpus = row.cpus("cpus");
   if (row.member("nodes") != nullptr) allowed.nodes = row.cpus("nodes");
   if (row.member("memory") != nullptr) allowed.memory = Bytes{row.number("memory", largest_memory)};
+  const json::value* counted = row.member("huge_pages_count");
+  allowed.huge_pages_count = counted != nullptr && counted->is_bool() && counted->get_bool();
   allowed.by = read_words(row, "by");
   return allowed;
 }

@@ -76,6 +76,7 @@ std::string extras_text(const HostTopology& host) {
   if (host.allowed.cpus) text += fmt::format(", \"cpus\": \"{}\"", host.allowed.cpus->to_string());
   if (host.allowed.nodes) text += fmt::format(", \"nodes\": \"{}\"", host.allowed.nodes->to_string());
   if (host.allowed.memory) text += fmt::format(", \"memory\": {}", host.allowed.memory->count);
+  if (host.allowed.huge_pages_count) text += ", \"huge_pages_count\": true";
   return text + "}";
 }
 

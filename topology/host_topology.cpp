@@ -73,6 +73,8 @@ std::string HostTopology::kind_name(unsigned kind) const {
   return from_top == 0 ? "P-cores" : from_top == 1 ? "E-cores" : "low-power cores";
 }
 
+bool HostTopology::is_amd() const { return cpu_vendor == "AuthenticAMD" || cpu_vendor == "HygonGenuine"; }
+
 CpuSet HostTopology::allowed_cpus() const { return allowed.cpus ? all_cpus() & *allowed.cpus : all_cpus(); }
 
 const HugePagePool* HostTopology::pool(unsigned node_id, Bytes page) const {

@@ -60,15 +60,16 @@ struct Cache {
 
 // What this process may use of the machine, where that is less than all of it: by its affinity, its cgroup, its memory policy.
 struct Allowed {
-  std::optional<CpuSet> cpus;   // nullopt: all
-  std::optional<CpuSet> nodes;  // whose memory it may have; nullopt: all
-  std::optional<Bytes> memory;  // in base pages, of all nodes together; nullopt: no limit
-  std::vector<std::string> by;  // what bounds it, each in words: "CPUs 0-3: the cpuset of cgroup /batch/7"
+  std::optional<CpuSet> cpus;     // nullopt: all
+  std::optional<CpuSet> nodes;    // whose memory it may have; nullopt: all
+  std::optional<Bytes> memory;    // in base pages, of all nodes together; nullopt: no limit
+  bool huge_pages_count = false;  // memory bounds huge pages, too (cgroup2 mounted with memory_hugetlb_accounting)
+  std::vector<std::string> by;    // what bounds it, each in words: "CPUs 0-3: the cpuset of cgroup /batch/7"
   friend bool operator==(const Allowed&, const Allowed&) = default;
 };
 
 struct HostTopology {
-  std::string cpu_vendor;  // "GenuineIntel", "AuthenticAMD", may be empty
+  std::string cpu_vendor;  // "GenuineIntel", "AuthenticAMD", "HygonGenuine", may be empty
   std::string cpu_model;
   std::string own_id;       // of this machine alone: made from its machine-id, which it does not tell; "": not known
   std::vector<Pu> pus;      // ascending cpu; all that are online
@@ -89,6 +90,7 @@ struct HostTopology {
   unsigned threads_per_core() const;           // the largest over all cores
   unsigned kinds() const;                      // how many CPU kinds: 1 on a uniform machine
   std::string kind_name(unsigned kind) const;  // "P-cores"; "cores" on a uniform machine
+  bool is_amd() const;                         // AMD's CPUs, or Hygon's, which are theirs in all that KVM is about
   CpuSet allowed_cpus() const;                 // those of all_cpus() that this process may use
   const HugePagePool* pool(unsigned node_id, Bytes page) const;
   unsigned distance(unsigned from, unsigned to) const;  // 10 if equal, 20 when unknown

@@ -198,17 +198,19 @@ void check_siblings(const View& view, Problems& problems) {
          "make cpu.count a multiple (and cores x sockets with it), or set siblings = \"prefer\""});
 }
 
-// What the cgroup lets be charged bounds base pages; huge ones are not counted there.
+// What the cgroup lets be charged bounds base pages; huge ones are counted there where cgroup2 is mounted so.
 void check_allowed_memory(const View& view, Problems& problems) {
   const auto& r = view.request;
   const auto limit = view.whole.allowed.memory;
   const bool base = !r.page ? r.memory.count % mib(2).count != 0 : *r.page == view.host.base_page;
-  if (limit && base && r.memory > *limit)
+  const bool all = view.whole.allowed.huge_pages_count;
+  if (limit && (base || all) && r.memory > *limit)
     problems.push_back({"memory.size",
-                        fmt::format("{} in base pages, but vmrun was allowed {}{}", to_string(r.memory),
-                                    to_string(*limit), bounds_text(view.whole)),
+                        fmt::format("{}{}, but vmrun was allowed {}{}", to_string(r.memory),
+                                    all ? "" : " in base pages", to_string(*limit), bounds_text(view.whole)),
                         {},
-                        "raise memory.max of that cgroup, or use huge pages, which it does not count"});
+                        all ? "raise memory.max of that cgroup, or lower memory.size"
+                            : "raise memory.max of that cgroup, or use huge pages, which it does not count"});
 }
 
 void check_emulator(const View& view, Problems& problems) {

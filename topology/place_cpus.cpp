@@ -80,6 +80,15 @@ std::optional<CpuSet> caches_asked(const PlacementRequest& request, const HostTo
   return largest;
 }
 
+// For how many vCPUs a kind has isolated cores: isolcpus= keeps them for such as these, so enough of them go before faster ones.
+unsigned isolated_room(const View& view, unsigned kind) {
+  unsigned room = 0;
+  for (const Core& core : view.cores)
+    if (core.isolated && core.kind == kind)
+      room += view.request.siblings == Siblings::isolate ? 1 : static_cast<unsigned>(core.cpus.size());
+  return room;
+}
+
 std::vector<std::optional<unsigned>> kinds_to_try(const View& view) {
   if (const auto kind = kind_asked(view)) return {kind};
   if (view.kinds.size() == 1 || view.request.kind == CpuKindChoice::any) return {std::nullopt};
@@ -122,6 +131,9 @@ View view_of(const PlacementRequest& request, const HostTopology& host, const Ho
       view.cpu_nodes.push_back(pu.node);
   }
   std::sort(view.kinds.rbegin(), view.kinds.rend());
+  if (request.kind == CpuKindChoice::automatic && !host.isolated.empty())
+    std::ranges::stable_partition(view.kinds,
+                                  [&](unsigned kind) { return isolated_room(view, kind) >= request.vcpus; });
   std::sort(view.cpu_nodes.begin(), view.cpu_nodes.end());
   for (const unsigned device : request.device_nodes)
     if (const auto home = home_within(host, whole, device)) view.homes.push_back(*home);
@@ -188,6 +200,11 @@ std::vector<CoreNeed> core_needs(const View& view) {
   for (unsigned t = view.threads_per_core; r.siblings != Siblings::isolate && needs.empty() && t > 1; --t)
     for (const auto kind : kinds_to_try(view)) add(t, kind);
   return needs;
+}
+
+bool has_housekeeping(const View& view, unsigned node) {
+  if (view.request.emulator) return false;
+  return view.host.cpus_of_node(node).intersects(view.housekeeping - view.held - view.host.isolated);
 }
 
 unsigned places(const Core& core, const CoreNeed& need) {

@@ -59,8 +59,8 @@ std::size_t isolated_cores(const View& view, const CoreNeed& need, unsigned node
 std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
                                   bool with_memory) {
   // isolated cores for it, devices here, page size, its 1G pages there already, memory left (in quarters of the most),
-  // free cores; the first node among equals
-  using Rank = std::tuple<std::size_t, bool, std::uint64_t, bool, unsigned, unsigned>;
+  // CPUs for its other threads, free cores; the first node among equals
+  using Rank = std::tuple<std::size_t, bool, std::uint64_t, bool, unsigned, std::pair<bool, unsigned>>;
   struct Candidate {
     unsigned node = 0, cores = 0;
     Memory memory;
@@ -83,9 +83,10 @@ std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const 
   std::optional<Rank> best_rank;
   const Candidate* best = nullptr;
   for (const Candidate& one : candidates) {
+    const std::pair near(has_housekeeping(view, one.node), one.cores);
     const Rank rank{isolated_cores(view, need, one.node), is_device_node(view, one.node),
                     one.memory.page.page.count,           gigantic_pages_ready(view, one.node, one.memory),
-                    in_quarters(one.left, most),          one.cores};
+                    in_quarters(one.left, most),          near};
     if (best != nullptr && rank <= *best_rank) continue;
     best_rank = rank;
     best = &one;

@@ -86,6 +86,8 @@ std::string free_ones(const View& view,
                       const CoreNeed& need);           // "whole free cores of L3 1", "free threads of whole cores"
 std::optional<unsigned> kind_asked(const View& view);  // of the whole host's; nullopt: no certain one
 std::vector<CoreNeed> core_needs(const View& view);    // what would do, best first; not empty after check()
+// A CPU on which QEMU's own threads and vhost's would be near a VM there; false where the spec names theirs.
+bool has_housekeeping(const View& view, unsigned node);
 bool serves(const Core& core, const CoreNeed& need);
 std::map<unsigned, unsigned> cores_by_node(const View& view, const CoreNeed& need);
 std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsigned node, unsigned count);

@@ -147,6 +147,10 @@ Seats seat_chosen(const View& view, const Choice& choice) {
                                         free_ones(view, {.kind = choice.need.kind, .filled = choice.need.filled})));
   }
   if (auto note = thread_note(view, choice.need); !note.empty()) seats.notes.push_back(std::move(note));
+  if (choice.need.kind && view.request.kind == CpuKindChoice::automatic && *choice.need.kind == view.kinds.front() &&
+      *choice.need.kind != std::ranges::max(view.kinds))
+    seats.notes.push_back(
+        fmt::format("the vCPUs get {}: isolcpus has enough of them", cores_of_kind(view, choice.need.kind)));
   if (const CpuSet seated = as_set(seats.cpus); !view.host.isolated.empty() && !view.host.isolated.contains(seated))
     seats.notes.push_back(
         fmt::format("of the vCPUs' CPUs {} are not isolated (isolcpus has {}): the host's tasks run there",

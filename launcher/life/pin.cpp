@@ -187,7 +187,7 @@ std::vector<Thread> threads_of(const std::vector<Helper>& helpers) {
 }
 
 void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records) {
-  if (!plan.pinned || plan.placement.emulator.empty()) return;
+  if (plan.placement.emulator.empty()) return;
   std::vector<Thread> threads;
   for (int attempt = 0; attempt < 5; ++attempt) {
     threads = threads_of(qemu, records, plan.accel == "kvm" && attempt == 4);
@@ -199,7 +199,7 @@ void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
 
 bool pin_recovery_thread(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
                          std::vector<ThreadRecord>& records) {
-  if (!plan.pinned || plan.placement.emulator.empty() || plan.accel != "kvm") return true;
+  if (plan.placement.emulator.empty() || plan.accel != "kvm") return true;
   const auto look = [&](bool for_kernel_threads) {
     std::vector<Thread> threads = threads_of(qemu, records, for_kernel_threads);
     std::erase_if(threads, [](const Thread& thread) { return !is_recovery(thread); });

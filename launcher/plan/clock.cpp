@@ -74,7 +74,7 @@ bool has_vmx(const Draft& draft) {
   const CpuSpec& cpu = draft.spec.cpu;
   const auto vapic = draft.spec.hyperv.asked.find("vapic");
   if (vapic != draft.spec.hyperv.asked.end() && !vapic->second) return false;
-  return draft.host.cpu_vendor != "AuthenticAMD" && (cpu.nested == true || in(cpu.add) || in(cpu.require));
+  return !draft.host.is_amd() && (cpu.nested == true || in(cpu.add) || in(cpu.require));
 }
 
 // "" if this knob is to be given; else why not.

@@ -81,7 +81,7 @@ void add_nested(Draft& draft, Opts& cpu, std::vector<std::string>& why) {
   const OrAuto<bool>& nested = draft.spec.cpu.nested;
   if (!nested) return;
   // QEMU emulates AMD's extensions whatever the host is
-  const std::string name = !draft.kvm() || draft.host.cpu_vendor == "AuthenticAMD" ? "svm" : "vmx";
+  const std::string name = !draft.kvm() || draft.host.is_amd() ? "svm" : "vmx";
   if (*nested && draft.kvm() && !draft.facts.cpu.nested) {
     const std::string module = name == "svm" ? "kvm_amd" : "kvm_intel";
     draft.problem("cpu.nested", fmt::format("true, but {} was loaded without nested virtualization", module),

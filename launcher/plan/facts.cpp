@@ -146,7 +146,7 @@ Facts assumed_facts(const Spec& spec, const topology::HostTopology& host) {
   facts.uefi = assumed_firmware(spec.boot.secure_boot);
   if (!spec.boot.code.empty()) facts.uefi = firmware_of(spec.boot.code, spec.boot.variables, spec.boot.secure_boot);
   facts.kvm = true;
-  facts.kvm_module = host.cpu_vendor == "AuthenticAMD" ? "kvm_amd" : "kvm_intel";
+  facts.kvm_module = host.is_amd() ? "kvm_amd" : "kvm_intel";
   facts.cpu = assumed_cpu_facts();
   facts.tuning = assumed_host_tuning(host);
   for (const Device& device : spec.devices) {

@@ -38,7 +38,7 @@ void add_threads_of_tcg(Draft& draft, Opts& cpu, const std::string& model, std::
 
 // KVM gives every model the vendor of the host's CPU.
 bool is_amd_guest(const Draft& draft, const std::string& model) {
-  if (draft.kvm()) return draft.host.cpu_vendor == "AuthenticAMD" || draft.host.cpu_vendor == "HygonGenuine";
+  if (draft.kvm()) return draft.host.is_amd();
   return is_amd_model(model);
 }
 

@@ -91,6 +91,20 @@ void paths_in(const boost::json::value& value, std::set<std::string>& paths) {
     for (const auto& [name, member] : value.get_object()) paths_in(member, paths);
   }
 }
+// And what it opens without a name: the kernel numbers a function's vfio device when that is bound.
+void vfio_files(const Subject& subject, std::set<std::string>& paths) {
+  for (const Step& step : subject.steps) {
+    const auto* open = std::get_if<OpenVfio>(&step);
+    if (open == nullptr) continue;
+    const std::string function = "/sys/bus/pci/devices/" + open->address;
+    if (!open->fd)
+      paths.insert("/dev/vfio/" + subject.root.link_name(function + "/iommu_group").value_or(""));
+    else
+      for (const std::string& name : subject.root.list(function + "/vfio-dev"))
+        paths.insert("/dev/vfio/devices/" + name);
+  }
+}
+
 // The kernel names what is open past symbolic links.
 bool is_one_of(const std::set<std::string>& paths, const std::string& target) {
   return paths.contains(target) || std::ranges::any_of(paths, [&](const std::string& path) {
@@ -105,6 +119,7 @@ void prove_files(const Subject& subject, Rows& rows) {
   if (files.empty()) return rows.add("open files", "the plan's", "cannot be read", dir, Outcome::not_checked);
   std::set<std::string> named;
   paths_in(subject.record, named);
+  vfio_files(subject, named);
   std::vector<std::string> strange;
   for (const auto& [fd, open] : files) {
     std::string target = open;

@@ -177,6 +177,11 @@ def machines():
                              "/sys/fs/cgroup/batch/7/memory.max": 25769803776, "/sys/fs/cgroup/batch/7/memory.current": 1073741824,
                              "/sys/fs/cgroup/batch/7/memory.stat": ["anon 0", "inactive_file 1073741824"], "/sys/fs/cgroup/batch/memory.max": "max",
                              "/proc/self/status": status("12-15,28-31", "1")})
+    yield "huge-pages-count", tree("a unit with MemoryMax=6G, where cgroup2 counts huge pages as well", m, two, far(2),
+                                   {"/proc/self/cgroup": ["0::/system.slice/vm.service"], "/sys/fs/cgroup/system.slice/vm.service/memory.max": 6 << 30,
+                                    "/sys/fs/cgroup/system.slice/vm.service/memory.current": 0, "/sys/fs/cgroup/system.slice/vm.service/memory.stat": ["inactive_file 0"],
+                                    "/proc/self/mountinfo": ["26 20 0:23 / /sys rw shared:2 - sysfs sysfs rw", "30 26 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot,memory_hugetlb_accounting"],
+                                    "/proc/self/status": status("0-31", "0-1")})
     yield "cpuset-v1", tree("a container of 4 threads of socket 0, by cgroup v1", m, two, far(2),
                             {"/proc/self/cgroup": ["11:cpuset:/docker/1", "4:memory:/docker/1", "0::/"], "/sys/fs/cgroup/cpuset/docker/1/cpuset.effective_cpus": "2-3,18-19",
                              "/sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": 8589934592, "/sys/fs/cgroup/memory/docker/1/memory.usage_in_bytes": 0,
@@ -189,6 +194,8 @@ def machines():
     m += [{"cpus": [12 + n], "l3": 0, "l3_mib": 24, "package": 0, "die": 0, "mhz": 3800} for n in range(8)]
     hybrid = {"/sys/devices/cpu_core/cpus": "0-8,10-11", "/sys/devices/cpu_atom/cpus": "12-14,16"}
     yield "hybrid-offline", tree("P- and E-cores; half of the E-cores and a P-core's sibling are offline", m, {0: (everything(m), 64, 56)}, {0: [10]}, hybrid, offline=(9, 15, 17, 18, 19))
+    yield "hybrid-isolated", tree("isolcpus names the E-cores", m, {0: (everything(m), 64, 56)}, {0: [10]},
+                                  {"/sys/devices/cpu_core/cpus": "0-11", "/sys/devices/cpu_atom/cpus": "12-19", f"{CPU}/isolated": "12-19", "/proc/self/status": status("0-11", "0")})
     yield "hybrid-container", tree("a container of two P-cores and four E-cores", m, {0: (everything(m), 64, 56)}, {0: [10]},
                                    {"/sys/devices/cpu_core/cpus": "0-11", "/sys/devices/cpu_atom/cpus": "12-19", "/proc/self/cgroup": ["0::/docker/2"],
                                     "/sys/fs/cgroup/docker/2/cpuset.cpus.effective": "8-11,16-19", "/sys/fs/cgroup/docker/2/cpuset.mems.effective": "0", "/proc/self/status": status("8-11,16-19", "0")})
@@ -229,6 +236,7 @@ def machines():
     two = {0: (of(m, range(8)), 64, 58), 1: (of(m, range(8, 16)), 64, 58)}
     yield "offline-package", tree("socket 1 is offline whole; its memory is there", m, two, far(2), offline=of(m, range(8, 16)))
     yield "isolated-node", tree("isolcpus names every CPU of node 1", m, two, far(2), {f"{CPU}/isolated": "8-15,24-31", "/proc/self/status": status("0-7,16-23", "0-1")})
+    yield "isolated-but-0", tree("isolcpus names all but the first core", m, two, far(2), {f"{CPU}/isolated": "1-15,17-31", "/proc/self/status": status("0,16", "0-1")})
     yield "cpuset-halves", tree("a container of one thread of each core", m, two, far(2),
                                 {"/proc/self/cgroup": ["0::/halves"], "/sys/fs/cgroup/halves/cpuset.cpus.effective": "0-15", "/sys/fs/cgroup/halves/cpuset.mems.effective": "0-1", "/proc/self/status": status("0-15", "0-1")})
     yield "nohz-full", tree("nohz_full without isolcpus: the kernel balances there as everywhere", m, two, far(2), {f"{CPU}/nohz_full": "8-15,24-31", f"{CPU}/isolated": "", "/proc/self/status": status("0-31", "0-1")})

@@ -4,6 +4,7 @@
 # lab: --kernel 6.12 --qemu 10.0
 # lab: --all --kernel all --qemu all
 # lab: --all --systemd --kernel all --qemu 11.1
+# lab: --all --systemd --kernel 6.1 --qemu 10.0 --cmdline systemd.unified_cgroup_hierarchy=0
 # fault: stray a vCPU's thread is moved outside
 # fault: unbound vmrun is started without the bound
 set -u
@@ -88,7 +89,23 @@ in_group() { # FILE COMMAND...: in the group of that cgroup.procs
     shift
     bash -c 'echo $$ >"$0" && exec "$@"' "$procs" "$@"
 }
-if [ -d /run/systemd/system ]; then
+# in_v1 CPUSET: a group of v1 in that hierarchy of cpusets
+in_v1() {
+    mkdir "$1/bound"
+    echo 4-7 >"$1/bound/cpuset.cpus"
+    echo 1 >"$1/bound/cpuset.mems"
+    within "a cpuset of v1" 4-7 1 in_group "$1/bound/cgroup.procs"
+    check "the group is empty again" rmdir "$1/bound"
+}
+if [ -d /sys/fs/cgroup/cpuset ]; then
+    # --- v1 as a host that boots with it has it: a hierarchy for each controller ----------------------------------------------------------
+    in_v1 /sys/fs/cgroup/cpuset
+    mkdir /sys/fs/cgroup/memory/bound
+    echo 48M >/sys/fs/cgroup/memory/bound/memory.limit_in_bytes
+    refused "a limit of v1: 64M in base pages are refused, with what bounds them" 2 \
+        'memory.size: .*vmrun was not allowed more: .*memory.limit_in_bytes of cgroup /bound' in_group /sys/fs/cgroup/memory/bound/cgroup.procs vmrun plan b.toml
+    rmdir /sys/fs/cgroup/memory/bound
+elif [ -d /run/systemd/system ]; then
     # --- a unit ------------------------------------------------------------------------------------------------------------------
     within "AllowedCPUs=4-7, AllowedMemoryNodes=1" 4-7 1 systemd-run --quiet --pipe --wait --collect --same-dir -E "PATH=$PATH" \
         -p AllowedCPUs=4-7 -p AllowedMemoryNodes=1
@@ -100,19 +117,17 @@ else
     within "a cpuset of v2" 4-7 1 in_group /sys/fs/cgroup/bound/cgroup.procs
     check "the group is empty again" rmdir /sys/fs/cgroup/bound
     echo "-cpuset" >/sys/fs/cgroup/cgroup.subtree_control
-    # --- and v1, where this kernel has it: its controller leaves v2 when nobody there uses it any more ------------------------------------
+    # --- and v1 beside it, which Debian's 6.1 has: its controller leaves v2 when nobody there uses it any more ------------------------------
     mkdir /mnt/cpuset
     if wait_for 10 mount -t cgroup -o cpuset none /mnt/cpuset; then
         machine=$(machine_state)
-        mkdir /mnt/cpuset/bound
-        echo 4-7 >/mnt/cpuset/bound/cpuset.cpus
-        echo 1 >/mnt/cpuset/bound/cpuset.mems
-        within "a cpuset of v1" 4-7 1 in_group /mnt/cpuset/bound/cgroup.procs
-        rmdir /mnt/cpuset/bound
+        in_v1 /mnt/cpuset
         umount /mnt/cpuset
         machine=$(machine_state)
+    elif [ "$LAB_KERNEL" = 6.1 ]; then
+        not_ok "a cpuset of v1 can be had"
     else
-        fact "a cpuset of v1" "this kernel has none"
+        fact "a cpuset of v1" "this kernel has none (CONFIG_CPUSETS_V1)"
     fi
 fi
 end

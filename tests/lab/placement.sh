@@ -6,6 +6,7 @@
 # lab: --all --nodes 4 --kernel 6.12 --qemu 11.1
 # fault: wrong-pin a vCPU's thread is moved to another CPU of its node
 # fault: stray-iothread the iothread is moved onto a vCPU's CPU
+# fault: strayed-pages pages of a guest node by hand are moved to the other node of the host
 # fault: forgotten-claim the first VM's plan is taken out of the ledger, so that the second gets the same CPUs
 set -u
 # shellcheck source=tests/lab/lib.sh
@@ -150,4 +151,41 @@ refused "CPUs of a are refused to another by list" 2 "belongs? to the VM a" vmru
 kill_vm b
 down a
 check "the guest powered off by itself" grep -q "the guest powered off" a.err
+
+# --- guest nodes by hand, on two nodes of the host -----------------------------------------------------------------------------------
+rom_spec d <<'TOML'
+name = "d"
+[cpu]
+count = 4
+[memory]
+page = "2M"
+prealloc = true
+[[numa]]
+vcpus = [0, 2]
+size = "32M"
+nodes = [1]
+[[numa]]
+vcpus = [1, 3]
+size = "48M"
+nodes = [0]
+[[numa]]
+vcpus = "none"
+size = "16M"
+nodes = [1]
+TOML
+up d
+pid=${qemu[d]}
+! fault strayed-pages || migratepages "$pid" 1 0
+equal "nodes of the CPUs of d's vCPUs" "1 0 1 0" "$(for tid in $(vcpus d); do node_of_cpu "$(cpus_of "$tid")"; done | xargs)"
+# A guest node is a mapping of its own, so many pages of 2M long
+pages_of_node() { awk -v pages="$1" '/ huge / { for (i = 3; i <= NF; i++) if ($i ~ /^N[0-9]+=/) { split(substr($i, 2), part, "="); sum += part[2]; where = where " " part[1] ":" part[2] }
+    if (sum == pages) print substr(where, 2); sum = 0; where = "" }' "/proc/$pid/numa_maps"; }
+equal "pages of its first node, by the host's nodes" 1:16 "$(pages_of_node 16)"
+equal "of its second" 0:24 "$(pages_of_node 24)"
+equal "of its third, which has no vCPUs" 1:8 "$(pages_of_node 8)"
+# (How the processor maps it cannot be told of a guest that halts at once.)
+check "vmrun verify finds nothing that is not as planned" sh -c "vmrun verify d | grep -q ' held, 0 not held, 1 not checked'"
+check "and looks at the memory of each node" sh -c "vmrun verify d | grep -q \"memory of the guest's node 2\""
+fact "guest nodes by hand" "vCPUs on CPUs $(for tid in $(vcpus d); do cpus_of "$tid"; done | paste -sd' '), huge pages by the host's nodes: $(huge_pages "$pid")"
+kill_vm d
 end

@@ -148,6 +148,12 @@ TEST_CASE("what this process was allowed") {
   CHECK(joined(v2.by) ==
         "CPUs 12-15,28-31: the cpuset of cgroup /batch/7 / memory of nodes 1: a cpuset's mems (AllowedMemoryNodes=) / "
         "24G of memory in base pages: memory.max of cgroup /batch/7, less what it uses");
+  CHECK_FALSE(v2.huge_pages_count);
+  const Allowed counted = tree("huge-pages-count").allowed;
+  CHECK(counted.memory == gib(6));
+  CHECK(counted.huge_pages_count);
+  CHECK(joined(counted.by) ==
+        "6G of memory in base and huge pages: memory.max of cgroup /system.slice/vm.service, less what it uses");
   const Allowed v1 = tree("cpuset-v1").allowed;
   CHECK(v1.cpus == CpuSet{2, 3, 18, 19});
   CHECK(v1.nodes == CpuSet{0});

@@ -208,6 +208,23 @@ TEST_CASE("another user, rights, and a file that is not the plan's are lost") {
   CHECK(row(rows, "open files")->is == "14: /etc/shadow");
 }
 
+TEST_CASE("the vfio devices of the plan's functions are the plan's files, another's are not") {
+  Composed composed;
+  composed.subject.record = {{"steps", {{{"path", "/dev/iommu"}}}}};
+  composed.subject.steps = {OpenVfio{.address = "0000:81:00.0", .fd = 15},
+                            OpenVfio{.address = "0000:82:00.0", .fd = std::nullopt}};
+  composed.file("/sys/bus/pci/devices/0000:81:00.0/vfio-dev/vfio3/dev", "511:3");
+  fs::create_directories(composed.root / "sys/bus/pci/devices/0000:82:00.0");
+  fs::create_symlink("../../kernel/iommu_groups/17", composed.root / "sys/bus/pci/devices/0000:82:00.0/iommu_group");
+  composed.fd(14, "/dev/iommu");
+  composed.fd(15, "/dev/vfio/devices/vfio3");
+  composed.fd(16, "/dev/vfio/17");
+  CHECK(outcome_of(prove_security(composed.subject), "open files") == Outcome::held);
+  composed.fd(17, "/dev/vfio/devices/vfio4");
+  composed.fd(18, "/dev/vfio/18");
+  CHECK(row(prove_security(composed.subject), "open files")->is == "17: /dev/vfio/devices/vfio4, 18: /dev/vfio/18");
+}
+
 TEST_CASE("a kernel file that somebody else changed, and others on the VM's own CPUs") {
   Composed composed;
   composed.subject.steps = {ChangeFile{"/sys/kernel/mm/ksm/run", Value{"1", "0"}},

@@ -11,6 +11,7 @@
 #include "launcher/record/drift.hpp"
 #include "launcher/record/identity.hpp"
 #include "tests/launcher/record/machine.hpp"
+#include "topology/sysfs.hpp"
 
 using launcher::Drift;
 using launcher::Grade;
@@ -203,8 +204,8 @@ TEST_CASE("a file that stands still is read once, and one that was just written 
   CHECK(first->read == 100'000);
   const auto young = launcher::identity_of_file(path);
   REQUIRE(young);
-  CHECK(!young->cached);  // written a moment ago: it may change within the same tick
-  const std::string old = "/proc/self/exe";
+  CHECK(!young->cached);              // written a moment ago: it may change within the same tick
+  const std::string old = "/bin/sh";  // this program may have been linked a moment ago
   REQUIRE(launcher::identity_of_file(old));
   const auto again = launcher::identity_of_file(old);
   REQUIRE(again);
@@ -220,4 +221,16 @@ TEST_CASE("the digest is XXH3's, as xxh128sum prints it") {
   const auto identity = launcher::identity_of_file((dir / "empty").string());
   REQUIRE(identity);
   CHECK(identity->digest == "99aa06d3014798d86001c324468d497f");
+}
+
+// Or the target looks at nothing but refusals, as it did when the form of a lock had changed and the corpus had not.
+TEST_CASE("the locks that fuzzing begins with are read, and differ from nothing of their own") {
+  for (const char* name : {"run", "small"}) {
+    const auto text = topology::Sysfs{}.read(std::string(VMRUN_TESTS "/fuzz/corpus/lock/") + name);
+    REQUIRE(text);
+    const auto lock = launcher::lock_from_document(*text + "\n");
+    REQUIRE_MESSAGE(lock, lock.error());
+    CHECK(drifts(*lock, *lock).empty());
+    CHECK_FALSE(drifts(launcher::LaunchLock{}, *lock).empty());
+  }
 }
