@@ -319,8 +319,8 @@ TEST_CASE("a raise that a crash cut off, of a pool that others took from since, 
   const Recovered recovered = recover_dead(place.host, place.base);
   CHECK(place.host.total(0, mib(2)) == 100);
   REQUIRE(recovered.passed_over.size() == 1);
-  CHECK(recovered.passed_over[0].find("while vmrun was killed adding its 28: it has 110 pages, of which up to 18 may") !=
-        std::string::npos);
+  CHECK(recovered.passed_over[0].find(
+            "while vmrun was killed adding its 28: it has 110 pages, of which up to 18 may") != std::string::npos);
 }
 
 TEST_CASE("a foreign tap of the VM's tap's name: the launch is refused, nothing is left, and it can be tried again") {
