@@ -24,7 +24,7 @@ install -m 644 "$guest/vmlinuz" "$private/vmlinuz"
 install -m 644 "$guest/initrd" "$private/initrd"
 chown -R nobody:nogroup "$private" "$work/disk.raw"
 libvirt() {
-    setpriv --reuid nobody --regid nogroup --clear-groups env -i HOME="$private" XDG_RUNTIME_DIR="$private/run" XDG_CONFIG_HOME="$private/config" \
+    ${become:-} setpriv --reuid nobody --regid nogroup --clear-groups env -i HOME="$private" XDG_RUNTIME_DIR="$private/run" XDG_CONFIG_HOME="$private/config" \
         XDG_CACHE_HOME="$private/cache" PATH="$PATH" LIBVIRT_DEFAULT_URI=qemu:///session "$@"
 }
 cat >"$private/moved.xml" <<XML
@@ -47,7 +47,7 @@ cat >"$private/moved.xml" <<XML
   </devices>
 </domain>
 XML
-libvirt libvirtd --timeout 120 >"$work/libvirtd.log" 2>&1 &
+become='exec' libvirt libvirtd --timeout 120 >"$work/libvirtd.log" 2>&1 & # so that its pid is libvirtd's
 daemon=$!
 at_end+=('libvirt virsh destroy moved >/dev/null 2>&1' "kill $daemon 2>/dev/null; wait $daemon 2>/dev/null")
 answers() { libvirt virsh version >/dev/null 2>&1; }
@@ -55,7 +55,7 @@ within 20 answers || { cat "$work/libvirtd.log"; failed "libvirtd answers"; fini
 libvirt virsh define "$private/moved.xml" >/dev/null 2>"$work/define.err" || { cat "$work/define.err"; failed "libvirt takes the domain"; finish; }
 libvirt virsh start moved >/dev/null 2>"$work/start.err" || { cat "$work/start.err"; failed "libvirt starts the domain"; finish; }
 is_off() { [[ $(libvirt virsh domstate moved) == "shut off"* ]]; }
-check "under libvirt the guest comes up and powers off" within 100 is_off
+check "under libvirt the guest comes up and powers off" within 300 is_off
 before=$(tr -d '\r' <"$private/console.log" | grep '^guest: same' || true)
 places_before=$(tr -d '\r' <"$private/console.log" | grep -c '^guest: place' || true)
 has "it told of itself" "$before" 'product_serial=SN-0042'
@@ -68,7 +68,7 @@ is "the import loses nothing" "$code" 0
 has "a row says where the disk went" "$out" '^kept .*devices/disk/source/@file .*disk\[0\].path'
 has "and that the card keeps its place" "$out" '^kept .*devices/interface/address/.*net\[0\].guest_bus'
 hasnt "nothing is unknown" "$out" unknown
-run_code timeout 100 "$vmrun" run "$work/moved.toml"
+run_code timeout 300 "$vmrun" run "$work/moved.toml"
 is "under vmrun the guest comes up and powers off" "$code" 0
 after=$(tr -d '\r' <<<"$out" | grep '^guest: same' || true)
 is "it says the same of itself" "$after" "$before"
