@@ -5,6 +5,7 @@
 # shellcheck source=tests/end_to_end/lib.sh
 . "$(dirname "$0")/lib.sh"
 root_only
+unasked=$([ -n "${VMRUN_FIRST_HOUR:-}" ] || echo 1)
 VMRUN_FIRST_HOUR=${VMRUN_FIRST_HOUR:-${CI:+1}}
 [ -n "$VMRUN_FIRST_HOUR" ] || skip "an emulated Debian needs minutes to boot: VMRUN_FIRST_HOUR=1 does it"
 need ssh ssh-keygen qemu-img fsck.fat mcopy blkid tmux
@@ -63,7 +64,7 @@ all_held() { [ "$(inside held | wc -l)" = $((17 - $(lacks | wc -l))) ]; }
 
 for one in "${cases[@]}"; do
     IFS=: read -r distro firmware wanted <<<"$one"
-    image=$("$root/scripts/guest" --distro "$distro")/disk.qcow2 || missing "the image of $distro"
+    image=$("$root/scripts/guest" --distro "$distro")/disk.qcow2 || { [ -z "$unasked" ] || skip "no image of $distro can be made here"; missing "the image of $distro"; }
     qemu=$(qemu_for "$wanted")
     version="$distro, $firmware, QEMU $(version_of "$qemu")"
     echo "--- $version"
