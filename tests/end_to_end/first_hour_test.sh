@@ -161,6 +161,11 @@ for one in "${cases[@]}"; do
     is "nothing is overwritten" "$code" 2
     has "which is said" "$err" 'web.toml is there already'
     check "it powers down when asked to" "$vmrun" stop web
+    if [ "$firmware" = bios ] && [ "$distro" = debian13 ]; then
+        run_code "$vmrun" start --set ready=console --set 'ready_pattern=web login:' --set ready_timeout=1200 web.toml
+        has "and starts again, ready by its console's words" "$err" 'is ready: its console says so'
+        check "it powers down once more" "$vmrun" stop web
+    fi
     is "the image is as it was" "$(stat -c '%Y %s %i' "$image")" "$before"
     as_before "everything is put back"
     rm -rf web.toml web.qcow2 "$work/state" "$work/back"
