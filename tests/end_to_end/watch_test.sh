@@ -68,20 +68,15 @@ for qemu in "${qemus[@]}"; do
 
     watch "${never[@]}" --threshold stopped=0 -- sh -c "sleep 0.2; kill -STOP $(qemu_of a); sleep 0.4; kill -CONT $(qemu_of a)"
     is "$version: and between two looks" "$code $(jq -r '.offenders[].subject' <<<"$out")" "4 QEMU ($(qemu_of a)) was stopped"
-    if group=$(group_for v2 cgroup.freeze); then
+    for one in "v2 cgroup.freeze 1 0 0.05" "freezer freezer.state FROZEN THAWED 0.3"; do # the kernel gives notice in version 2 only
+        read -r hierarchy file freeze thaw seconds <<<"$one"
+        group=$(group_for "$hierarchy" "$file") || continue
         qemu_of a >"$group/cgroup.procs"
-        watch "${never[@]}" --threshold stopped=0 -- sh -c "sleep 0.1; echo 1 >$group/cgroup.freeze; sleep 0.05; echo 0 >$group/cgroup.freeze"
-        is "$version: its control group frozen for a moment" "$code $(jq -r '.offenders[].subject' <<<"$out")" "4 the VM was frozen: $group"
+        watch "${never[@]}" --threshold stopped=0 -- sh -c "sleep 0.1; echo $freeze >$group/$file; sleep $seconds; echo $thaw >$group/$file"
+        is "$version: its control group frozen for $seconds s" "$code $(jq -r '.offenders[].subject' <<<"$out")" "4 the VM was frozen: $group"
         qemu_of a >"$(dirname "$group")/cgroup.procs"
         rmdir "$group"
-    fi
-    if group=$(group_for freezer freezer.state); then
-        qemu_of a >"$group/cgroup.procs"
-        watch "${never[@]}" --threshold stopped=0 -- sh -c "sleep 0.1; echo FROZEN >$group/freezer.state; sleep 0.3; echo THAWED >$group/freezer.state"
-        is "$version: of version 1" "$code $(jq -r '.offenders[].subject' <<<"$out")" "4 the VM was frozen: $group"
-        qemu_of a >"$(dirname "$group")/cgroup.procs"
-        rmdir "$group"
-    fi
+    done
     if group=$(group_for cpu cpu.cfs_quota_us); then
         echo 1000 >"$group/cpu.cfs_quota_us" # of 100 ms
         qemu_of a >"$group/cgroup.procs"
