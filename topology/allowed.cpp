@@ -96,14 +96,13 @@ bool counts_huge_pages(const Sysfs& sysfs) {
 void allow_memory(const Sysfs& sysfs, Allowed& allowed) {
   auto group = group_of(sysfs, "self", "memory");
   if (!group) return;
-  constexpr std::uint64_t unlimited = std::uint64_t{1} << 60;  // v1 writes nearly 2^63 for none
   std::string by;
   allowed.huge_pages_count = group->v2 && counts_huge_pages(sysfs);
   for (;;) {
     const std::string at = group->mount + group->path + "/";
     const std::string file = group->v2 ? "memory.max" : "memory.limit_in_bytes";
     const auto limit = sysfs.read_number(at + file);
-    if (limit && *limit < unlimited) {
+    if (limit && *limit < unlimited_memory) {
       const auto used = sysfs.read_number(at + (group->v2 ? "memory.current" : "memory.usage_in_bytes")).value_or(0);
       const auto stat = sysfs.read(at + "memory.stat").value_or("");
       const auto cache = line_of(stat, group->v2 ? "inactive_file " : "total_inactive_file ");

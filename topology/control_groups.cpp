@@ -42,4 +42,13 @@ std::vector<ControlGroup> and_above(ControlGroup group) {
   return groups;
 }
 
+std::string freezer_file(const ControlGroup& group) {
+  return group.directory() + (group.v2 ? "/cgroup.events" : "/freezer.state");
+}
+
+// "populated 1\nfrozen 1" of version 2; "FROZEN" and "FREEZING" of version 1.
+bool is_frozen(std::string_view state) {
+  return state.find("frozen 1") != state.npos || state.starts_with("FROZEN") || state.starts_with("FREEZING");
+}
+
 }  // namespace topology

@@ -2,6 +2,7 @@
 // what is not mounted where distributions mount it is not found.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,5 +27,11 @@ std::optional<ControlGroup> group_in(std::string_view text, const Sysfs& sysfs, 
 
 // It, and what is above it, without the root.
 std::vector<ControlGroup> and_above(ControlGroup group);
+
+// The file that says whether a freezer holds a group, its own or one above it, and what that file says then.
+std::string freezer_file(const ControlGroup& group);
+bool is_frozen(std::string_view state);
+
+inline constexpr std::uint64_t unlimited_memory = std::uint64_t{1} << 60;  // version 1 writes nearly 2^63 for none
 
 }  // namespace topology

@@ -12,6 +12,11 @@ namespace launcher::parts {
 
 namespace {
 
+const char* qemu_word(topology::MemoryPolicy policy) {
+  static constexpr const char* words[] = {"bind", "preferred", "interleave"};
+  return words[static_cast<int>(policy)];
+}
+
 // Threads for preallocation: the VM's own CPUs, which nobody uses yet; on their node the pages are local.
 boost::json::object thread_context(const Draft& draft, const topology::MemoryCell& cell, const std::string& id) {
   boost::json::object context{{"qom-type", "thread-context"}, {"id", id}};
@@ -57,12 +62,11 @@ boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell
   }
   if (shared) ram["share"] = true;
   if (!cell.host_nodes.empty()) {
-    static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
     ram["host-nodes"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
     const bool by_hand = cell.guest_node < draft.spec.numa.size();
     const topology::MemoryPolicy policy =
         by_hand ? draft.spec.numa[cell.guest_node].policy.value_or(placement.policy) : placement.policy;
-    ram["policy"] = policies[static_cast<int>(policy)];
+    ram["policy"] = qemu_word(policy);
   }
   return ram;
 }
@@ -157,14 +161,13 @@ void add_memory(Draft& draft) {
 namespace launcher::inline plan {
 
 std::string memory_policy(const topology::Placement& placement, const std::vector<Arg>& args, unsigned guest_node) {
-  static constexpr const char* policies[] = {"bind", "preferred", "interleave"};
   for (const Arg& arg : args) {
     if (arg.option != "-object" || !arg.value.starts_with('{')) continue;
     const Members members = members_of(arg.value);
     if (member(members, "id") != fmt::format("ram{}", guest_node)) continue;
     if (const std::string policy = member(members, "policy"); !policy.empty()) return policy;
   }
-  return policies[static_cast<int>(placement.policy)];
+  return parts::qemu_word(placement.policy);
 }
 
 bool is_all_bound(const topology::Placement& placement, const std::vector<Arg>& args) {

@@ -16,7 +16,6 @@ namespace launcher::inline proof {
 namespace {
 
 using topology::ControlGroup;
-constexpr std::uint64_t unlimited = std::uint64_t{1} << 60;  // version 1 writes nearly 2^63 for none
 
 // What /proc/PID/cgroup says, most often the same of all threads, and how many of those want a CPU to themselves.
 using Memberships = std::map<std::string, unsigned>;
@@ -72,7 +71,7 @@ void prove_memory_limits(const Memberships& memberships, const Subject& subject,
   for (const topology::MemoryCell& cell : subject.plan.placement.cells) memory.count += cell.size.count;
   for (const auto& [group, workers] : groups_above(memberships, subject, "memory").workers)
     for (const char* file : {"/memory.max", "/memory.high", "/memory.limit_in_bytes"})
-      if (const auto limit = subject.root.read_number(group + file); limit && *limit < unlimited)
+      if (const auto limit = subject.root.read_number(group + file); limit && *limit < topology::unlimited_memory)
         rows.judged("memory of " + group, "no limit below " + to_string(memory), to_string(topology::Bytes{*limit}),
                     group + file, *limit >= memory.count);
 }
@@ -81,9 +80,8 @@ void prove_freezers(const Memberships& memberships, const Subject& subject, Rows
   for (const char* controller : {"", "freezer"}) {
     const auto [groups, v2] = groups_above(memberships, subject, controller);
     for (const auto& [group, workers] : groups) {
-      const std::string file = group + (v2 ? "/cgroup.events" : "/freezer.state");
-      const std::string text = subject.root.read(file).value_or("");
-      if (text.find("frozen 1") != text.npos || text.starts_with("FR"))
+      const std::string file = topology::freezer_file({group, "", v2});
+      if (topology::is_frozen(subject.root.read(file).value_or("")))
         rows.add("state of " + group, "not frozen", "frozen", file, Outcome::lost);
     }
   }

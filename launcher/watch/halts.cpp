@@ -14,11 +14,10 @@ namespace launcher::inline watch {
 
 namespace {
 
-bool is_frozen(int state, bool v2) {
+bool is_frozen_now(int state) {
   char text[256];
   const ssize_t size = pread(state, text, sizeof text, 0);
-  const std::string_view words(text, size < 0 ? 0 : static_cast<std::size_t>(size));
-  return v2 ? words.find("frozen 1") != words.npos : words.starts_with("FROZEN") || words.starts_with("FREEZING");
+  return topology::is_frozen({text, size < 0 ? 0 : static_cast<std::size_t>(size)});
 }
 
 // Whose will it is: a group is frozen with all that is above it.
@@ -32,16 +31,17 @@ std::string frozen_by(const topology::Sysfs& root, const std::string& directory)
 }  // namespace
 
 Halts::Halts(const Subject& subject) : subject_(subject) {
-  for (const Thread& thread : subject.threads)
+  for (const Thread& thread : subject.threads) {
+    const std::string membership = subject.root.read(fmt::format("/proc/{}/cgroup", thread.tid)).value_or("");
     for (const char* controller : {"", "freezer"}) {
-      const auto group = topology::group_of(subject.root, std::to_string(thread.tid), controller);
+      const auto group = topology::group_in(membership, subject.root, controller);
       if (!group || group->path.empty()) continue;
       const std::string directory = group->directory();
       if (std::ranges::find(freezers_, directory, &Freezer::directory) != freezers_.end()) continue;
-      const std::string file = directory + (group->v2 ? "/cgroup.events" : "/freezer.state");
-      Fd state(open(subject.root.at(file).c_str(), O_RDONLY | O_CLOEXEC));
+      Fd state(open(subject.root.at(topology::freezer_file(*group)).c_str(), O_RDONLY | O_CLOEXEC));
       if (state) freezers_.push_back({directory, group->v2, std::move(state)});
     }
+  }
 }
 
 void Halts::wait(std::chrono::milliseconds most, const std::function<void(const std::string&)>& told) {
@@ -50,8 +50,7 @@ void Halts::wait(std::chrono::milliseconds most, const std::function<void(const 
     if (freezer.v2) notices.push_back({freezer.state.get(), POLLPRI, 0});
   (void)poll(notices.data(), notices.size(), static_cast<int>(most.count()));
   for (const Freezer& freezer : freezers_)
-    if (is_frozen(freezer.state.get(), freezer.v2))
-      told("the VM was frozen: " + frozen_by(subject_.root, freezer.directory));
+    if (is_frozen_now(freezer.state.get())) told("the VM was frozen: " + frozen_by(subject_.root, freezer.directory));
   const auto task = topology::parse_stat(subject_.root.read(fmt::format("/proc/{}/stat", subject_.qemu)).value_or(""));
   if (task && (task->state == 'T' || task->state == 't'))
     told(fmt::format("QEMU ({}) was {}", subject_.qemu, task->state == 'T' ? "stopped" : "held by a debugger"));
