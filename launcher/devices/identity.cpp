@@ -20,6 +20,14 @@ boost::uuids::uuid derive(const std::string& vm, const std::string& what, const 
 
 }  // namespace
 
+bool is_uuid(std::string_view text) {
+  constexpr std::string_view form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+  bool good = text.size() == form.size();
+  for (std::size_t i = 0; good && i < form.size(); ++i)
+    good = form[i] == '-' ? text[i] == '-' : std::isxdigit(static_cast<unsigned char>(text[i])) != 0;
+  return good;
+}
+
 std::string uuid_of(const std::string& vm, const std::string& host) { return to_string(derive(vm, "vm", host)); }
 
 std::string mac_of(const std::string& vm, unsigned nic, const std::string& host) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "launcher/devices/identity.hpp"
 #include "launcher/devices/nic.hpp"
 #include "launcher/devices/pci.hpp"
 #include "launcher/devices/pci_classes.hpp"
@@ -27,12 +28,7 @@ std::string read_address(TableReader& table, std::string_view key) {
 std::string read_mdev(TableReader& table) {
   const std::string text = lowered(table.text("mdev", ""));
   if (text.empty()) return {};
-  bool good = text.size() == 36;
-  for (std::size_t i = 0; i < text.size() && good; ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    good = dash ? text[i] == '-' : std::string_view("0123456789abcdef").find(text[i]) != std::string_view::npos;
-  }
-  if (good) return text;
+  if (is_uuid(text)) return text;
   table.problem("mdev", fmt::format("\"{}\" is no UUID; wanted that of a mediated device", text),
                 "for example mdev = \"53764d0e-85a0-42b4-af5c-2046b460b1dc\"; `ls /sys/bus/mdev/devices` lists what "
                 "this host has");

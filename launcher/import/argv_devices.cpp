@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "launcher/devices/identity.hpp"
 #include "launcher/import/argv.hpp"
 #include "launcher/text/problem.hpp"
 
@@ -25,7 +26,7 @@ std::string pci_address(std::string text) {
 // "/sys/bus/mdev/devices/UUID", or as Proxmox has it "/sys/bus/pci/devices/ADDRESS/UUID"; "": no mediated device.
 std::string mdev_of(const std::string& path) {
   const std::string name = lowered(path.substr(path.rfind('/') + 1));
-  return name.size() == 36 && name.find_first_not_of("0123456789abcdef-") == std::string::npos ? name : "";
+  return is_uuid(name) ? name : "";
 }
 
 void pci(ArgvWalk& walk, ArgvOption& device) {

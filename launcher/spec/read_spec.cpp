@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <boost/mp11/algorithm.hpp>
-#include <cctype>
 #include <iterator>
 #include <tuple>
 #include <type_traits>
 
+#include "launcher/devices/identity.hpp"
 #include "launcher/spec/profiles.hpp"
 #include "launcher/spec/rules.hpp"
 #include "launcher/text/printable.hpp"
@@ -83,16 +83,9 @@ BootSpec read_boot(TableReader& table) {
 
 // "8-4-4-4-12" hex digits, not all zero; in lower case.
 std::string read_uuid(TableReader& root) {
-  std::string text = root.text("uuid", "auto");
+  const std::string text = root.text("uuid", "auto");
   if (text == "auto") return {};
-  constexpr std::string_view form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-  bool good = text.size() == form.size(), zero = true;
-  for (std::size_t i = 0; good && i < form.size(); ++i) {
-    text[i] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[i])));
-    good = form[i] == '-' ? text[i] == '-' : std::isxdigit(static_cast<unsigned char>(text[i])) != 0;
-    zero = zero && (text[i] == '-' || text[i] == '0');
-  }
-  if (good && !zero) return text;
+  if (is_uuid(text) && text.find_first_not_of("-0") != text.npos) return lowered(text);
   root.problem("uuid",
                fmt::format("\"{}\" is no UUID of a machine; wanted 8-4-4-4-12 hex digits, not all zero",
                            printable(text.substr(0, 64))),
