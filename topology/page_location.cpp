@@ -106,6 +106,20 @@ Mask mask_of(const std::vector<unsigned>& numbers) {
   return mask;
 }
 
+// As set_mempolicy(2) and mbind(2) want it.
+struct KernelPolicy {
+  int mode = MPOL_DEFAULT;
+  Mask mask;
+  KernelPolicy(MemoryPolicy policy, const std::vector<unsigned>& nodes) {
+    if (nodes.empty()) return;
+    const bool one = policy == MemoryPolicy::preferred;
+    mask = mask_of(one ? std::vector<unsigned>{nodes.front()} : nodes);
+    mode = one ? MPOL_PREFERRED : policy == MemoryPolicy::interleave ? MPOL_INTERLEAVE : MPOL_BIND;
+  }
+  // one more than there are (set_mempolicy(2), BUGS)
+  unsigned long bits() const { return mask.empty() ? 0 : mask.size() * std::numeric_limits<unsigned long>::digits + 1; }
+};
+
 struct FreeBitmask {
   void operator()(bitmask* mask) const { numa_bitmask_free(mask); }
 };
@@ -161,13 +175,14 @@ std::expected<std::vector<MappedRange>, std::string> read_huge_pages(pid_t pid, 
 }
 
 std::error_code set_own_memory_policy(MemoryPolicy policy, const std::vector<unsigned>& nodes) {
-  if (nodes.empty()) return set_mempolicy(MPOL_DEFAULT, nullptr, 0) == 0 ? std::error_code{} : last_error();
-  const bool one = policy == MemoryPolicy::preferred;
-  const Mask mask = mask_of(one ? std::vector<unsigned>{nodes.front()} : nodes);
-  const int mode = one ? MPOL_PREFERRED : policy == MemoryPolicy::interleave ? MPOL_INTERLEAVE : MPOL_BIND;
-  // maxnode counts one more than the bits given (set_mempolicy(2), BUGS).
-  const auto size = mask.size() * std::numeric_limits<unsigned long>::digits + 1;
-  return set_mempolicy(mode, mask.data(), size) == 0 ? std::error_code{} : last_error();
+  const KernelPolicy wanted(policy, nodes);
+  return set_mempolicy(wanted.mode, wanted.mask.data(), wanted.bits()) == 0 ? std::error_code{} : last_error();
+}
+
+std::error_code set_memory_policy(void* mapping, Bytes size, MemoryPolicy policy, const std::vector<unsigned>& nodes) {
+  const KernelPolicy wanted(policy, nodes);
+  return mbind(mapping, size.count, wanted.mode, wanted.mask.data(), wanted.bits(), 0) == 0 ? std::error_code{}
+                                                                                            : last_error();
 }
 
 std::error_code set_affinity(pid_t tid, const CpuSet& cpus) {

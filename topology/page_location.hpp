@@ -43,6 +43,9 @@ std::expected<std::vector<MappedRange>, std::string> read_huge_pages(pid_t pid, 
 // takes the first node. An empty set of nodes means the default policy.
 std::error_code set_own_memory_policy(MemoryPolicy policy, const std::vector<unsigned>& nodes);
 
+// The same of one mapping of the caller's (mbind(2)), for pages that are not there yet.
+std::error_code set_memory_policy(void* mapping, Bytes size, MemoryPolicy policy, const std::vector<unsigned>& nodes);
+
 // sched_setaffinity / sched_getaffinity; tid 0 is the caller. Sizes beyond 1024 CPUs are handled.
 std::error_code set_affinity(pid_t tid, const CpuSet& cpus);
 std::expected<CpuSet, std::error_code> get_affinity(pid_t tid);

@@ -65,6 +65,12 @@ Fd LinuxFiles::memory_file(const std::string& name, const std::string& bytes) {
   return opened_or_refuse(open(again.c_str(), O_RDONLY | O_CLOEXEC), "open " + name);
 }
 
+HugeFile LinuxFiles::huge_file(const HugeFileSpec& spec) {
+  Fd file = make_huge_file(spec);
+  auto filling = std::make_unique<Filling>(file, spec);
+  return {std::move(file), std::move(filling)};
+}
+
 void LinuxFiles::keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) {
   if (access(path.c_str(), F_OK) == 0) return;
   const std::string next = path + ".new";  // a crash in between leaves no half of a pair

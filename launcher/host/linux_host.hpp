@@ -57,6 +57,7 @@ class LinuxFiles final : public Files {
   void copy_once(const std::string& from, const std::string& to) override;
   void keep_text(const std::string& path, const std::string& text) override;
   Fd memory_file(const std::string& name, const std::string& bytes) override;
+  HugeFile huge_file(const HugeFileSpec& spec) override;
   void keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) override;
   std::optional<FileIdentity> identity_of(const std::string& path) override;
   void give_file(const std::string& path, const FileIdentity& file, unsigned uid, unsigned gid) override;

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <charconv>
 #include <map>
 #include <regex>
@@ -21,8 +24,9 @@ constexpr std::string_view own_directory =
     "@ directory of the script @";  // stands for it until words are quoted, and has them quoted
 
 struct Script {
-  std::map<int, std::string> files;  // fd -> what stands for it in the arguments
-  std::string before, after;         // lines around QEMU
+  std::map<int, std::string> files;               // fd -> what stands for it in the arguments
+  std::map<std::string, topology::Bytes> memory;  // QEMU's object -> the pages that vmrun would have made for it
+  std::string before, after;                      // lines around QEMU
   std::map<int, const MakeTap*> taps;
   std::map<int, std::string> open_taps;
   Report report;
@@ -69,6 +73,7 @@ struct OfStep {
   void operator()(const OpenTap& step) const {
     for (const int fd : step.fds) script.open_taps[fd] = step.name;
   }
+  void operator()(const MakeGuestMemory& step) const { script.memory[step.id] = step.page; }
   void operator()(const OpenVhost&) const {}
   void operator()(const StartQemu&) const {}
   template <class Step>
@@ -121,6 +126,19 @@ std::string with_paths(const Script& script, std::string value) {
   return value;
 }
 
+// The guest's memory, which QEMU makes itself where vmrun does not.
+std::string made_by_qemu(const Script& script, const std::string& value) {
+  if (!value.starts_with("{\"qom-type\":\"memory-backend-file\"")) return value;
+  boost::json::object memory = boost::json::parse(value).as_object();
+  const auto made = script.memory.find(std::string(memory.at("id").as_string()));
+  if (made == script.memory.end()) return value;
+  memory["qom-type"] = "memory-backend-memfd";
+  memory.erase("mem-path");
+  memory["hugetlb"] = true;
+  memory["hugetlbsize"] = made->second.count;
+  return boost::json::serialize(memory);
+}
+
 bool is_number(std::string_view text) { return !text.empty() && text.front() >= '0' && text.front() <= '9'; }
 
 bool has_fd(const Members& members) {
@@ -147,7 +165,7 @@ std::vector<std::string> arguments(Script& script, const LaunchPlan& plan) {
   for (const Arg& arg : plan.args) {
     if (arg.option == "-S" || arg.option == "-add-fd") continue;
     std::string value = arg.option == "-netdev" ? of_tap(script, arg.value) : arg.value;
-    value = with_paths(script, value);
+    value = with_paths(script, arg.option == "-object" ? made_by_qemu(script, value) : value);
     const std::string id = member(members_of(value), "id");
     if (id == "console" && arg.option == "-chardev" && plan.console_on_stdio) value = "stdio,id=console,signal=off";
     const bool control = arg.option == "-chardev" && id == "control";

@@ -31,14 +31,11 @@ namespace {
   logs.read_some();
   const std::string words = last_lines(plan.start().log);
   if (teller.detail) teller.detail("QEMU's command line was:\n" + shell_line(plan.start().child.argv));
-  // A pool's free pages are anybody's until QEMU has touched them.
   const bool pool =
       words.find("unable to map backing store for guest RAM") != words.npos && !plan.reservation.pages.empty();
   throw std::runtime_error(fmt::format("{}QEMU ended before it was up (exit code {}): {}",
-                                       pool ? "somebody else took huge pages that were free when this VM was planned: "
-                                              "start it again, and its plan counts anew. "
-                                            : "",
-                                       code, words.empty() ? "it said nothing" : words));
+                                       pool ? std::string(pages_gone) + ". " : "", code,
+                                       words.empty() ? "it said nothing" : words));
 }
 
 std::uint64_t planned_bytes(const LaunchPlan& plan) {
@@ -50,12 +47,12 @@ std::uint64_t planned_bytes(const LaunchPlan& plan) {
 }
 
 topology::Bytes touched(pid_t pid, topology::Bytes page, const MemoryOf& memory_of) {
-  std::uint64_t bytes = 0;
-  const auto ranges = memory_of(pid, page);
-  if (!ranges) return {};
-  for (const topology::MappedRange& range : *ranges)
-    for (const auto& [node, pages] : range.pages_on_node) bytes += range.huge ? pages * range.page.count : 0;
-  return {bytes >> 20 << 20};
+  std::uint64_t bytes = 0, filled = 0;
+  if (const auto ranges = memory_of(pid, page))
+    for (const topology::MappedRange& range : *ranges)
+      for (const auto& [node, pages] : range.pages_on_node) bytes += range.huge ? pages * range.page.count : 0;
+  for (const auto& [where, pages] : filled_pages(getpid())) filled += pages * where.second;
+  return {std::max(bytes, filled) >> 20 << 20};
 }
 
 class Launch {
@@ -198,6 +195,7 @@ class Launch {
     monitor.handshake(world_.start_patience);
     progress("");
     monitor.on_idle({});
+    transaction_->opened().fillings.clear();  // all is there now
     timings_.mark("QEMU up");
     return monitor;
   }

@@ -17,22 +17,60 @@ const char* qemu_word(topology::MemoryPolicy policy) {
   return words[static_cast<int>(policy)];
 }
 
-// Threads for preallocation: the VM's own CPUs, which nobody uses yet; on their node the pages are local.
+// For preallocation: the VM's own CPUs, which nobody uses yet; on their node the pages are local. Empty: it has none of its own.
+std::vector<unsigned> own_cpus_of(const Draft& draft, const topology::MemoryCell& cell) {
+  // a partition's CPUs are not to be had before the vCPUs' threads are moved there
+  if (draft.isolation == Isolation::beside || draft.isolation == Isolation::within)
+    return draft.plan.placement.emulator.to_vector();
+  std::vector<unsigned> cpus;
+  for (const topology::VcpuSeat& seat : draft.plan.placement.vcpus)
+    if (seat.cpu && seat.guest_node == cell.guest_node) cpus.push_back(*seat.cpu);
+  return cpus;
+}
+
+std::uint64_t threads_for(const topology::MemoryCell& cell) {
+  return std::clamp<std::uint64_t>(cell.vcpus.size(), 1, 16);
+}
+
 boost::json::object thread_context(const Draft& draft, const topology::MemoryCell& cell, const std::string& id) {
   boost::json::object context{{"qom-type", "thread-context"}, {"id", id}};
-  boost::json::array cpus;
-  // a partition's CPUs are not to be had before the vCPUs' threads are moved there
-  const bool apart = draft.isolation == Isolation::beside || draft.isolation == Isolation::within;
-  if (apart)
-    for (const unsigned cpu : draft.plan.placement.emulator.to_vector()) cpus.push_back(cpu);
-  for (const topology::VcpuSeat& seat : draft.plan.placement.vcpus) {
-    if (!apart && seat.cpu && seat.guest_node == cell.guest_node) cpus.push_back(*seat.cpu);
-  }
+  const std::vector<unsigned> cpus = own_cpus_of(draft, cell);
   if (cpus.empty())
     context["node-affinity"] = boost::json::array(cell.host_nodes.begin(), cell.host_nodes.end());
   else
-    context["cpu-affinity"] = cpus;
+    context["cpu-affinity"] = boost::json::array(cpus.begin(), cpus.end());
   return context;
+}
+
+// Pages of one node that count for the group vmrun is in, as QEMU's do.
+bool can_be_filled_early(const Draft& draft, const topology::MemoryCell& cell, const boost::json::object& ram) {
+  const ScheduleSpec& schedule = draft.spec.schedule;
+  const bool own_group = draft.isolation != Isolation::none || schedule.weight || schedule.quota;
+  return cell.host_nodes.size() == 1 && !own_group && ram.at("policy").as_string() != "interleave";
+}
+
+// vmrun makes the file that QEMU would have made, and fills it while QEMU still loads.
+void fill_early(Draft& draft, const topology::MemoryCell& cell, boost::json::object& ram) {
+  const topology::Placement& placement = draft.plan.placement;
+  const int fd = draft.fds.take("memory of " + std::string(ram.at("id").as_string()));
+  ram["qom-type"] = "memory-backend-file";
+  ram["mem-path"] = fmt::format("/proc/self/fd/{}", fd);
+  ram["share"] = true;  // else QEMU would write to copies
+  ram.erase("hugetlb");
+  ram.erase("hugetlbsize");
+  const std::vector<unsigned> own = own_cpus_of(draft, cell);
+  MakeGuestMemory made;
+  made.id = ram.at("id").as_string();
+  made.size = {ram.at("size").to_number<std::uint64_t>()};
+  made.page = placement.page;
+  made.node = cell.host_nodes.front();
+  if (ram.at("policy").as_string() == "preferred") made.policy = topology::MemoryPolicy::preferred;
+  for (const unsigned cpu : own) made.cpus.add(cpu);
+  if (own.empty()) made.cpus = placement.emulator;
+  made.threads = static_cast<unsigned>(threads_for(cell));
+  made.fd = fd;
+  draft.steps.push_back(
+      {std::move(made), "QEMU's own start and the kernel's clearing of pages take place at once", "default"});
 }
 
 void check_memlock(Draft& draft) {
@@ -132,8 +170,9 @@ void add_memory(Draft& draft) {
     const std::string id = fmt::format("ram{}", cell.guest_node);
     boost::json::object ram = backend(draft, cell, id, cell.size.count - hot_part(draft, i).count);
     if (prealloc) {
+      if (huge && can_be_filled_early(draft, cell, ram)) fill_early(draft, cell, ram);
       ram["prealloc"] = true;
-      ram["prealloc-threads"] = std::clamp<std::uint64_t>(cell.vcpus.size(), 1, 16);
+      ram["prealloc-threads"] = threads_for(cell);
       if (draft.qemu.has("thread-context") && draft.qemu.has("memory-backend-memfd.prealloc-context")) {
         const std::string context = fmt::format("prealloc{}", cell.guest_node);
         draft.args.add("-object", thread_context(draft, cell, context),

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -36,6 +37,7 @@ struct Opened {
   Fd monitor;             // our end of the private QMP socketpair
   std::optional<ProcessId> qemu;
   std::vector<Helper> helpers;
+  std::vector<std::unique_ptr<Filling>> fillings;  // of QEMU's memory: until it is up
   std::vector<Unnamed> unnamed;
   Logs logs;                                  // to be read while somebody writes there
   std::map<std::string, FileIdentity> given;  // path -> the file whose owner changes

@@ -56,6 +56,14 @@ PageCounts touched_pages(const std::optional<ProcessId>& qemu) {
   return touched;
 }
 
+// The same of a VM that may be starting: what its vmrun fills is there before its QEMU has mapped it.
+PageCounts touched_pages(const VmDir& dir, const State& state) {
+  PageCounts touched = touched_pages(state.qemu);
+  if (const auto owner = dir.owner())
+    for (const auto& [where, pages] : filled_pages(owner->pid)) touched[where] = std::max(touched[where], pages);
+  return touched;
+}
+
 // CPUs that a process has one thread alone for: what pinning looks like. A mask of several says nothing of who has them.
 topology::CpuSet pinned_cpus(pid_t pid) {
   topology::CpuSet cpus;
@@ -140,7 +148,7 @@ void subtract_pending(topology::HostTopology& host, const fs::path& base) {
     std::vector<topology::PageClaim> open = dir.reservation().pages;
     std::erase_if(open, [&](const topology::PageClaim& claim) { return claim.huge() && state.pages_held; });
     if (open.empty()) continue;
-    PageCounts touched = touched_pages(state.qemu);
+    PageCounts touched = touched_pages(dir, state);
     for (const topology::PageClaim& claim : open) {
       const std::uint64_t has = touched[{claim.node, claim.page.count}];
       if (claim.pages > has) subtract(host, claim, claim.pages - has);

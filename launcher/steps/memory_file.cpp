@@ -58,6 +58,17 @@ std::string one_line(std::string text) {
 
 }  // namespace
 
+std::string MakeGuestMemory::describe() const {
+  return fmt::format("fill {} of {} pages on node {} while QEMU starts, by {} thread{} on CPU {}", to_string(size),
+                     to_string(page), node, threads, threads == 1 ? "" : "s", cpus.to_string());
+}
+void MakeGuestMemory::perform(PerformContext& context) const {
+  HugeFile made = context.host.files.huge_file(
+      {.name = id, .size = size, .page = page, .node = node, .policy = policy, .cpus = cpus, .threads = threads});
+  context.opened.fds[fd] = std::move(made.fd);
+  if (made.filling) context.opened.fillings.push_back(std::move(made.filling));
+}
+
 std::string MakeMemoryFile::describe() const { return fmt::format("make {} in memory", what); }
 void MakeMemoryFile::perform(PerformContext& context) const {
   context.opened.fds[fd] = context.host.files.memory_file(what, text_of(context.host.files, parts));

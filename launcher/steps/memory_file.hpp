@@ -6,6 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "topology/bytes.hpp"
+#include "topology/cpu_set.hpp"
+#include "topology/placement.hpp"
+
 namespace launcher::inline steps {
 
 struct PerformContext;
@@ -18,6 +22,22 @@ struct TextPart {
   friend bool operator==(const TextPart&, const TextPart&) = default;
 };
 BOOST_DESCRIBE_STRUCT(TextPart, (), (text, file, as))
+
+// The huge pages of one of the guest's nodes, which are being filled from then on, on one node of the host
+struct MakeGuestMemory {
+  static constexpr const char* kind = "make_guest_memory";
+  std::string id;  // of QEMU's object: "ram0"
+  topology::Bytes size, page;
+  unsigned node = 0;
+  topology::MemoryPolicy policy = topology::MemoryPolicy::strict;  // strict or preferred
+  topology::CpuSet cpus;                                           // of the threads that fill it
+  unsigned threads = 1;
+  int fd = -1;
+  std::string describe() const;
+  void perform(PerformContext& context) const;
+  friend bool operator==(const MakeGuestMemory&, const MakeGuestMemory&) = default;
+};
+BOOST_DESCRIBE_STRUCT(MakeGuestMemory, (), (id, size, page, node, policy, cpus, threads, fd))
 
 // An open file that nothing but its holders can read: sealed, without a name
 struct MakeMemoryFile {

@@ -17,7 +17,7 @@ namespace launcher::inline steps {
 using Step = std::variant<RaisePool, MakeTap, OpenTap, MakeMacvtap, LimitRate, TagPort, OpenVhost, OpenFile, MakeImage,
                           OpenLog, Listen, HoldPath, MakeDirectory, Pair, KeepDirectory, CopyOnce, KeepText, GiveFile,
                           StartHelper, StartQemu, MakeGroup, LoadModule, CreateVfs, SetVfMac, SetVfPort, BindVfio,
-                          OpenVfio, TakeUsb, ChangeFile, MakeMemoryFile, MakeVolume, KeepSshKeys>;
+                          OpenVfio, TakeUsb, ChangeFile, MakeMemoryFile, MakeVolume, KeepSshKeys, MakeGuestMemory>;
 
 // A step of a plan, with the reason `vmrun plan --explain` gives.
 struct PlannedStep {

@@ -56,6 +56,20 @@ def run_timed(argv, env, good=(0,)):
     return usage.ru_utime + usage.ru_stime
 
 
+def made_by_qemu(word, pages):
+    """An object of QEMU's whose file vmrun makes and fills, as one whose file QEMU makes itself."""
+    if not word.startswith('{"qom-type":"memory-backend-file"'):
+        return word
+    memory = json.loads(word)
+    page = pages.get(memory["mem-path"])
+    if page is None:
+        return word
+    for key in ("mem-path", "share"):
+        del memory[key]
+    number = int(page.rstrip("KMG")) << {"K": 10, "M": 20, "G": 30}[page[-1]] if isinstance(page, str) else page
+    return json.dumps({**memory, "qom-type": "memory-backend-memfd", "hugetlb": True, "hugetlbsize": number})
+
+
 class Plan:
     """A plan as `vmrun plan --json` prints it, ready to be carried out by hand."""
 
@@ -63,7 +77,8 @@ class Plan:
         steps = [step.get("step", step) for step in plan["steps"]]
         self.steps = [next(iter((kind, body) for kind, body in step.items() if isinstance(body, dict))) for step in steps]
         start = next(body for kind, body in self.steps if kind == "start_qemu")
-        self.argv = start["child"]["argv"]
+        pages = {"/proc/self/fd/%d" % body["fd"]: body["page"] for kind, body in self.steps if kind == "make_guest_memory"}
+        self.argv = [made_by_qemu(word, pages) for word in start["child"]["argv"]]
         self.monitor_fd = start["monitor_fd"]
         placement = plan["placement"]
         self.emulator = cpus_of(placement["emulator"])
@@ -168,11 +183,11 @@ class PlainQemu:
 class Plain:
     title = "QEMU"
 
-    def __init__(self, work, plans):
-        self.work, self.plans, self.running = work, plans, {}
+    def __init__(self, run, plans):
+        self.run, self.plans, self.running = run, plans, {}
 
     def start(self, name, reserve=0):
-        self.running[name] = PlainQemu(self.plans[name], "%s/plain-%s" % (self.work, name), reserve)
+        self.running[name] = PlainQemu(self.plans[name], "%s/plain-%s" % (self.run, name), reserve)
 
     def stop(self, name):
         self.running.pop(name).end()

@@ -98,7 +98,9 @@ chmod 755 "$work/thief"
 set_pool 32
 remember
 use_qemu "$work/thief"
-run_code "$vmrun" start "$work/modest.toml"
+# one whose memory QEMU makes
+sed 's/^\[memory\]/&\npolicy = "interleave"/' "$work/modest.toml" >"$work/later.toml"
+run_code "$vmrun" start "$work/later.toml"
 is "pages that others take before QEMU has them: exit code" "$code" 1
 has "it is told that others took them" "$err" 'somebody else took huge pages that were free when this VM was planned: start it again'
 has "with what QEMU says" "$err" 'unable to map backing store'
@@ -106,6 +108,23 @@ has "with what QEMU says" "$err" 'unable to map backing store'
 all_free() { [ "$(pool_free)" = 32 ]; }
 check "the other's pages are free again" within 15 all_free
 as_before "as before"
+use_qemu "${qemus[0]}"
+# vmrun makes the memory of a VM of one node itself: nobody takes it any more, and what others have claimed is seen before QEMU starts
+exec {claimed}< <(exec perl -e '$| = 1; print syscall(9, 0, 32 << 21, 3, 0x40021, -1, 0), "\n"; close STDOUT; close STDERR; sleep 60')
+claimer=$!
+read -r -u "$claimed"
+run_code "$vmrun" start "$work/modest.toml"
+is "pages that others have claimed and not touched: exit code" "$code" 1
+has "it is told, too" "$err" 'could not fill 64M of 2M pages.*somebody else took huge pages'
+hasnt "before QEMU starts" "$err" 'QEMU ended'
+kill "$claimer"
+exec {claimed}<&-
+as_before "as before"
+use_qemu "$work/thief"
+run_code "$vmrun" start "$work/modest.toml"
+is "who wants them between vmrun and QEMU gets none" "$code" 0
+end modest
+check "all are free again" within 15 all_free # the thief had QEMU's open files
 use_qemu "${qemus[0]}"
 run_code "$vmrun" start "$work/modest.toml"
 is "started again it has them" "$code" 0

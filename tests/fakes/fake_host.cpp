@@ -384,6 +384,13 @@ launcher::Fd FakeHost::memory_file(const std::string& name, const std::string& b
   return fd;
 }
 
+launcher::HugeFile FakeHost::huge_file(const launcher::HugeFileSpec& spec) {
+  Verb verb(*this, "huge_file " + spec.name);
+  launcher::HugeFile made{real_files_.memory_file(spec.name, ""), nullptr};
+  verb.done();
+  return made;
+}
+
 void FakeHost::keep_ssh_key(const std::string&, const std::string& path, const std::string& comment) {
   Verb verb(*this, fmt::format("keep_ssh_key {} {}", path, comment));
   verb.done();

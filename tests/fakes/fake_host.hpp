@@ -114,6 +114,7 @@ class FakeHost : public launcher::KernelFiles,
   void copy_once(const std::string& from, const std::string& to) override;
   void keep_text(const std::string& path, const std::string& text) override;
   launcher::Fd memory_file(const std::string& name, const std::string& bytes) override;
+  launcher::HugeFile huge_file(const launcher::HugeFileSpec& spec) override;
   void keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) override;
   std::optional<launcher::FileIdentity> identity_of(const std::string& path) override;
   void give_file(const std::string& path, const launcher::FileIdentity& file, unsigned uid, unsigned gid) override;

@@ -129,6 +129,7 @@ TEST_CASE("every fd in the command line is opened by exactly one step, and the o
     if (const auto* tap = std::get_if<OpenTap>(&planned.step)) opened.insert(tap->fds.begin(), tap->fds.end());
     if (const auto* vhost = std::get_if<OpenVhost>(&planned.step)) opened.insert(vhost->fds.begin(), vhost->fds.end());
     if (const auto* file = std::get_if<OpenFile>(&planned.step)) opened.insert(file->fd);
+    if (const auto* memory = std::get_if<MakeGuestMemory>(&planned.step)) opened.insert(memory->fd);
     if (const auto* socket = std::get_if<Listen>(&planned.step)) opened.insert(socket->fd);
     if (const auto* start = std::get_if<StartQemu>(&planned.step)) opened.insert(start->monitor_fd);
   }
@@ -416,8 +417,8 @@ TEST_CASE("features decide, not versions") {
   const LaunchPlan plan = one.plan();
   CHECK(has(value_of(plan, "-device", "virtio-blk-pci"), "packed=off"));
   CHECK(value_of(plan, "-object", "thread-context") == "");
-  CHECK(has(value_of(plan, "-object", "memfd"), "\"prealloc\":true"));
-  CHECK(!has(value_of(plan, "-object", "memfd"), "prealloc-context"));
+  CHECK(has(value_of(plan, "-object", "\"ram0\""), "\"prealloc\":true"));
+  CHECK(!has(value_of(plan, "-object", "\"ram0\""), "prealloc-context"));
   CHECK(!has(value_of(plan, "-machine"), "vmport"));
   CHECK(has(value_of(plan, "-blockdev"), "aio=native"));
   CHECK(noted(plan, "disk[0].aio: native instead of io_uring: this QEMU was built without it"));

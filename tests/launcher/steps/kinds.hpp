@@ -68,6 +68,7 @@ inline const std::vector<Step>& one_of_each() {
       MakeMemoryFile{"credential tmpfiles.extra", {{"f+~ /a\n", "", ""}, {"", "/var/lib/vmrun/db/key", "base64"}}, 24},
       MakeVolume{"CIDATA", {{"meta-data", {{"{\"a\": 1}", "", ""}}}, {"user-data", {{"", "/u", "json"}}}}, 25},
       KeepSshKeys{"/var/lib/vmrun/db/ssh", "db", "ann", "/usr/bin/ssh-keygen"},
+      MakeGuestMemory{"ram1", gib(2), mib(2), 1, topology::MemoryPolicy::preferred, CpuSet{2, 3}, 2, 26},
   };
   return steps;
 }
