@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -47,12 +49,17 @@ Lock::Lock(const fs::path& base, const std::function<void()>& waiting) {
   need_own_directory(base);
   const fs::path path = base / ".lock";
   fd_ = opened_or_refuse(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), "open " + path.string());
-  constexpr auto between_looks = std::chrono::milliseconds(50);
+  // Most hold it for a few milliseconds: who has waited little looks often.
+  using Clock = std::chrono::steady_clock;
+  using std::chrono::microseconds;
+  constexpr microseconds soon{500}, late{50'000};
+  const Clock::time_point begun = Clock::now();
   while (flock(fd_.get(), waiting ? LOCK_EX | LOCK_NB : LOCK_EX) < 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) refuse("lock " + path.string());
     waiting();
-    std::this_thread::sleep_for(between_looks);
+    const auto waited = std::chrono::duration_cast<microseconds>(Clock::now() - begun);
+    std::this_thread::sleep_for(std::clamp(waited / 4, soon, late));
   }
 }
 
