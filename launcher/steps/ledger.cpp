@@ -59,7 +59,7 @@ PageCounts touched_pages(const std::optional<ProcessId>& qemu) {
 // The same of a VM that may be starting: what its vmrun fills is there before its QEMU has mapped it.
 PageCounts touched_pages(const VmDir& dir, const State& state) {
   PageCounts touched = touched_pages(state.qemu);
-  if (const auto owner = dir.owner())
+  if (const auto owner = dir.owner(); owner && is_alive(*owner))
     for (const auto& [where, pages] : filled_pages(owner->pid)) touched[where] = std::max(touched[where], pages);
   return touched;
 }

@@ -28,7 +28,8 @@ def cpus_of(value):  # a CPU set in a plan: "0-1" or [0, 1]
 
 
 def cpu_seconds(pid):
-    """CPU time of one process by the scheduler's own count (all its threads that live), and of the children that it waited for."""
+    """CPU time of one process by the scheduler's own count (all its threads that live), and of the children that it waited for. Not of
+    threads that have ended: vmrun's fill the guest's memory, which would be QEMU's work, and with plain QEMU and libvirt is."""
     total = 0
     for tid in os.listdir("/proc/%d/task" % pid):
         with open("/proc/%d/task/%s/schedstat" % (pid, tid)) as file:

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -316,6 +317,20 @@ TEST_CASE("ordinary memory that a VM has claimed and not touched is not free for
   host = before;
   subtract_pending(host, base.path());
   CHECK(host == before);
+}
+
+TEST_CASE("what a VM's vmrun has filled, and its QEMU not mapped yet, is subtracted once") {
+  const fakes::TempDir base;
+  const VmDir db = VmDir::claim(base.path(), "db").value();
+  db.write_plan(
+      R"({"reservation":{"owner":"db","cpus":"","pages":[{"node":1,"page":"4K","pages":262144}],"things":[]}})");
+  const Fd file(memfd_create("vmrun node 1 ram0", MFD_CLOEXEC));  // as this process's own, which is the owner
+  REQUIRE(fallocate(file.get(), 0, 0, 64 << 20) == 0);
+  topology::HostTopology host = two_nodes();
+  for (topology::Node& node : host.nodes) node.memory_free = gib(3);
+  subtract_pending(host, base.path());
+  CHECK(host.nodes[1].memory_free.count == gib(2).count + mib(64).count);
+  CHECK(host.nodes[0].memory_free == gib(3));
 }
 
 TEST_CASE("what several VMs have to undo is found in the others' journals") {
