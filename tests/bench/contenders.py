@@ -148,7 +148,7 @@ class PlainQemu:
         actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
         lifted = []  # sources above every target, so that no dup2 overwrites one that is still to come
         for target, source in opened.items():
-            lifted.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 2000))
+            lifted.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 500))
             actions.append((os.POSIX_SPAWN_DUP2, lifted[-1], target))
         # a session of its own, as vmrun and libvirt give it: on a busy machine a session has a share of the CPUs (autogroup)
         pid = os.posix_spawn(plan.argv[0], plan.argv, os.environ, file_actions=actions, setsid=True)
