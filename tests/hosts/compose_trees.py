@@ -236,6 +236,9 @@ def machines():
     two = {0: (of(m, range(8)), 64, 58), 1: (of(m, range(8, 16)), 64, 58)}
     yield "offline-package", tree("socket 1 is offline whole; its memory is there", m, two, far(2), offline=of(m, range(8, 16)))
     yield "isolated-node", tree("isolcpus names every CPU of node 1", m, two, far(2), {f"{CPU}/isolated": "8-15,24-31", "/proc/self/status": status("0-7,16-23", "0-1")})
+    yield "isolated-unequal", tree("isolcpus names two cores of node 0 and six of node 1", m, two, far(2), {f"{CPU}/isolated": "6-7,10-15,22-23,26-31", "/proc/self/status": status("0-5,8-9,16-21,24-25", "0-1")})
+    yield "isolated-threads", tree("isolcpus names one thread of some cores: their siblings were forgotten", m, two, far(2), {f"{CPU}/isolated": "4-7,12-15", "/proc/self/status": status("0-3,8-11,16-31", "0-1")})
+    yield "half-smt", tree("all siblings of node 0 are offline, none of node 1's", m, two, far(2), offline=range(16, 24))
     yield "isolated-but-0", tree("isolcpus names all but the first core", m, two, far(2), {f"{CPU}/isolated": "1-15,17-31", "/proc/self/status": status("0,16", "0-1")})
     yield "cpuset-halves", tree("a container of one thread of each core", m, two, far(2),
                                 {"/proc/self/cgroup": ["0::/halves"], "/sys/fs/cgroup/halves/cpuset.cpus.effective": "0-15", "/sys/fs/cgroup/halves/cpuset.mems.effective": "0-1", "/proc/self/status": status("0-15", "0-1")})
