@@ -76,8 +76,10 @@ void check_memory(const View& view, Problems& problems) {
   if (r.page && !sizes.contains(r.page->count)) {
     std::string known;
     for (const auto size : sizes) known += (known.empty() ? "" : ", ") + page_name(Bytes{size});
-    problems.push_back(
-        {"memory.page", fmt::format("this host has no pages of {}; it has {}", page_name(*r.page), known), {}, ""});
+    problems.push_back({"memory.page",
+                        fmt::format("this host has no pages of {}; it has {}", page_name(*r.page), known),
+                        {},
+                        "set page = \"auto\", or one of these"});
     return;
   }
   const Bytes page = r.page.value_or(base);
@@ -98,11 +100,20 @@ void check_nodes(const View& view, Problems& problems) {
   std::set<unsigned> seen;
   for (const unsigned id : view.request.nodes) {
     if (view.host.node(id) == nullptr)
-      problems.push_back(
-          {"memory.nodes", fmt::format("this host has no node {}; it has {}", id, numbers(known)), {}, ""});
+      problems.push_back({"memory.nodes",
+                          fmt::format("this host has no node {}; it has {}", id, numbers(known)),
+                          {},
+                          "name nodes that it has, or leave out memory.nodes"});
     else if (!seen.insert(id).second)
-      problems.push_back({"memory.nodes", fmt::format("node {} is named twice", id), {}, ""});
+      problems.push_back({"memory.nodes", fmt::format("node {} is named twice", id), {}, "name each once"});
   }
+}
+
+std::string no_such_cpus(const View& view, const CpuSet& cpus) {
+  const std::string others = view.host.all_cpus().to_string();
+  return view.whole.all_cpus().contains(cpus)
+             ? fmt::format("CPU {} is not among those that vmrun was allowed, {}", cpus.to_string(), others)
+             : fmt::format("this host has no CPU {}; it has {}", cpus.to_string(), others);
 }
 
 void check_listed(const View& view, Problems& problems) {
@@ -117,7 +128,7 @@ void check_listed(const View& view, Problems& problems) {
   for (const unsigned cpu : r.listed) {
     if (view.host.pu(cpu) == nullptr)
       problems.push_back({"cpu.pin",
-                          fmt::format("this host has no CPU {}; it has {}", cpu, view.host.all_cpus().to_string()),
+                          no_such_cpus(view, CpuSet{cpu}),
                           {},
                           "name CPUs that are online (`lscpu -e`), or set pin = \"auto\""});
     else if (!seen.insert(cpu).second)
@@ -219,11 +230,10 @@ void check_emulator(const View& view, Problems& problems) {
   if (asked.empty()) problems.push_back({"cpu.emulator", "no CPU; wanted at least one, or \"auto\"", {}, ""});
   const CpuSet unknown = asked - view.host.all_cpus();
   if (!unknown.empty())
-    problems.push_back(
-        {"cpu.emulator",
-         fmt::format("this host has no CPU {}; it has {}", unknown.to_string(), view.host.all_cpus().to_string()),
-         {},
-         "name CPUs that are online (`lscpu -e`), or set emulator = \"auto\""});
+    problems.push_back({"cpu.emulator",
+                        no_such_cpus(view, unknown),
+                        {},
+                        "name CPUs that are online (`lscpu -e`), or set emulator = \"auto\""});
   for (const Reservation& vm : view.taken.vms)
     if (vm.cpus.intersects(asked))
       problems.push_back({"cpu.emulator",

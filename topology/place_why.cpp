@@ -30,7 +30,7 @@ CoreNeed nearest_need(const View& view) {
                            [&](const CoreNeed& a, const CoreNeed& b) { return lacking(a) < lacking(b); });
 }
 
-std::optional<Unplaceable> too_few_cores(const View& view) {
+std::optional<Unplaceable> too_few_cores(const View& view, bool short_of_memory) {
   const CoreNeed need = nearest_need(view);
   const auto counts = cores_by_node(view, need);
   const auto nodes = asked_nodes(view);
@@ -51,15 +51,10 @@ std::optional<Unplaceable> too_few_cores(const View& view) {
   for (const unsigned node : nodes)
     problem.nodes.push_back({node, need.filled ? "free threads" : "free cores", fmt::to_string(count_on(counts, node)),
                              fmt::to_string(need.cores), who_holds_cpus(view, node)});
-  const unsigned possible = have * need.threads;
-  problem.help = possible > 0 ? fmt::format("set count = {} or less, stop a VM", possible) : "stop a VM";
-  problem.help += view.caches ? ", or set host_l3 = \"auto\": cores of the other L3s then do as well"
-                              : ", or set pin = \"off\" to share CPUs";
+  problem.help = help_for_cores(view, have, need.threads, short_of_memory);
   if (need.threads == 1 && view.threads_per_core > 1 && view.request.vcpus % view.threads_per_core != 0 &&
       !view.request.threads)
     problem.help += fmt::format("; a multiple of {} needs fewer cores", view.threads_per_core);
-  if (view.request.emulator) problem.help += "; cores of cpu.emulator's CPUs are not for vCPUs";
-  if (need.kind) problem.help += "; kind = \"any\" would mix kinds of cores";
   return problem;
 }
 
@@ -143,6 +138,7 @@ std::string who_holds_cpus(const View& view, unsigned node) {
 }
 
 Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes) {
+  if (view.trying) return {Unplaceable{}};
   const PageKind kind = blamed_page(view);
   std::uint64_t have = 0;
   for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
@@ -155,13 +151,15 @@ Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes) {
 }
 
 Problems why_not(const View& view) {
+  if (view.trying) return {Unplaceable{}};
   Problems problems;
-  if (auto cores = too_few_cores(view)) problems.push_back(*std::move(cores));
   const auto nodes = view.request.nodes.empty() ? memory_nodes(view) : asked_nodes(view);
   const PageKind kind = blamed_page(view);
   std::uint64_t have = 0;
   for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
-  if (have < view.request.memory.count / kind.page.count) {
+  const bool short_of_memory = have < view.request.memory.count / kind.page.count;
+  if (auto cores = too_few_cores(view, short_of_memory)) problems.push_back(*std::move(cores));
+  if (short_of_memory) {
     problems.push_back(why_no_memory(view, nodes).front());
   } else if (problems.empty() && !view.request.cells.empty()) {
     return why_no_cells(view);

@@ -283,7 +283,7 @@ TEST_CASE("no pinning") {
   request.memory = gib(1);
   const auto many = place(request, machine("single-core"), {}, {});
   CHECK(line(many) == "-,-,-,- | own  | emulator 0 | 0:1G of 2M | 1x1x4x1");
-  CHECK(noted(many, "4 vCPUs share the 1 CPUs"));
+  CHECK(noted(many, "4 vCPUs share the one CPU"));
   CHECK(placed(machine("single-core"), request, {{{"db", {0}, {}}}}) ==
         "cpu.count: every CPU of this host belongs to another VM");
   request.emulator = CpuSet{3, 4};
@@ -345,7 +345,7 @@ TEST_CASE("shortages are told together, per node, with who holds what") {
   CHECK(cores.nodes ==
         std::vector<NodeShortage>{{0, "free cores", "33", "100", "held by db (1-2,73-74), housekeeping 0,72"},
                                   {1, "free cores", "34", "100", "held by web (37,109), housekeeping 36,108"}});
-  CHECK(cores.help == "set count = 134 or less, stop a VM, or set pin = \"off\" to share CPUs");
+  CHECK(cores.help == "set count = 134, stop a VM, or set pin = \"off\" to share CPUs");
   CHECK(result.error()[1].key == "memory.size");
   auto request = vm(3, gib(4));
   request.page = gib(1);

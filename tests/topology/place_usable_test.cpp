@@ -217,7 +217,7 @@ TEST_CASE("notes and helps say what is so on odd hosts too") {
   const auto none = place(request, three, {}, {});
   REQUIRE_FALSE(none);
   CHECK(none.error()[0].nodes[0].holder == "housekeeping 0,8,16, cpu.emulator 0-23");
-  CHECK(none.error()[0].help.ends_with("; cores of cpu.emulator's CPUs are not for vCPUs"));
+  CHECK(none.error()[0].help.find("set emulator = \"auto\": cores of its CPUs are not for vCPUs") != std::string::npos);
   CHECK(noted(place(vm(12, gib(8)), tree("snc2-half-empty"), {}, {{{"db", CpuSet::range(1, 9), {}}}}),
               "node 1 has no memory: its CPUs"));
 }
@@ -233,7 +233,9 @@ TEST_CASE("a plan stays within what was allowed, and says what bounds it") {
   auto base = vm(2, gib(30));
   base.page = kib(4);
   CHECK(placed(batch, base).starts_with("memory.size: 30G in base pages, but vmrun was allowed 24G"));
-  CHECK(placed(batch, pinned_to({0, 16}, gib(1))).starts_with("cpu.pin: this host has no CPU 0; it has 12-15,28-31"));
+  CHECK(placed(batch, pinned_to({0, 16}, gib(1)))
+            .starts_with("cpu.pin: CPU 0 is not among those that vmrun was allowed, 12-15,28-31; vmrun was not allowed "
+                         "more: CPUs 12-15"));
   const HostTopology numactl = tree("numactl");
   const auto bound = place(vm(4, gib(8)), numactl, {}, {});
   REQUIRE(bound);
