@@ -217,11 +217,18 @@ void check_allowed_memory(const View& view, Problems& problems) {
   const bool all = view.whole.allowed.huge_pages_count;
   if (limit && (base || all) && r.memory > *limit)
     problems.push_back({"memory.size",
-                        fmt::format("{}{}, but vmrun was allowed {}{}", to_string(r.memory),
-                                    all ? "" : " in base pages", to_string(*limit), bounds_text(view.whole)),
+                        fmt::format("{}{}, but vmrun was allowed {}", to_string(r.memory), all ? "" : " in base pages",
+                                    to_string(*limit)),
                         {},
                         all ? "raise memory.max of that cgroup, or lower memory.size"
                             : "raise memory.max of that cgroup, or use huge pages, which it does not count"});
+  if (const auto left = r.page ? view.whole.allowed.left_of(*r.page) : std::nullopt; left && r.memory > *left)
+    problems.push_back(
+        {"memory.page",
+         fmt::format("{} in pages of {}, but vmrun was allowed {} of them", to_string(r.memory), page_name(*r.page),
+                     to_string(*left)),
+         {},
+         fmt::format("raise hugetlb.{}B.max of that cgroup, or set page = \"auto\"", page_name(*r.page))});
 }
 
 void check_emulator(const View& view, Problems& problems) {

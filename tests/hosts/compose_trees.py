@@ -186,6 +186,16 @@ def machines():
                             {"/proc/self/cgroup": ["11:cpuset:/docker/1", "4:memory:/docker/1", "0::/"], "/sys/fs/cgroup/cpuset/docker/1/cpuset.effective_cpus": "2-3,18-19",
                              "/sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": 8589934592, "/sys/fs/cgroup/memory/docker/1/memory.usage_in_bytes": 0,
                              "/sys/fs/cgroup/memory/memory.limit_in_bytes": 9223372036854771712, "/proc/self/status": status("2-3,18-19", "0")})
+    yield "hugetlb-v2", tree("a unit that may have 4G of 2M pages and none of 1G, by cgroup v2's controller hugetlb; the group above it less, of 2M", m, two, far(2),
+                             {"/proc/self/cgroup": ["0::/vms.slice/a.service"], "/sys/fs/cgroup/vms.slice/a.service/hugetlb.2MB.max": 4 << 30,
+                              "/sys/fs/cgroup/vms.slice/a.service/hugetlb.2MB.current": 0, "/sys/fs/cgroup/vms.slice/a.service/hugetlb.2MB.rsvd.max": "max",
+                              "/sys/fs/cgroup/vms.slice/a.service/hugetlb.1GB.max": 0, "/sys/fs/cgroup/vms.slice/a.service/hugetlb.1GB.current": 0,
+                              "/sys/fs/cgroup/vms.slice/hugetlb.2MB.max": 8 << 30, "/sys/fs/cgroup/vms.slice/hugetlb.2MB.current": 5 << 30,
+                              "/proc/self/status": status("0-31", "0-1")})
+    yield "hugetlb-v1", tree("a batch job that may reserve 4G of 2M pages, by cgroup v1", m, two, far(2),
+                             {"/proc/self/cgroup": ["5:hugetlb:/job/7", "0::/"], "/sys/fs/cgroup/hugetlb/job/7/hugetlb.2MB.limit_in_bytes": 9223372036854771712,
+                              "/sys/fs/cgroup/hugetlb/job/7/hugetlb.2MB.rsvd.limit_in_bytes": 4 << 30, "/sys/fs/cgroup/hugetlb/job/7/hugetlb.2MB.rsvd.usage_in_bytes": 1 << 30,
+                              "/proc/self/status": status("0-31", "0-1")})
     yield "numactl", tree("numactl -N 1 -m 1", m, two, far(2), {"/proc/self/cgroup": ["0::/user.slice"], "/sys/fs/cgroup/cpuset.cpus.effective": "0-31",
                                                                 "/proc/self/status": status("8-15,24-31", "0-1"), "/proc/self/numa_maps": ["55d0c0000000 bind:1 file=/usr/bin/vmrun mapped=3 N0=3"]})
     yield "cpuset-memory-elsewhere", tree("numactl -N 0 -m 1: CPUs of one node, memory of the other", m, two, far(2), {"/proc/self/cgroup": ["0::/user.slice"], "/sys/fs/cgroup/cpuset.cpus.effective": "0-31",
