@@ -151,17 +151,6 @@ std::vector<std::vector<unsigned>> combinations(const std::vector<unsigned>& nod
   return sets;
 }
 
-// How many nodes it takes at least, whichever they are: those with the most free cores.
-unsigned least_nodes(const std::map<unsigned, unsigned>& free_cores, const std::vector<unsigned>& nodes,
-                     unsigned cores) {
-  std::vector<unsigned> counts;
-  for (const unsigned node : nodes) counts.push_back(free_cores.at(node));
-  std::sort(counts.rbegin(), counts.rend());
-  unsigned size = 0;
-  for (std::uint64_t sum = 0; size < counts.size() && sum < cores; ++size) sum += counts[size];
-  return std::max(2u, size);
-}
-
 std::optional<Choice> on_fewest_nodes(const View& view, const CoreNeed& need, const std::vector<unsigned>& all,
                                       bool with_memory) {
   // isolated cores, how near to each other, how even, devices; the first nodes among equals

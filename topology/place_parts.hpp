@@ -154,6 +154,9 @@ std::optional<Choice> choose_nodes(const View& view);
 unsigned isolated_cores(const View& view, const CoreNeed& need, unsigned node);
 std::optional<std::vector<std::uint64_t>> shares_of(std::uint64_t cores, const std::vector<std::uint64_t>& caps,
                                                     const std::vector<std::uint64_t>& isolated);
+// How many nodes it takes at least, whichever they are: those with the most free cores.
+unsigned least_nodes(const std::map<unsigned, unsigned>& free_cores, const std::vector<unsigned>& nodes,
+                     unsigned cores);
 // The best of these for all of the VM.
 std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
                                   bool with_memory);

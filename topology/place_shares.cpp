@@ -1,5 +1,6 @@
 // How a VM's cores are shared out over several nodes. The rule: even, but isolated cores first, and none of them goes without for that.
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "topology/place_parts.hpp"
@@ -30,6 +31,16 @@ std::optional<std::vector<std::uint64_t>> shares_of(std::uint64_t cores, const s
     ++*least;
   }
   return std::ranges::count(shares, 0u) > std::ranges::count(*even, 0u) ? even : shares;
+}
+
+unsigned least_nodes(const std::map<unsigned, unsigned>& free_cores, const std::vector<unsigned>& nodes,
+                     unsigned cores) {
+  std::vector<unsigned> counts;
+  for (const unsigned node : nodes) counts.push_back(free_cores.at(node));
+  std::sort(counts.rbegin(), counts.rend());
+  unsigned size = 0;
+  for (std::uint64_t sum = 0; size < counts.size() && sum < cores; ++size) sum += counts[size];
+  return std::max(2u, size);
 }
 
 }  // namespace topology::parts
