@@ -125,12 +125,10 @@ void check_listed(const View& view, Problems& problems) {
                         {},
                         "name one CPU for each vCPU, in their order"});
   std::set<unsigned> seen;
+  CpuSet unknown;
   for (const unsigned cpu : r.listed) {
     if (view.host.pu(cpu) == nullptr)
-      problems.push_back({"cpu.pin",
-                          no_such_cpus(view, CpuSet{cpu}),
-                          {},
-                          "name CPUs that are online (`lscpu -e`), or set pin = \"auto\""});
+      unknown.add(cpu);
     else if (!seen.insert(cpu).second)
       problems.push_back(
           {"cpu.pin", fmt::format("CPU {} is named twice", cpu), {}, "each vCPU needs a CPU of its own"});
@@ -140,6 +138,9 @@ void check_listed(const View& view, Problems& problems) {
                           {},
                           "name another CPU, stop that VM, or set pin = \"auto\""});
   }
+  if (!unknown.empty())
+    problems.push_back(
+        {"cpu.pin", no_such_cpus(view, unknown), {}, "name CPUs that are online (`lscpu -e`), or set pin = \"auto\""});
 }
 
 // Whole cores only where the policy says so; what the host keeps of a core cannot be kept free by the VM.

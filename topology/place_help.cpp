@@ -42,6 +42,8 @@ std::vector<Way> other_ways(const PlacementRequest& asked) {
   add("set kind = \"any\", which mixes kinds of cores", [](PlacementRequest& r) { r.kind = CpuKindChoice::any; });
   add("leave out cpu.sockets and cpu.cores", [](PlacementRequest& r) { r.sockets.reset(), r.cores.reset(); });
   add("set emulator = \"auto\": cores of its CPUs are not for vCPUs", [](PlacementRequest& r) { r.emulator.reset(); });
+  add("set memory.policy = \"preferred\"", [](PlacementRequest& r) { r.policy = MemoryPolicy::preferred; });
+  add("set memory.policy = \"interleave\"", [](PlacementRequest& r) { r.policy = MemoryPolicy::interleave; });
   add("leave out memory.nodes", [](PlacementRequest& r) { r.nodes.clear(); });
   add("set pin = \"off\" to share CPUs", [](PlacementRequest& r) { r.pinning = Pinning::off; });
   add("set pin = \"off\" and siblings = \"prefer\" to share CPUs",

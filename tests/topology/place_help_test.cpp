@@ -40,6 +40,27 @@ TEST_CASE("too few cores: what is advised leads to a place") {
   CHECK(help(host, vm(16, gib(400))) == "set count = 14, or set pin = \"off\" to share CPUs");
 }
 
+TEST_CASE("too little memory: what is advised leads to a place, too") {
+  HostTopology host = synthetic("pack:2 [numa] l3:1 core:4 pu:2");
+  host.nodes[0].memory_free = gib(2);  // where the cores are; node 1's are another VM's
+  CHECK(help(host, vm(4, gib(6)), {{{"db", CpuSet::range(8, 15), {}}}}) ==
+        "stop a VM, set memory.policy = \"preferred\", set memory.policy = \"interleave\", or set pin = \"off\" to "
+        "share CPUs");
+  auto request = vm(2, gib(1));
+  request.page = gib(1);
+  request.may_reserve_pages = false;
+  CHECK(help(host, request) == "reserve more at boot (hugepagesz=1G hugepages=1), or set page = \"4K\"");
+  for (Node& node : host.nodes) node.memory_free = mib(128);
+  CHECK(help(host, request) == "reserve more at boot (hugepagesz=1G hugepages=1)");
+  for (Node& node : host.nodes) node.memory_free = {};
+  CHECK(help(host, vm(2, gib(1))) == "free some memory, or give back huge pages that nobody uses");
+}
+
+TEST_CASE("CPUs that are not there are told together") {
+  const HostTopology host = synthetic("pack:1 [numa] l3:1 core:2 pu:1");
+  CHECK(placed(host, pinned_to({5, 1, 7}, gib(1))) == "cpu.pin: this host has no CPU 5,7; it has 0-1");
+}
+
 TEST_CASE("too few cores of a kind: mixing them is advised where it helps") {
   HostTopology host = synthetic("pack:1 [numa] l3:1 core:12 pu:1");
   host.kind_names = {"E-cores", "P-cores"};

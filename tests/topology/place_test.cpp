@@ -198,8 +198,8 @@ TEST_CASE("CPUs as listed") {
   CHECK(noted(kept, "CPUs 4 share cores with the VM's but stay the host's"));
   const Reservations taken{{{"db", {2, 6}, {}}}};
   CHECK(placed(laptop, pinned_to({1, 1, 9, 2}, gib(8)), taken) ==
-        "cpu.pin: CPU 1 is named twice / cpu.pin: this host has no CPU 9; it has 0-7 / cpu.pin: CPU 2 belongs to the "
-        "VM db");
+        "cpu.pin: CPU 1 is named twice / cpu.pin: CPU 2 belongs to the VM db / cpu.pin: this host has no CPU 9; it has "
+        "0-7");
   CHECK(placed(laptop, pinned_to({1}, gib(8)), {{{"db", {5}, {}}}}) ==
         "cpu.pin: CPU 1 shares a core with CPU 5, which belongs to the VM db");
   auto request = pinned_to({1, 2}, gib(8));
@@ -356,7 +356,7 @@ TEST_CASE("shortages are told together, per node, with who holds what") {
   REQUIRE(pages.error().size() == 1);
   CHECK(pages.error()[0].key == "memory.page");
   CHECK(pages.error()[0].nodes == std::vector<NodeShortage>{{1, "free 1G pages", "0", "4", "held by db (4)"}});
-  CHECK(pages.error()[0].help == "reserve more at boot (hugepagesz=1G hugepages=4), or set page = \"2M\"");
+  CHECK(pages.error()[0].help == "reserve more at boot (hugepagesz=1G hugepages=4), or set page = \"4K\"");
 }
 
 TEST_CASE("neither alone is short, but no node has both") {

@@ -68,7 +68,7 @@ TEST_CASE("what cannot be is told with help that helps") {
   there.nodes = {1};
   const auto empty = place(there, two_sockets_one_with_memory(), {}, {});
   REQUIRE_FALSE(empty);
-  CHECK(empty.error()[0].help == "name nodes that have memory to give (memory.nodes), or free some");
+  CHECK(empty.error()[0].help == "free some memory, or name nodes that have memory to give (memory.nodes)");
 }
 
 TEST_CASE("memory-only nodes: their notes say what they are, and none is chosen by itself") {
@@ -251,8 +251,9 @@ TEST_CASE("a plan stays within what was allowed, and says what bounds it") {
   base.page = kib(4);
   CHECK(placed(batch, base).starts_with("memory.size: 30G in base pages, but vmrun was allowed 24G"));
   CHECK(placed(batch, pinned_to({0, 16}, gib(1)))
-            .starts_with("cpu.pin: CPU 0 is not among those that vmrun was allowed, 12-15,28-31; vmrun was not allowed "
-                         "more: CPUs 12-15"));
+            .starts_with(
+                "cpu.pin: CPU 0,16 is not among those that vmrun was allowed, 12-15,28-31; vmrun was not allowed "
+                "more: CPUs 12-15"));
   const HostTopology numactl = tree("numactl");
   const auto bound = place(vm(4, gib(8)), numactl, {}, {});
   REQUIRE(bound);
