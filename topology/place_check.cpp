@@ -210,19 +210,22 @@ void check_siblings(const View& view, Problems& problems) {
          "make cpu.count a multiple (and cores x sockets with it), or set siblings = \"prefer\""});
 }
 
-// What the cgroup lets be charged bounds base pages; huge ones are counted there where cgroup2 is mounted so.
+// What the cgroup lets be charged bounds QEMU's own memory and base pages; huge ones are counted there where cgroup2 is mounted so.
 void check_allowed_memory(const View& view, Problems& problems) {
   const auto& r = view.request;
   const auto limit = view.whole.allowed.memory;
   const bool base = !r.page ? r.memory.count % mib(2).count != 0 : *r.page == view.host.base_page;
   const bool all = view.whole.allowed.huge_pages_count;
-  if (limit && (base || all) && r.memory > *limit)
-    problems.push_back({"memory.size",
-                        fmt::format("{}{}, but vmrun was allowed {}", to_string(r.memory), all ? "" : " in base pages",
-                                    to_string(*limit)),
-                        {},
-                        all ? "raise memory.max of that cgroup, or lower memory.size"
-                            : "raise memory.max of that cgroup, or use huge pages, which it does not count"});
+  const Bytes charged = base || all ? r.memory : Bytes{};
+  if (limit && charged + qemus_own > *limit) {
+    const std::string what = charged.count == 0 ? "QEMU itself needs " + to_string(qemus_own)
+                             : charged > *limit ? to_string(r.memory) + (all ? "" : " in base pages")
+                                                : fmt::format("{}{} and {} for QEMU itself", to_string(r.memory),
+                                                              all ? "" : " in base pages", to_string(qemus_own));
+    std::string help = "raise memory.max of that cgroup";
+    if (charged.count != 0) help += all ? ", or lower memory.size" : ", or use huge pages, which it does not count";
+    problems.push_back({"memory.size", fmt::format("{}, but vmrun was allowed {}", what, to_string(*limit)), {}, help});
+  }
   if (const auto left = r.page ? view.whole.allowed.left_of(*r.page) : std::nullopt; left && r.memory > *left)
     problems.push_back(
         {"memory.page",

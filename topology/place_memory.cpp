@@ -87,7 +87,7 @@ std::vector<PageKind> page_kinds(const View& view) {
   if (!odd_size(view, gib(1)) && r.memory >= gib(8) && may_have(view, gib(1))) kinds.push_back({gib(1), false});
   if (!odd_size(view, mib(2)) && may_have(view, mib(2))) kinds.push_back({mib(2), r.may_reserve_pages});
   const auto& limit = view.whole.allowed.memory;  // mostly huge pages are not charged to it
-  if (kinds.empty() || !limit || r.memory <= *limit) kinds.push_back({base, false});
+  if (kinds.empty() || !limit || r.memory + qemus_own <= *limit) kinds.push_back({base, false});
   return kinds;
 }
 

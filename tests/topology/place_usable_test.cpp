@@ -250,6 +250,14 @@ TEST_CASE("a plan stays within what was allowed, and says what bounds it") {
   auto base = vm(2, gib(30));
   base.page = kib(4);
   CHECK(placed(batch, base).starts_with("memory.size: 30G in base pages, but vmrun was allowed 24G"));
+  base.memory = gib(24);
+  CHECK(placed(batch, base)
+            .starts_with("memory.size: 24G in base pages and 32M for QEMU itself, but vmrun was allowed 24G"));
+  HostTopology full = batch;
+  full.allowed.memory = mib(8);
+  const auto none = place(vm(2, gib(1)), full, {}, {});
+  CHECK(line(none).starts_with("memory.size: QEMU itself needs 32M, but vmrun was allowed 8M"));
+  CHECK(none.error().front().help == "raise memory.max of that cgroup");
   CHECK(placed(batch, pinned_to({0, 16}, gib(1)))
             .starts_with(
                 "cpu.pin: CPU 0,16 is not among those that vmrun was allowed, 12-15,28-31; vmrun was not allowed "
