@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "topology/control_groups.hpp"
 #include "topology/read_host_now.hpp"
@@ -122,6 +123,41 @@ void allow_memory(const Sysfs& sysfs, Allowed& allowed) {
   if (!by.empty()) allowed.by.push_back(std::move(by));
 }
 
+// What the controller hugetlb leaves of each size of pages ("2MB", "1GB" in its files' names); a file without an end is no limit.
+void allow_huge_pages(const Sysfs& sysfs, const HostTopology& host, Allowed& allowed) {
+  const auto ours = group_of(sysfs, "self", "hugetlb");
+  if (!ours) return;
+  std::set<Bytes> sizes;
+  for (const Node& node : host.nodes)
+    for (const HugePagePool& pool : node.pools) sizes.insert(pool.page);
+  for (const Bytes page : sizes) {
+    const std::string name = "hugetlb." + to_string(page) + "B";
+    std::optional<Bytes> least;
+    std::string by;
+    for (ControlGroup group = *ours;; group.path.erase(group.path.rfind('/'))) {
+      // faults are charged to the one, what is reserved at mmap() to the other: each is a bound
+      for (const char* kind : {"", ".rsvd"}) {
+        const std::string file = fmt::format("{}{}.{}", name, kind, group.v2 ? "max" : "limit_in_bytes");
+        const std::string at = group.mount + group.path + "/";
+        const auto limit = sysfs.read_number(at + file);
+        if (!limit || *limit >= unlimited_memory) continue;
+        const auto used =
+            sysfs.read_number(fmt::format("{}{}{}.{}", at, name, kind, group.v2 ? "current" : "usage_in_bytes"))
+                .value_or(0);
+        const Bytes left = page * ((*limit - std::min(*limit, used)) / page.count);
+        if (least && left >= *least) continue;
+        least = left;
+        by = fmt::format("{} of pages of {}: {} of cgroup {}, less what it uses", to_string(left), to_string(page),
+                         file, words_of(group));
+      }
+      if (group.path.empty()) break;
+    }
+    if (!least) continue;
+    allowed.pages.push_back({page, *least});
+    allowed.by.push_back(std::move(by));
+  }
+}
+
 }  // namespace
 
 Allowed read_allowed(const Sysfs& sysfs, const HostTopology& host) {
@@ -130,6 +166,7 @@ Allowed read_allowed(const Sysfs& sysfs, const HostTopology& host) {
   allow_cpus(sysfs, status, host, allowed);
   allow_nodes(sysfs, status, host, allowed);
   allow_memory(sysfs, allowed);
+  allow_huge_pages(sysfs, host, allowed);
   return allowed;
 }
 

@@ -7,7 +7,8 @@
 //               "pools": [{"page": 2097152, "total": 0, "free": 0}]}, ...],
 //    "devices": [{"address": "0000:31:00.0", "name": "", "class": "0200", "node": 0, "os_devices": ["eth0"]}, ...],
 //    and where there are any: "id": "6f9619ff-...", "kinds": ["E-cores", "P-cores"], "caches": [{"l3": 0, "size": N}],
-//    "allowed": {"by": ["CPUs 0-3: ..."], "cpus": "0-3", "nodes": "0", "memory": N}}
+//    "allowed": {"by": ["CPUs 0-3: ..."], "cpus": "0-3", "nodes": "0", "memory": N,
+//                "pages": [{"page": 2097152, "left": N}]}}
 //
 // Sizes are bytes. Unknown members are passed over, so that a newer writer can be read.
 #include <fmt/format.h>
@@ -226,6 +227,11 @@ Allowed read_allowed_part(Reader& host, std::string& refusal) {
   if (row.member("memory") != nullptr) allowed.memory = Bytes{row.number("memory", largest_memory)};
   const json::value* counted = row.member("huge_pages_count");
   allowed.huge_pages_count = counted != nullptr && counted->is_bool() && counted->get_bool();
+  for (const json::value& value : row.array("pages")) {
+    Reader limit(value, fmt::format("allowed.pages[{}]", allowed.pages.size()), refusal);
+    allowed.pages.push_back({Bytes{limit.number("page", largest_memory)}, Bytes{limit.number("left", largest_memory)}});
+    if (!refusal.empty()) return {};
+  }
   allowed.by = read_words(row, "by");
   return allowed;
 }

@@ -77,6 +77,11 @@ std::string extras_text(const HostTopology& host) {
   if (host.allowed.nodes) text += fmt::format(", \"nodes\": \"{}\"", host.allowed.nodes->to_string());
   if (host.allowed.memory) text += fmt::format(", \"memory\": {}", host.allowed.memory->count);
   if (host.allowed.huge_pages_count) text += ", \"huge_pages_count\": true";
+  std::string limits;
+  for (const PageLimit& one : host.allowed.pages)
+    limits +=
+        fmt::format("{}{{\"page\": {}, \"left\": {}}}", limits.empty() ? "" : ", ", one.page.count, one.left.count);
+  if (!limits.empty()) text += fmt::format(", \"pages\": [{}]", limits);
   return text + "}";
 }
 

@@ -58,13 +58,25 @@ struct Cache {
   friend bool operator==(const Cache&, const Cache&) = default;
 };
 
+// How much of a size of huge pages may still be had, of all nodes together.
+struct PageLimit {
+  Bytes page, left;
+  friend bool operator==(const PageLimit&, const PageLimit&) = default;
+};
+
 // What this process may use of the machine, where that is less than all of it: by its affinity, its cgroup, its memory policy.
 struct Allowed {
   std::optional<CpuSet> cpus;     // nullopt: all
   std::optional<CpuSet> nodes;    // whose memory it may have; nullopt: all
   std::optional<Bytes> memory;    // in base pages, of all nodes together; nullopt: no limit
   bool huge_pages_count = false;  // memory bounds huge pages, too (cgroup2 mounted with memory_hugetlb_accounting)
+  std::vector<PageLimit> pages;   // the cgroup controller hugetlb's; sizes that are not here have no limit
   std::vector<std::string> by;    // what bounds it, each in words: "CPUs 0-3: the cpuset of cgroup /batch/7"
+  std::optional<Bytes> left_of(Bytes page) const {  // of huge pages of this size; nullopt: no limit
+    for (const PageLimit& limit : pages)
+      if (limit.page == page) return limit.left;
+    return std::nullopt;
+  }
   friend bool operator==(const Allowed&, const Allowed&) = default;
 };
 

@@ -226,6 +226,12 @@ Result place_pinned(const View& view) {
 
 }  // namespace
 
+bool parts::would_fit(const View& view, const PlacementRequest& request) {
+  View other = view_of(request, view.host, view.whole, view.policy, view.taken);
+  other.trying = true;
+  return check(other).empty() && place_pinned(other).has_value();
+}
+
 std::optional<unsigned> home_of_device(const HostTopology& host, unsigned node) {
   const std::optional<HostTopology> part = usable_part(host);
   return home_within(part ? *part : host, host, node);
@@ -235,8 +241,8 @@ Result place(const PlacementRequest& request, const HostTopology& host, const Ho
              const Reservations& taken) {
   const std::optional<HostTopology> part = usable_part(host);
   const View view = view_of(request, part ? *part : host, host, policy, taken);
-  if (auto problems = check(view); !problems.empty()) return std::unexpected(std::move(problems));
-  Result result = place_pinned(view);
+  auto problems = check(view);
+  Result result = problems.empty() ? place_pinned(view) : std::unexpected(std::move(problems));
   if (result)
     append(result->notes, usable_notes(view, *result));
   else if (const std::string bounds = bounds_text(host); !bounds.empty())

@@ -76,8 +76,10 @@ void check_memory(const View& view, Problems& problems) {
   if (r.page && !sizes.contains(r.page->count)) {
     std::string known;
     for (const auto size : sizes) known += (known.empty() ? "" : ", ") + page_name(Bytes{size});
-    problems.push_back(
-        {"memory.page", fmt::format("this host has no pages of {}; it has {}", page_name(*r.page), known), {}, ""});
+    problems.push_back({"memory.page",
+                        fmt::format("this host has no pages of {}; it has {}", page_name(*r.page), known),
+                        {},
+                        "set page = \"auto\", or one of these"});
     return;
   }
   const Bytes page = r.page.value_or(base);
@@ -98,11 +100,20 @@ void check_nodes(const View& view, Problems& problems) {
   std::set<unsigned> seen;
   for (const unsigned id : view.request.nodes) {
     if (view.host.node(id) == nullptr)
-      problems.push_back(
-          {"memory.nodes", fmt::format("this host has no node {}; it has {}", id, numbers(known)), {}, ""});
+      problems.push_back({"memory.nodes",
+                          fmt::format("this host has no node {}; it has {}", id, numbers(known)),
+                          {},
+                          "name nodes that it has, or leave out memory.nodes"});
     else if (!seen.insert(id).second)
-      problems.push_back({"memory.nodes", fmt::format("node {} is named twice", id), {}, ""});
+      problems.push_back({"memory.nodes", fmt::format("node {} is named twice", id), {}, "name each once"});
   }
+}
+
+std::string no_such_cpus(const View& view, const CpuSet& cpus) {
+  const std::string others = view.host.all_cpus().to_string();
+  return view.whole.all_cpus().contains(cpus)
+             ? fmt::format("CPU {} is not among those that vmrun was allowed, {}", cpus.to_string(), others)
+             : fmt::format("this host has no CPU {}; it has {}", cpus.to_string(), others);
 }
 
 void check_listed(const View& view, Problems& problems) {
@@ -114,12 +125,10 @@ void check_listed(const View& view, Problems& problems) {
                         {},
                         "name one CPU for each vCPU, in their order"});
   std::set<unsigned> seen;
+  CpuSet unknown;
   for (const unsigned cpu : r.listed) {
     if (view.host.pu(cpu) == nullptr)
-      problems.push_back({"cpu.pin",
-                          fmt::format("this host has no CPU {}; it has {}", cpu, view.host.all_cpus().to_string()),
-                          {},
-                          "name CPUs that are online (`lscpu -e`), or set pin = \"auto\""});
+      unknown.add(cpu);
     else if (!seen.insert(cpu).second)
       problems.push_back(
           {"cpu.pin", fmt::format("CPU {} is named twice", cpu), {}, "each vCPU needs a CPU of its own"});
@@ -129,6 +138,9 @@ void check_listed(const View& view, Problems& problems) {
                           {},
                           "name another CPU, stop that VM, or set pin = \"auto\""});
   }
+  if (!unknown.empty())
+    problems.push_back(
+        {"cpu.pin", no_such_cpus(view, unknown), {}, "name CPUs that are online (`lscpu -e`), or set pin = \"auto\""});
 }
 
 // Whole cores only where the policy says so; what the host keeps of a core cannot be kept free by the VM.
@@ -198,19 +210,29 @@ void check_siblings(const View& view, Problems& problems) {
          "make cpu.count a multiple (and cores x sockets with it), or set siblings = \"prefer\""});
 }
 
-// What the cgroup lets be charged bounds base pages; huge ones are counted there where cgroup2 is mounted so.
+// What the cgroup lets be charged bounds QEMU's own memory and base pages; huge ones are counted there where cgroup2 is mounted so.
 void check_allowed_memory(const View& view, Problems& problems) {
   const auto& r = view.request;
   const auto limit = view.whole.allowed.memory;
   const bool base = !r.page ? r.memory.count % mib(2).count != 0 : *r.page == view.host.base_page;
   const bool all = view.whole.allowed.huge_pages_count;
-  if (limit && (base || all) && r.memory > *limit)
-    problems.push_back({"memory.size",
-                        fmt::format("{}{}, but vmrun was allowed {}{}", to_string(r.memory),
-                                    all ? "" : " in base pages", to_string(*limit), bounds_text(view.whole)),
-                        {},
-                        all ? "raise memory.max of that cgroup, or lower memory.size"
-                            : "raise memory.max of that cgroup, or use huge pages, which it does not count"});
+  const Bytes charged = base || all ? r.memory : Bytes{};
+  if (limit && charged + qemus_own > *limit) {
+    const std::string what = charged.count == 0 ? "QEMU itself needs " + to_string(qemus_own)
+                             : charged > *limit ? to_string(r.memory) + (all ? "" : " in base pages")
+                                                : fmt::format("{}{} and {} for QEMU itself", to_string(r.memory),
+                                                              all ? "" : " in base pages", to_string(qemus_own));
+    std::string help = "raise memory.max of that cgroup";
+    if (charged.count != 0) help += all ? ", or lower memory.size" : ", or use huge pages, which it does not count";
+    problems.push_back({"memory.size", fmt::format("{}, but vmrun was allowed {}", what, to_string(*limit)), {}, help});
+  }
+  if (const auto left = r.page ? view.whole.allowed.left_of(*r.page) : std::nullopt; left && r.memory > *left)
+    problems.push_back(
+        {"memory.page",
+         fmt::format("{} in pages of {}, but vmrun was allowed {} of them", to_string(r.memory), page_name(*r.page),
+                     to_string(*left)),
+         {},
+         fmt::format("raise hugetlb.{}B.max of that cgroup, or set page = \"auto\"", page_name(*r.page))});
 }
 
 void check_emulator(const View& view, Problems& problems) {
@@ -219,11 +241,10 @@ void check_emulator(const View& view, Problems& problems) {
   if (asked.empty()) problems.push_back({"cpu.emulator", "no CPU; wanted at least one, or \"auto\"", {}, ""});
   const CpuSet unknown = asked - view.host.all_cpus();
   if (!unknown.empty())
-    problems.push_back(
-        {"cpu.emulator",
-         fmt::format("this host has no CPU {}; it has {}", unknown.to_string(), view.host.all_cpus().to_string()),
-         {},
-         "name CPUs that are online (`lscpu -e`), or set emulator = \"auto\""});
+    problems.push_back({"cpu.emulator",
+                        no_such_cpus(view, unknown),
+                        {},
+                        "name CPUs that are online (`lscpu -e`), or set emulator = \"auto\""});
   for (const Reservation& vm : view.taken.vms)
     if (vm.cpus.intersects(asked))
       problems.push_back({"cpu.emulator",

@@ -26,13 +26,13 @@ std::vector<Core> whole_free_cores(const HostTopology& host, const CpuSet& usabl
       free = free && usable.contains(by_core[end]->cpu);
     if (free) {
       const Pu& first = *by_core[at];
-      Core& core =
-          cores.emplace_back(Core{first.core, first.node, first.l3, first.package, first.kind, {}, false, false});
+      Core& core = cores.emplace_back(Core{first.core, first.node, first.l3, first.package, first.kind, {}, 0, false});
       for (; at < end; ++at) core.cpus.push_back(by_core[at]->cpu);
       if (!host.isolated.empty())
-        core.isolated = std::stable_partition(core.cpus.begin(), core.cpus.end(), [&host](unsigned cpu) {
-                          return host.isolated.contains(cpu);
-                        }) == core.cpus.end();
+        core.isolated =
+            static_cast<unsigned>(std::stable_partition(core.cpus.begin(), core.cpus.end(),
+                                                        [&host](unsigned cpu) { return host.isolated.contains(cpu); }) -
+                                  core.cpus.begin());
     }
     at = end;
   }
@@ -84,8 +84,7 @@ std::optional<CpuSet> caches_asked(const PlacementRequest& request, const HostTo
 unsigned isolated_room(const View& view, unsigned kind) {
   unsigned room = 0;
   for (const Core& core : view.cores)
-    if (core.isolated && core.kind == kind)
-      room += view.request.siblings == Siblings::isolate ? 1 : static_cast<unsigned>(core.cpus.size());
+    if (core.isolated != 0 && core.kind == kind) room += view.request.siblings == Siblings::isolate ? 1 : core.isolated;
   return room;
 }
 
@@ -207,6 +206,10 @@ bool has_housekeeping(const View& view, unsigned node) {
   return view.host.cpus_of_node(node).intersects(view.housekeeping - view.held - view.host.isolated);
 }
 
+bool is_isolated(const Core& core, const CoreNeed& need) {
+  return core.isolated >= (need.filled ? core.cpus.size() : need.threads);
+}
+
 unsigned places(const Core& core, const CoreNeed& need) {
   return need.filled ? static_cast<unsigned>(core.cpus.size()) : 1;
 }
@@ -273,7 +276,7 @@ Group pick_near(const Group& from_cores, const CoreNeed& need, unsigned count) {
 std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsigned node, unsigned count) {
   std::map<std::pair<bool, bool>, Group> tiers;
   for (const Core& core : view.cores)
-    if (core.node == node && serves(core, need)) tiers[{!core.isolated, core.far}].push_back(&core);
+    if (core.node == node && serves(core, need)) tiers[{!is_isolated(core, need), core.far}].push_back(&core);
   Group picked;
   for (const auto& [ignored, tier] : tiers) {
     const unsigned left = count - std::min(count, places_of(picked, need));

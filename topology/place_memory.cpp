@@ -56,6 +56,11 @@ std::vector<std::uint64_t> in_proportion(std::uint64_t total, const std::vector<
   return shares;
 }
 
+// Does the cgroup leave so many pages of this size?
+bool may_have(const View& view, Bytes page) {
+  return view.request.memory <= view.whole.allowed.left_of(page).value_or(view.request.memory);
+}
+
 }  // namespace
 
 std::string page_name(Bytes page) { return to_string(page); }
@@ -79,10 +84,10 @@ std::vector<PageKind> page_kinds(const View& view) {
   if (r.page) return {{*r.page, r.may_reserve_pages && *r.page != base}};
   std::vector<PageKind> kinds;
   // 1G pages can hardly be had at run time: only those that somebody reserved already.
-  if (!odd_size(view, gib(1)) && r.memory >= gib(8)) kinds.push_back({gib(1), false});
-  if (!odd_size(view, mib(2))) kinds.push_back({mib(2), r.may_reserve_pages});
+  if (!odd_size(view, gib(1)) && r.memory >= gib(8) && may_have(view, gib(1))) kinds.push_back({gib(1), false});
+  if (!odd_size(view, mib(2)) && may_have(view, mib(2))) kinds.push_back({mib(2), r.may_reserve_pages});
   const auto& limit = view.whole.allowed.memory;  // mostly huge pages are not charged to it
-  if (kinds.empty() || !limit || r.memory <= *limit) kinds.push_back({base, false});
+  if (kinds.empty() || !limit || r.memory + qemus_own <= *limit) kinds.push_back({base, false});
   return kinds;
 }
 
@@ -241,6 +246,8 @@ std::string page_note(const View& view, const Memory& memory) {
     why = fmt::format("{} is not a multiple of 2M", to_string(*odd));
   else if (std::none_of(view.host.nodes.begin(), view.host.nodes.end(), has_pool))
     why = "this host has no pool of 2M pages";
+  else if (!may_have(view, mib(2)))
+    why = fmt::format("vmrun was allowed {} in pages of 2M", to_string(*view.whole.allowed.left_of(mib(2))));
   else if (!r.may_reserve_pages)
     why = "too few 2M pages are free in the pools, and only root can add some";
   return fmt::format("memory.page = \"auto\" became {} (no huge pages): {}", page_name(page), why);

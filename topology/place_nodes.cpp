@@ -47,20 +47,13 @@ bool gigantic_pages_ready(const View& view, unsigned node, const Memory& memory)
   return pool != pools.end() && need != memory.pages.end() && pool->second >= need->second;
 }
 
-std::size_t isolated_cores(const View& view, const CoreNeed& need, unsigned node) {
-  if (view.host.isolated.empty()) return 0;
-  const auto count = std::ranges::count_if(
-      view.cores, [&](const Core& core) { return core.node == node && core.isolated && serves(core, need); });
-  return std::min<std::size_t>(static_cast<std::size_t>(count), need.cores);
-}
-
 }  // namespace
 
 std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
                                   bool with_memory) {
   // isolated cores for it, devices here, page size, its 1G pages there already, memory left (in quarters of the most),
   // CPUs for its other threads, free cores; the first node among equals
-  using Rank = std::tuple<std::size_t, bool, std::uint64_t, bool, unsigned, std::pair<bool, unsigned>>;
+  using Rank = std::tuple<unsigned, bool, std::uint64_t, bool, unsigned, std::pair<bool, unsigned>>;
   struct Candidate {
     unsigned node = 0, cores = 0;
     Memory memory;
@@ -106,15 +99,16 @@ std::uint64_t total_distance(const View& view, const std::vector<unsigned>& node
   return sum;
 }
 
-// These nodes and all of them, the cores spread evenly as far as they go.
+// These nodes and all of them.
 std::optional<Choice> on_all_of(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
                                 bool with_memory, const std::map<unsigned, unsigned>& free_cores) {
-  std::vector<std::uint64_t> caps;
+  std::vector<std::uint64_t> caps, isolated;
   for (const unsigned node : nodes) {
     const auto count = free_cores.find(node);
     caps.push_back(count != free_cores.end() ? count->second : 0);
+    isolated.push_back(isolated_cores(view, need, node));
   }
-  const auto shares = spread(need.cores, caps);
+  const auto shares = shares_of(need.cores, caps, isolated);
   if (!shares) return std::nullopt;
   auto memory = with_memory ? memory_over(view, nodes) : Memory{};
   if (!memory) return std::nullopt;
@@ -157,20 +151,10 @@ std::vector<std::vector<unsigned>> combinations(const std::vector<unsigned>& nod
   return sets;
 }
 
-// How many nodes it takes at least, whichever they are: those with the most free cores.
-unsigned least_nodes(const std::map<unsigned, unsigned>& free_cores, const std::vector<unsigned>& nodes,
-                     unsigned cores) {
-  std::vector<unsigned> counts;
-  for (const unsigned node : nodes) counts.push_back(free_cores.at(node));
-  std::sort(counts.rbegin(), counts.rend());
-  unsigned size = 0;
-  for (std::uint64_t sum = 0; size < counts.size() && sum < cores; ++size) sum += counts[size];
-  return std::max(2u, size);
-}
-
 std::optional<Choice> on_fewest_nodes(const View& view, const CoreNeed& need, const std::vector<unsigned>& all,
                                       bool with_memory) {
-  using Rank = std::tuple<std::uint64_t, std::uint64_t, long, std::vector<unsigned>>;
+  // isolated cores, how near to each other, how even, devices; the first nodes among equals
+  using Rank = std::tuple<long, std::uint64_t, std::uint64_t, long, std::vector<unsigned>>;
   std::vector<unsigned> nodes;  // a node without a free core is of no use
   const auto free_cores = cores_by_node(view, need);
   for (const unsigned node : all)
@@ -185,7 +169,10 @@ std::optional<Choice> on_fewest_nodes(const View& view, const CoreNeed& need, co
       auto choice = on_all_of(view, need, set, with_memory, free_cores);
       if (!choice || !every_node_used(*choice)) continue;
       const long devices = std::ranges::count_if(set, [&view](unsigned node) { return is_device_node(view, node); });
-      Rank rank{total_distance(view, set), unevenness(*choice), -devices, set};
+      long isolated = 0;
+      for (const Share& share : choice->shares)
+        isolated += std::min(share.cores, isolated_cores(view, need, share.node));
+      Rank rank{-isolated, total_distance(view, set), unevenness(*choice), -devices, set};
       if (best_rank && rank >= *best_rank) continue;
       best_rank = std::move(rank);
       best = std::move(choice);
@@ -215,7 +202,8 @@ std::string why_several(const View& view, const Choice& choice, bool with_memory
 
 std::vector<unsigned> nodes_of(const Choice& choice) {
   std::vector<unsigned> nodes;
-  for (const Share& share : choice.shares) nodes.push_back(share.node);
+  for (const Share& share : choice.shares)
+    if (share.cores != 0) nodes.push_back(share.node);
   return nodes;
 }
 
@@ -237,7 +225,10 @@ std::optional<Choice> on_listed_nodes(const View& view, const CoreNeed& need, bo
   }
   std::vector<unsigned> without;
   std::set_difference(wanted.begin(), wanted.end(), with_cpus.begin(), with_cpus.end(), std::back_inserter(without));
-  const std::string how = without.empty() ? ", and so are the vCPUs" : "";
+  const bool all = without.empty() && every_node_used(*choice);
+  const std::string how = all               ? ", and so are the vCPUs"
+                          : without.empty() ? fmt::format("; the vCPUs sit on node {}", numbers(nodes_of(*choice)))
+                                            : "";
   if (wanted.size() > 1)
     choice->notes.push_back(
         fmt::format("memory.nodes = {}: the memory is spread over exactly these{}", numbers(wanted), how));
@@ -253,9 +244,12 @@ std::optional<Choice> search(const View& view, bool with_memory) {
   const bool listed = !view.request.nodes.empty() && bound(view);
   const auto nodes = candidates(view).empty() ? view.cpu_nodes : candidates(view);
   std::optional<Choice> choice;
-  for (const CoreNeed& need : needs) {
-    if (choice) break;
-    choice = listed ? on_listed_nodes(view, need, with_memory) : on_one_node(view, need, nodes, with_memory);
+  for (const bool each : {true, false}) {  // of those listed: with vCPUs on each of them, if any need is met so
+    for (const CoreNeed& need : needs) {
+      if (choice || (!each && !listed)) break;
+      choice = listed ? on_listed_nodes(view, need, with_memory) : on_one_node(view, need, nodes, with_memory);
+      if (choice && listed && each && !every_node_used(*choice)) choice.reset();
+    }
   }
   for (const CoreNeed& need : needs) {
     if (choice || listed) break;

@@ -22,7 +22,7 @@ using Problems = std::vector<Unplaceable>;
 struct Core {  // all of whose PUs are free
   unsigned core = 0, node = 0, l3 = 0, package = 0, kind = 0;
   std::vector<unsigned> cpus;  // ascending; isolated ones first where only some are
-  bool isolated = false;       // all its CPUs are
+  unsigned isolated = 0;       // how many of its CPUs are
   bool far = false;            // its own node has no memory that may be had
 };
 
@@ -46,6 +46,7 @@ struct View {
   std::map<unsigned, Room> rooms;   // by node number
   std::vector<unsigned> cpu_nodes;  // nodes that have CPUs, ascending
   std::vector<unsigned> homes;      // of the VM's devices
+  bool trying = false;              // would_fit() asks: why not is nobody's question
 };
 View view_of(const PlacementRequest& request, const HostTopology& host, const HostTopology& whole,
              const HostPolicy& policy, const Reservations& taken);
@@ -89,6 +90,8 @@ std::vector<CoreNeed> core_needs(const View& view);    // what would do, best fi
 // A CPU on which QEMU's own threads and vhost's would be near a VM there; false where the spec names theirs.
 bool has_housekeeping(const View& view, unsigned node);
 bool serves(const Core& core, const CoreNeed& need);
+bool is_isolated(const Core& core, const CoreNeed& need);  // are the CPUs that its vCPUs would be on?
+unsigned places(const Core& core, const CoreNeed& need);   // how many of need.cores it is
 std::map<unsigned, unsigned> cores_by_node(const View& view, const CoreNeed& need);
 std::vector<const Core*> pick_cores(const View& view, const CoreNeed& need, unsigned node, unsigned count);
 
@@ -98,6 +101,8 @@ struct PageKind {
   Bytes page;
   bool may_raise = false;  // the pool may grow for it
 };
+// Heap, stacks, page tables of QEMU and vmrun, which the cgroup counts: 17M of heap were seen with 7.2, 10.0 and 11.1.
+inline constexpr Bytes qemus_own = mib(32);
 std::vector<PageKind> page_kinds(const View& view);           // what would do, best first; not empty after check()
 std::optional<Bytes> odd_size(const View& view, Bytes page);  // of the memory, or of a cell's: not of whole pages
 Bytes granule(const View& view, const PageKind& kind);        // cells are multiples of this
@@ -146,6 +151,14 @@ struct Choice {
       cell_nodes;  // of each cell of the request: where its vCPUs are, and its memory if it names no nodes
 };
 std::optional<Choice> choose_nodes(const View& view);
+// place_shares.cpp: how many of the need's cores this node has isolated; what each node gives of so many cores (caps: what it has,
+// isolated: how many of them are). nullopt: too many.
+unsigned isolated_cores(const View& view, const CoreNeed& need, unsigned node);
+std::optional<std::vector<std::uint64_t>> shares_of(std::uint64_t cores, const std::vector<std::uint64_t>& caps,
+                                                    const std::vector<std::uint64_t>& isolated);
+// How many nodes it takes at least, whichever they are: those with the most free cores.
+unsigned least_nodes(const std::map<unsigned, unsigned>& free_cores, const std::vector<unsigned>& nodes,
+                     unsigned cores);
 // The best of these for all of the VM.
 std::optional<Choice> on_one_node(const View& view, const CoreNeed& need, const std::vector<unsigned>& nodes,
                                   bool with_memory);
@@ -201,6 +214,11 @@ Problems why_no_cells(const View& view);  // the host has enough, but not for th
 
 // ---- why not (place_why.cpp)
 
+// Would this have a place in the same world? (place.cpp)
+bool would_fit(const View& view, const PlacementRequest& request);
+// Ways out that were tried, in words: "set count = 6 or less, or set pin = \"off\" to share CPUs". There are so many cores for so many
+// threads each; where memory is short as well, that is another problem, told beside this one. (place_help.cpp)
+std::string help_for_cores(const View& view, unsigned cores, unsigned threads, bool short_of_memory);
 Problems why_not(const View& view);  // no cores, no memory, or not both together
 Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes);
 std::string who_holds_cpus(const View& view, unsigned node);

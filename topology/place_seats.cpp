@@ -24,8 +24,8 @@ std::string thread_note(const View& view, const CoreNeed& need) {
                                                              : fmt::format(" of the host's {}", view.threads_per_core),
                        need.threads);
   if (r.vcpus % view.threads_per_core != 0)
-    return fmt::format("cpu.threads = \"auto\" became 1: {} vCPUs are no multiple of the host's {} threads per core",
-                       r.vcpus, view.threads_per_core);
+    return fmt::format("cpu.threads = \"auto\" became 1: {} no multiple of the host's {} threads per core",
+                       r.vcpus == 1 ? "1 vCPU is" : fmt::format("{} vCPUs are", r.vcpus), view.threads_per_core);
   if (!cells_keep_cores(r, view.threads_per_core))
     return fmt::format("cpu.threads = \"auto\" became 1: cores of {} threads would be of two nodes of [[numa]]",
                        view.threads_per_core);

@@ -103,7 +103,8 @@ std::expected<Unpinned, Problems> choose_unpinned(const View& view) {
         fmt::format("all CPUs for it, {}, are isolated: the kernel balances nothing there", choice.cpus.to_string()));
   if (choice.cpus.size() < r.vcpus)
     choice.notes.push_back(
-        fmt::format("{} vCPUs share the {} CPUs that no other VM owns", r.vcpus, choice.cpus.size()));
+        fmt::format("{} vCPUs share the {} that no other VM owns", r.vcpus,
+                    choice.cpus.size() == 1 ? "one CPU" : fmt::format("{} CPUs", choice.cpus.size())));
   return choice;
 }
 

@@ -30,7 +30,7 @@ CoreNeed nearest_need(const View& view) {
                            [&](const CoreNeed& a, const CoreNeed& b) { return lacking(a) < lacking(b); });
 }
 
-std::optional<Unplaceable> too_few_cores(const View& view) {
+std::optional<Unplaceable> too_few_cores(const View& view, bool short_of_memory) {
   const CoreNeed need = nearest_need(view);
   const auto counts = cores_by_node(view, need);
   const auto nodes = asked_nodes(view);
@@ -51,15 +51,10 @@ std::optional<Unplaceable> too_few_cores(const View& view) {
   for (const unsigned node : nodes)
     problem.nodes.push_back({node, need.filled ? "free threads" : "free cores", fmt::to_string(count_on(counts, node)),
                              fmt::to_string(need.cores), who_holds_cpus(view, node)});
-  const unsigned possible = have * need.threads;
-  problem.help = possible > 0 ? fmt::format("set count = {} or less, stop a VM", possible) : "stop a VM";
-  problem.help += view.caches ? ", or set host_l3 = \"auto\": cores of the other L3s then do as well"
-                              : ", or set pin = \"off\" to share CPUs";
+  problem.help = help_for_cores(view, have, need.threads, short_of_memory);
   if (need.threads == 1 && view.threads_per_core > 1 && view.request.vcpus % view.threads_per_core != 0 &&
       !view.request.threads)
     problem.help += fmt::format("; a multiple of {} needs fewer cores", view.threads_per_core);
-  if (view.request.emulator) problem.help += "; cores of cpu.emulator's CPUs are not for vCPUs";
-  if (need.kind) problem.help += "; kind = \"any\" would mix kinds of cores";
   return problem;
 }
 
@@ -89,6 +84,16 @@ std::string who_holds_pages(const View& view, unsigned node, const PageKind& kin
 // The kind of page the complaint is about: the one asked for, or the last resort of "auto".
 PageKind blamed_page(const View& view) { return page_kinds(view).back(); }
 
+// ", or set page = ...", as far as that helps.
+std::string or_another_page(const View& view) {
+  PlacementRequest other = view.request;
+  for (const Bytes page : {mib(2), view.host.base_page}) {
+    other.page = page;
+    if (would_fit(view, other)) return fmt::format(", or set page = \"{}\"", page_name(page));
+  }
+  return "";
+}
+
 Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nodes, std::string what) {
   const PageKind kind = blamed_page(view);
   const bool huge = kind.page != view.host.base_page;
@@ -109,16 +114,17 @@ Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nod
   }
   if (nodes.empty())
     problem.help = "no node of this host's description says how much memory it has: describe it with sizes";
-  else if (most == 0 && !huge)
-    problem.help = held ? "stop a VM, or name nodes that have memory to give (memory.nodes)"
-                        : "name nodes that have memory to give (memory.nodes), or free some";
-  else if (most >= need && !huge)
-    problem.help = "ask for fewer vCPUs, or set memory.policy = \"preferred\" or \"interleave\"";
-  else if (huge && kind.page >= gib(1))
-    problem.help = fmt::format("reserve more at boot (hugepagesz={} hugepages={}), or set page = \"2M\"",
-                               page_name(kind.page), need);
+  else if (most == 0 && !huge) {
+    const bool elsewhere = std::ranges::any_of(
+        view.host.nodes, [&](const Node& node) { return room_in_pages(view, node.id, kind) >= need; });
+    problem.help = std::string(held ? "stop a VM" : "free some memory") +
+                   (elsewhere ? ", or name nodes that have memory to give (memory.nodes)"
+                              : ", or give back huge pages that nobody uses");
+  } else if (huge && kind.page >= gib(1))
+    problem.help = fmt::format("reserve more at boot (hugepagesz={} hugepages={}){}", page_name(kind.page), need,
+                               or_another_page(view));
   else if (huge && !kind.may_raise)
-    problem.help = "run as root so that pages can be added, or set page = \"auto\"";
+    problem.help = "run as root so that pages can be added" + or_another_page(view);
   else
     problem.help = fmt::format("set size = \"{}\" or less, or {}", to_string(mib((kind.page * most).count >> 20)),
                                held ? "stop a VM" : "free some memory");
@@ -143,6 +149,7 @@ std::string who_holds_cpus(const View& view, unsigned node) {
 }
 
 Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes) {
+  if (view.trying) return {Unplaceable{}};
   const PageKind kind = blamed_page(view);
   std::uint64_t have = 0;
   for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
@@ -155,13 +162,15 @@ Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes) {
 }
 
 Problems why_not(const View& view) {
+  if (view.trying) return {Unplaceable{}};
   Problems problems;
-  if (auto cores = too_few_cores(view)) problems.push_back(*std::move(cores));
   const auto nodes = view.request.nodes.empty() ? memory_nodes(view) : asked_nodes(view);
   const PageKind kind = blamed_page(view);
   std::uint64_t have = 0;
   for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
-  if (have < view.request.memory.count / kind.page.count) {
+  const bool short_of_memory = have < view.request.memory.count / kind.page.count;
+  if (auto cores = too_few_cores(view, short_of_memory)) problems.push_back(*std::move(cores));
+  if (short_of_memory) {
     problems.push_back(why_no_memory(view, nodes).front());
   } else if (problems.empty() && !view.request.cells.empty()) {
     return why_no_cells(view);
@@ -172,9 +181,12 @@ Problems why_not(const View& view) {
                     view.request.vcpus, to_string(view.request.memory), page_name(kind.page)));
     const CoreNeed need = nearest_need(view);
     const auto counts = cores_by_node(view, need);
+    unsigned most = 0;
+    for (const unsigned node : asked_nodes(view)) most += count_on(counts, node);
     for (const unsigned node : asked_nodes(view))
       both.nodes.push_back({node, "free cores", fmt::to_string(count_on(counts, node)), fmt::to_string(need.cores),
                             who_holds_cpus(view, node)});
+    both.help = help_for_cores(view, most, need.threads, false);
     problems.push_back(std::move(both));
   }
   return problems;

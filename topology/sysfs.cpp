@@ -158,13 +158,15 @@ std::optional<std::string> Sysfs::link_name(std::string_view path) const {
 std::optional<unsigned> Sysfs::node_of(std::string_view device) const {
   std::error_code error;
   const std::filesystem::path top = std::filesystem::canonical(at("/sys/devices"), error);
-  std::filesystem::path here = std::filesystem::canonical(at(device), error);
-  for (; !error && here.string().starts_with(top.string() + "/"); here = here.parent_path()) {
+  std::filesystem::path here;
+  if (!error) here = std::filesystem::canonical(at(device), error);
+  if (error) here = at(device);  // a captured tree may have no /sys/devices
+  do {
     std::ifstream file(here / "numa_node");
     long node = -1;
-    if (!(file >> node)) continue;
-    return node < 0 ? std::nullopt : std::optional(static_cast<unsigned>(node));
-  }
+    if (file >> node) return node < 0 ? std::nullopt : std::optional(static_cast<unsigned>(node));
+    here = here.parent_path();
+  } while (!error && here.string().starts_with(top.string() + "/"));
   return std::nullopt;
 }
 

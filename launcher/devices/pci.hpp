@@ -43,6 +43,7 @@ struct Pci {
     std::vector<std::string> vf_macs;  // by number
     std::vector<VfPort> vf_ports;      // by number
     bool vfio_loaded = false, iommufd_there = false;
+    bool maps_files = true;       // the kernel's iommufd maps memory by its file; also where it could not be asked
     std::string rom_misfit = {};  // why rom_file cannot be used; "" if it can
 
     // what choose_functions() finds

@@ -1,14 +1,19 @@
 // What the machine has of the functions a spec asks for, and which of them a VM takes.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <filesystem>
 
 #include "launcher/devices/pci.hpp"
 #include "launcher/devices/pci_classes.hpp"
 #include "launcher/facts/path_look.hpp"
+#include "launcher/host/fd.hpp"
 #include "launcher/host/vf_mac.hpp"
 #include "topology/host_topology.hpp"
 
@@ -57,6 +62,17 @@ std::optional<PciFunction> look_at_mdev(const Sysfs& sysfs, const std::string& u
   return one;
 }
 
+// Is there IOMMU_IOAS_MAP_FILE (include/uapi/linux/iommufd.h, from 6.13 on)? Asked with an argument too short for it, by which nothing
+// can come about: EINVAL where it is known, else ENOTTY (drivers/iommu/iommufd/main.c). true also where it cannot be asked.
+bool can_map_files(const Sysfs& sysfs) {
+  constexpr unsigned long map_file = _IO(';', 0x8f);
+  const Fd iommu(open(sysfs.at("/dev/iommu").c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info {};
+  if (iommu.get() < 0 || fstat(iommu.get(), &info) < 0 || !S_ISCHR(info.st_mode)) return true;
+  std::uint32_t size = sizeof size;
+  return ioctl(iommu.get(), map_file, &size) == 0 || errno != ENOTTY;
+}
+
 std::string thing(const std::string& address) { return "PCI function " + address; }
 
 // A neighbour may stay where it is: a bridge is the host's in any case, one without a driver reaches nothing.
@@ -85,6 +101,7 @@ Pci::Facts look_at(const Pci& pci, const Sysfs& sysfs) {
   facts.vfio_loaded = sysfs.exists("/sys/bus/pci/drivers/vfio-pci");
   if (!pci.rom_file.empty()) facts.rom_misfit = misfit(pci.rom_file, {S_IFREG});
   facts.iommufd_there = sysfs.exists("/dev/iommu") && (!facts.vfio_loaded || sysfs.exists("/sys/class/vfio-dev"));
+  if (pci.iommufd == true && facts.iommufd_there) facts.maps_files = can_map_files(sysfs);
   if (!pci.vf_of.empty()) {
     if (const auto address = physical_address(pci, sysfs)) facts.physical = look_at_function(sysfs, *address);
     if (!facts.physical) return facts;

@@ -6,6 +6,8 @@
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <utility>
 
 #include "launcher/facts/host_config.hpp"
 #include "launcher/facts/qemu_cache.hpp"
@@ -25,6 +27,11 @@ namespace {
 std::string identity(const std::string& binary) { return fmt::format("{}:{}", probe_generation, identity_of(binary)); }
 
 }  // namespace
+
+bool QemuFeatures::maps_memory_files() const {
+  unsigned major = 0, minor = 0;
+  return std::sscanf(version.c_str(), "%u.%u", &major, &minor) == 2 && std::pair(major, minor) >= std::pair(10u, 1u);
+}
 
 std::expected<std::string, std::string> find_qemu(const std::string& name) {
   if (const auto found = find_program(name)) return *found;

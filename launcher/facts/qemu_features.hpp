@@ -1,5 +1,5 @@
 // What this QEMU binary can do, asked of itself over QMP once and cached by the binary's identity. The rule: features
-// are probed, versions are never compared (but for a fault that no question shows: loses_poll_us).
+// are probed, versions are never compared (but for faults that no question shows: loses_poll_us, maps_memory_files).
 #pragma once
 
 #include <expected>
@@ -34,6 +34,9 @@ struct QemuFeatures {
   bool has(std::string_view feature) const { return known.contains(std::string(feature)); }
   // 11.1.3 hands the kernel a busyloop timeout of 1 us whatever -netdev tap,poll-us= says (its ioctls were looked at).
   bool loses_poll_us() const { return version.starts_with("11.1."); }
+  // From 10.1 on vfio with iommufd maps memory that is a file by that file (hw/vfio/container.c, vfio_container_dma_map), and has no
+  // other way where the kernel cannot; no question to QEMU shows it.
+  bool maps_memory_files() const;
   friend bool operator==(const QemuFeatures&, const QemuFeatures&) = default;
 };
 

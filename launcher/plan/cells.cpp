@@ -74,9 +74,11 @@ void add_guest_nodes(Draft& draft) {
   if (std::find_if(bare, cells.end(), [](const topology::MemoryCell& cell) { return !cell.vcpus.empty(); }) !=
       cells.end())
     draft.note(
-        fmt::format("numa: a Linux guest gives those with vCPUs the first numbers: its nodes are not in the order "
-                    "of [[numa]], for numa[{}] has none",
-                    bare->guest_node));
+        fmt::format("{}: a Linux guest gives those with vCPUs the first numbers: its nodes are not in the order "
+                    "of {}, for {} has none",
+                    by_hand ? "numa" : "memory.nodes", by_hand ? "[[numa]]" : "the host's",
+                    by_hand ? fmt::format("numa[{}]", bare->guest_node)
+                            : fmt::format("node {}", fmt::join(bare->host_nodes, ","))));
 }
 
 }  // namespace launcher::parts

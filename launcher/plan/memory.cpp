@@ -156,6 +156,7 @@ void check_memory_kind(Draft& draft) {
 void add_memory(Draft& draft) {
   const topology::Placement& placement = draft.plan.placement;
   check_memory_kind(draft);
+  check_file_memory(draft);
   add_size(draft);
   const bool huge = placement.page > draft.host.base_page;
   const bool prealloc = draft.spec.memory.prealloc.value_or(huge);

@@ -76,6 +76,11 @@ bool needs_remapping(const Draft& draft);
 void add_remapping(Draft& draft, Opts& accel);
 void add_iommu(Draft& draft);
 
+// file_memory.cpp: where iommufd cannot map memory that is a file
+bool needs_plain_memory(const Draft& draft);
+void avoid_file_memory(Draft& draft, topology::PlacementRequest& request);  // of page "auto"
+void check_file_memory(Draft& draft);                                       // the guest has its place
+
 // address_space.cpp: how far the guest's addresses reach; what -cpu must say for it, and what no CPU here can do
 void add_phys_bits(Draft& draft, Opts& cpu, const std::string& model, std::vector<std::string>& why);
 

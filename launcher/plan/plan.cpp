@@ -54,7 +54,9 @@ topology::PlacementRequest placement_request(const Draft& draft) {
 }
 
 void place_guest(Draft& draft) {
-  auto placed = topology::place(placement_request(draft), draft.host, draft.config.policy, draft.taken);
+  topology::PlacementRequest request = placement_request(draft);
+  avoid_file_memory(draft, request);
+  auto placed = topology::place(request, draft.host, draft.config.policy, draft.taken);
   if (!placed) {
     for (const topology::Unplaceable& why : placed.error()) {
       std::string what = why.what;

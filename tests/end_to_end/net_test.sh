@@ -117,5 +117,11 @@ ip tuntap add vmrune2ed mode tap
 run_code "$vmrun" plan "$work/missing.toml" --set 'net=[{bridge="vmrune2ed"}]'
 has "a tap of that name is no bridge" "$err" "'vmrune2ed' is a tap, but no Linux bridge"
 has "and how to use it" "$err" 'tap = "vmrune2ed"'
+# A bridge so named stands for Open vSwitch's module, which is not here: its ports are told by their master's name
+ip link add ovs-system type bridge && ip link set vmrune2ed master ovs-system
+run_code "$vmrun" plan "$work/missing.toml" --set 'net=[{bridge="vmrune2ed"}]'
+has "a bridge of Open vSwitch is none" "$err" "'vmrune2ed' is a bridge or port of Open vSwitch, but no Linux bridge"
+has "and how to use that" "$err" 'ovs-vsctl add-port vmrune2ed vm0`, and set tap = "vm0"'
+ip link del ovs-system
 ip link del vmrune2ed
 finish

@@ -186,6 +186,16 @@ def machines():
                             {"/proc/self/cgroup": ["11:cpuset:/docker/1", "4:memory:/docker/1", "0::/"], "/sys/fs/cgroup/cpuset/docker/1/cpuset.effective_cpus": "2-3,18-19",
                              "/sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": 8589934592, "/sys/fs/cgroup/memory/docker/1/memory.usage_in_bytes": 0,
                              "/sys/fs/cgroup/memory/memory.limit_in_bytes": 9223372036854771712, "/proc/self/status": status("2-3,18-19", "0")})
+    yield "hugetlb-v2", tree("a unit that may have 4G of 2M pages and none of 1G, by cgroup v2's controller hugetlb; the group above it less, of 2M", m, two, far(2),
+                             {"/proc/self/cgroup": ["0::/vms.slice/a.service"], "/sys/fs/cgroup/vms.slice/a.service/hugetlb.2MB.max": 4 << 30,
+                              "/sys/fs/cgroup/vms.slice/a.service/hugetlb.2MB.current": 0, "/sys/fs/cgroup/vms.slice/a.service/hugetlb.2MB.rsvd.max": "max",
+                              "/sys/fs/cgroup/vms.slice/a.service/hugetlb.1GB.max": 0, "/sys/fs/cgroup/vms.slice/a.service/hugetlb.1GB.current": 0,
+                              "/sys/fs/cgroup/vms.slice/hugetlb.2MB.max": 8 << 30, "/sys/fs/cgroup/vms.slice/hugetlb.2MB.current": 5 << 30,
+                              "/proc/self/status": status("0-31", "0-1")})
+    yield "hugetlb-v1", tree("a batch job that may reserve 4G of 2M pages, by cgroup v1", m, two, far(2),
+                             {"/proc/self/cgroup": ["5:hugetlb:/job/7", "0::/"], "/sys/fs/cgroup/hugetlb/job/7/hugetlb.2MB.limit_in_bytes": 9223372036854771712,
+                              "/sys/fs/cgroup/hugetlb/job/7/hugetlb.2MB.rsvd.limit_in_bytes": 4 << 30, "/sys/fs/cgroup/hugetlb/job/7/hugetlb.2MB.rsvd.usage_in_bytes": 1 << 30,
+                              "/proc/self/status": status("0-31", "0-1")})
     yield "numactl", tree("numactl -N 1 -m 1", m, two, far(2), {"/proc/self/cgroup": ["0::/user.slice"], "/sys/fs/cgroup/cpuset.cpus.effective": "0-31",
                                                                 "/proc/self/status": status("8-15,24-31", "0-1"), "/proc/self/numa_maps": ["55d0c0000000 bind:1 file=/usr/bin/vmrun mapped=3 N0=3"]})
     yield "cpuset-memory-elsewhere", tree("numactl -N 0 -m 1: CPUs of one node, memory of the other", m, two, far(2), {"/proc/self/cgroup": ["0::/user.slice"], "/sys/fs/cgroup/cpuset.cpus.effective": "0-31",
@@ -236,6 +246,9 @@ def machines():
     two = {0: (of(m, range(8)), 64, 58), 1: (of(m, range(8, 16)), 64, 58)}
     yield "offline-package", tree("socket 1 is offline whole; its memory is there", m, two, far(2), offline=of(m, range(8, 16)))
     yield "isolated-node", tree("isolcpus names every CPU of node 1", m, two, far(2), {f"{CPU}/isolated": "8-15,24-31", "/proc/self/status": status("0-7,16-23", "0-1")})
+    yield "isolated-unequal", tree("isolcpus names two cores of node 0 and six of node 1", m, two, far(2), {f"{CPU}/isolated": "6-7,10-15,22-23,26-31", "/proc/self/status": status("0-5,8-9,16-21,24-25", "0-1")})
+    yield "isolated-threads", tree("isolcpus names one thread of some cores: their siblings were forgotten", m, two, far(2), {f"{CPU}/isolated": "4-7,12-15", "/proc/self/status": status("0-3,8-11,16-31", "0-1")})
+    yield "half-smt", tree("all siblings of node 0 are offline, none of node 1's", m, two, far(2), offline=range(16, 24))
     yield "isolated-but-0", tree("isolcpus names all but the first core", m, two, far(2), {f"{CPU}/isolated": "1-15,17-31", "/proc/self/status": status("0,16", "0-1")})
     yield "cpuset-halves", tree("a container of one thread of each core", m, two, far(2),
                                 {"/proc/self/cgroup": ["0::/halves"], "/sys/fs/cgroup/halves/cpuset.cpus.effective": "0-15", "/sys/fs/cgroup/halves/cpuset.mems.effective": "0-1", "/proc/self/status": status("0-15", "0-1")})

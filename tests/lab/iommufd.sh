@@ -13,9 +13,10 @@ begin
 find_functions
 iommufd=true
 ! fault by-group || iommufd=false
-# From 10.1 on QEMU maps memory that is a file by the file, for which Linux before 6.14 has no call; ordinary memory it maps as ever.
+# From 10.1 on QEMU maps memory that is a file by the file, for which Linux before 6.13 has no call; ordinary memory it maps as ever:
+# page = "auto" is that there, what was asked for is refused.
 page=2M
-case $LAB_QEMU in 11.*) page=4K ;; esac
+case $LAB_QEMU in 11.*) page=auto ;; esac
 spec a "$tell_functions" vmrun.disk=nvme0n1 vmrun.then=idle <<TOML
 name = "a"
 [cpu]
@@ -36,10 +37,19 @@ if [ "$iommufd" = true ]; then
     refused "a QEMU that knows none of it" 2 'iommufd: true, but QEMU 7.2.[0-9]* knows no iommufd' env PATH="/opt/qemu-7.2/bin:$PATH" vmrun plan a.toml
 fi
 
-if [ "$page" = 4K ] && [ "$iommufd" = true ]; then
-    refused "memory in files, with this QEMU on this kernel: it ends, and all is undone" 1 'vfio_container_dma_map.*Inappropriate ioctl' \
+if [ "$page" = auto ] && [ "$iommufd" = true ]; then
+    refused "huge pages, with this QEMU on this kernel" 2 'pci\[0\].iommufd: true, but QEMU 11.* maps memory that is a file by that file, for which this kernel has no call .* memory is huge pages' \
         vmrun run --set 'memory.page="2M"' a.toml
+    refused "shared memory likewise" 2 'pci\[0\].iommufd: true, .* memory is shared' vmrun plan --set 'memory.shared=true' a.toml
+    check "its help leads to a plan: base pages" vmrun plan --set 'memory.page="4K"' a.toml
+    sed '/^iommufd/d' a.toml >groups.toml
+    check "and so does the other, groups" vmrun plan --set 'memory.page="2M"' groups.toml
+    check "page = auto became 4K, and it says why" eval 'vmrun plan a.toml | grep -q "memory.page = \"auto\" became 4K: with pci.iommufd QEMU 11"'
     as_before "the machine is as before"
+    truncate -s 64M /root/pmem
+    at_end+=('rm -f /root/pmem')
+    { cat a.toml; printf '[[nvdimm]]\npath = "/root/pmem"\n'; } >nvdimm.toml
+    refused "an NVDIMM" 2 'pci\[0\].iommufd: true, .*\[\[nvdimm\]\] is a file' vmrun plan nvdimm.toml
 fi
 
 held() { find "/proc/$pid/fd" -lname "$1" -exec readlink {} \; | sort -u; }

@@ -44,6 +44,7 @@ check() {
     elif [ "$status" = 0 ]; then
         ok "$description"
     else
+        [ -z "${LAB_FAULT:-}" ] || printf '%s\n' "$output" # not_ok ends the test then
         not_ok "$description"
         printf '    %s\n' "command: $*" "${output//$'\n'/$'\n'    }"
         return 1

@@ -171,5 +171,14 @@ check "some kills hit a changed machine" test "$changed" -ge 4
 up k
 kill_vm k
 equal "the NVMe's driver at the end" nvme "$(driver "$nvme")"
+
+# --- locked, and passed on: mlock and vfio both count the guest's small pages against one limit --------------------------------------
+rom_spec m <<<"$(printf "name = \"m\"\n[cpu]\ncount = 1\n[memory]\nsize = \"64M\"\npage = \"4K\"\nlock = true\n[[pci]]\naddress = \"$nvme\"\n")"
+vmrun() { (ulimit -l 8192 && exec vmrun "$@"); } # as in a shell of whoever has no more
+up m
+unset -f vmrun
+check "all of the guest's memory is locked" awk '$1 == "VmLck:" { ok = $2 >= 65536 } END { exit !ok }' "/proc/${qemu[m]}/status"
+kill_vm m
+equal "the NVMe's driver" nvme "$(driver "$nvme")"
 end
 fact "passed through" "$nvme and $vf0 of node 1, given back to $(driver "$nvme")"

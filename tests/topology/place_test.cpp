@@ -198,8 +198,8 @@ TEST_CASE("CPUs as listed") {
   CHECK(noted(kept, "CPUs 4 share cores with the VM's but stay the host's"));
   const Reservations taken{{{"db", {2, 6}, {}}}};
   CHECK(placed(laptop, pinned_to({1, 1, 9, 2}, gib(8)), taken) ==
-        "cpu.pin: CPU 1 is named twice / cpu.pin: this host has no CPU 9; it has 0-7 / cpu.pin: CPU 2 belongs to the "
-        "VM db");
+        "cpu.pin: CPU 1 is named twice / cpu.pin: CPU 2 belongs to the VM db / cpu.pin: this host has no CPU 9; it has "
+        "0-7");
   CHECK(placed(laptop, pinned_to({1}, gib(8)), {{{"db", {5}, {}}}}) ==
         "cpu.pin: CPU 1 shares a core with CPU 5, which belongs to the VM db");
   auto request = pinned_to({1, 2}, gib(8));
@@ -283,7 +283,7 @@ TEST_CASE("no pinning") {
   request.memory = gib(1);
   const auto many = place(request, machine("single-core"), {}, {});
   CHECK(line(many) == "-,-,-,- | own  | emulator 0 | 0:1G of 2M | 1x1x4x1");
-  CHECK(noted(many, "4 vCPUs share the 1 CPUs"));
+  CHECK(noted(many, "4 vCPUs share the one CPU"));
   CHECK(placed(machine("single-core"), request, {{{"db", {0}, {}}}}) ==
         "cpu.count: every CPU of this host belongs to another VM");
   request.emulator = CpuSet{3, 4};
@@ -345,7 +345,7 @@ TEST_CASE("shortages are told together, per node, with who holds what") {
   CHECK(cores.nodes ==
         std::vector<NodeShortage>{{0, "free cores", "33", "100", "held by db (1-2,73-74), housekeeping 0,72"},
                                   {1, "free cores", "34", "100", "held by web (37,109), housekeeping 36,108"}});
-  CHECK(cores.help == "set count = 134 or less, stop a VM, or set pin = \"off\" to share CPUs");
+  CHECK(cores.help == "set count = 134, stop a VM, or set pin = \"off\" to share CPUs");
   CHECK(result.error()[1].key == "memory.size");
   auto request = vm(3, gib(4));
   request.page = gib(1);
@@ -356,7 +356,7 @@ TEST_CASE("shortages are told together, per node, with who holds what") {
   REQUIRE(pages.error().size() == 1);
   CHECK(pages.error()[0].key == "memory.page");
   CHECK(pages.error()[0].nodes == std::vector<NodeShortage>{{1, "free 1G pages", "0", "4", "held by db (4)"}});
-  CHECK(pages.error()[0].help == "reserve more at boot (hugepagesz=1G hugepages=4), or set page = \"2M\"");
+  CHECK(pages.error()[0].help == "reserve more at boot (hugepagesz=1G hugepages=4), or set page = \"4K\"");
 }
 
 TEST_CASE("neither alone is short, but no node has both") {

@@ -68,7 +68,7 @@ TEST_CASE("what cannot be is told with help that helps") {
   there.nodes = {1};
   const auto empty = place(there, two_sockets_one_with_memory(), {}, {});
   REQUIRE_FALSE(empty);
-  CHECK(empty.error()[0].help == "name nodes that have memory to give (memory.nodes), or free some");
+  CHECK(empty.error()[0].help == "free some memory, or name nodes that have memory to give (memory.nodes)");
 }
 
 TEST_CASE("memory-only nodes: their notes say what they are, and none is chosen by itself") {
@@ -93,6 +93,23 @@ TEST_CASE("memory-only nodes: their notes say what they are, and none is chosen 
   request.device_nodes = {3};
   const HostTopology hbm = tree("hbm");
   CHECK(nodes_of(hbm, *place(request, hbm, {}, {})) == std::set<unsigned>{1});
+}
+
+TEST_CASE("huge pages that the cgroup does not leave are not taken") {
+  HostTopology host = synthetic("pack:2 [numa] l3:1 core:8 pu:2");
+  host.allowed.pages = {{mib(2), gib(3)}};
+  host.allowed.by = {"3G of pages of 2M: hugetlb.2MB.max of cgroup /a, less what it uses"};
+  CHECK(place(vm(2, gib(3)), host, {}, {})->page == mib(2));
+  const auto more = place(vm(2, gib(4)), host, {}, {});
+  CHECK(line(more) == "2,3 | own 2-3 | emulator 0-1 | 0:4G of 4K | 1x1x1x2");
+  CHECK(noted(more, "memory.page = \"auto\" became 4K (no huge pages): vmrun was allowed 3G in pages of 2M"));
+  auto asked = vm(2, gib(4));
+  asked.page = mib(2);
+  const auto refused = place(asked, host, {}, {});
+  CHECK(line(refused) ==
+        "memory.page: 4G in pages of 2M, but vmrun was allowed 3G of them; vmrun was not allowed more: " +
+            host.allowed.by[0]);
+  CHECK(refused.error().front().help == "raise hugetlb.2MB.max of that cgroup, or set page = \"auto\"");
 }
 
 TEST_CASE("isolated CPUs are for vCPUs, and never for threads that need balancing") {
@@ -217,7 +234,7 @@ TEST_CASE("notes and helps say what is so on odd hosts too") {
   const auto none = place(request, three, {}, {});
   REQUIRE_FALSE(none);
   CHECK(none.error()[0].nodes[0].holder == "housekeeping 0,8,16, cpu.emulator 0-23");
-  CHECK(none.error()[0].help.ends_with("; cores of cpu.emulator's CPUs are not for vCPUs"));
+  CHECK(none.error()[0].help.find("set emulator = \"auto\": cores of its CPUs are not for vCPUs") != std::string::npos);
   CHECK(noted(place(vm(12, gib(8)), tree("snc2-half-empty"), {}, {{{"db", CpuSet::range(1, 9), {}}}}),
               "node 1 has no memory: its CPUs"));
 }
@@ -233,7 +250,18 @@ TEST_CASE("a plan stays within what was allowed, and says what bounds it") {
   auto base = vm(2, gib(30));
   base.page = kib(4);
   CHECK(placed(batch, base).starts_with("memory.size: 30G in base pages, but vmrun was allowed 24G"));
-  CHECK(placed(batch, pinned_to({0, 16}, gib(1))).starts_with("cpu.pin: this host has no CPU 0; it has 12-15,28-31"));
+  base.memory = gib(24);
+  CHECK(placed(batch, base)
+            .starts_with("memory.size: 24G in base pages and 32M for QEMU itself, but vmrun was allowed 24G"));
+  HostTopology full = batch;
+  full.allowed.memory = mib(8);
+  const auto none = place(vm(2, gib(1)), full, {}, {});
+  CHECK(line(none).starts_with("memory.size: QEMU itself needs 32M, but vmrun was allowed 8M"));
+  CHECK(none.error().front().help == "raise memory.max of that cgroup");
+  CHECK(placed(batch, pinned_to({0, 16}, gib(1)))
+            .starts_with(
+                "cpu.pin: CPU 0,16 is not among those that vmrun was allowed, 12-15,28-31; vmrun was not allowed "
+                "more: CPUs 12-15"));
   const HostTopology numactl = tree("numactl");
   const auto bound = place(vm(4, gib(8)), numactl, {}, {});
   REQUIRE(bound);
@@ -241,15 +269,16 @@ TEST_CASE("a plan stays within what was allowed, and says what bounds it") {
   CHECK(bound->cells[0].host_nodes == std::vector<unsigned>{1});
 
   HostTopology taskset = machine("cloud-2c");
-  taskset.allowed = {.cpus = CpuSet{1}, .nodes = {}, .memory = {}, .by = {"CPUs 1: the affinity mask"}};
+  taskset.allowed = {.cpus = CpuSet{1}, .nodes = {}, .memory = {}, .pages = {}, .by = {"CPUs 1: the affinity mask"}};
   CHECK(placed(taskset, vm(1, gib(1))) == "- | own  | emulator 1 | 0:1G of 2M | 1x1x1x1");
   HostTopology half = machine("laptop-4c");  // one thread of each core
-  half.allowed = {.cpus = CpuSet{1, 2, 3}, .nodes = {}, .memory = {}, .by = {"CPUs 1-3: the affinity mask"}};
+  half.allowed = {
+      .cpus = CpuSet{1, 2, 3}, .nodes = {}, .memory = {}, .pages = {}, .by = {"CPUs 1-3: the affinity mask"}};
   const auto cut = place(vm(2, gib(1)), half, {}, {});
   CHECK(line(cut) == "2,3 | own 2-3 | emulator 1 | 0:1G of 2M | 1x1x2x1");
   CHECK(noted(cut, "CPUs 6-7 share cores with the VM's but are not allowed"));
   HostTopology elsewhere = machine("xeon-2s-144");  // CPUs of node 0, memory of node 1
-  elsewhere.allowed = {.cpus = elsewhere.cpus_of_node(0), .nodes = CpuSet{1}, .memory = {}, .by = {"..."}};
+  elsewhere.allowed = {.cpus = elsewhere.cpus_of_node(0), .nodes = CpuSet{1}, .memory = {}, .pages = {}, .by = {"..."}};
   const auto there = place(vm(2, gib(1)), elsewhere, {}, {});
   CHECK(line(there).find("| 1:1G of 2M |") != std::string::npos);
   CHECK(noted(there, "node 0 has no memory that is allowed: its CPUs"));

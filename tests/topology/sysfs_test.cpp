@@ -37,6 +37,21 @@ TEST_CASE("files below another root") {
   CHECK(sysfs.write("/sys/a", "7") == std::errc::is_a_directory);
 }
 
+TEST_CASE("the node of a device is its own file's, also in a capture that has no /sys/devices") {
+  const Scratch scratch;
+  const std::string device = "/sys/bus/pci/devices/0000:81:00.0";
+  scratch.write(device + "/numa_node", "1\n");
+  CHECK(Sysfs(scratch.root()).node_of(device) == 1u);
+  scratch.write(device + "/numa_node", "-1\n");
+  CHECK(Sysfs(scratch.root()).node_of(device) == std::nullopt);
+  CHECK(Sysfs(scratch.root()).node_of("/sys/bus/pci/devices/0000:82:00.0") == std::nullopt);
+  scratch.write("/sys/devices/pci0000:80/numa_node", "3\n");
+  scratch.write("/sys/devices/pci0000:80/virtio0/net/eth0/mtu", "1500\n");
+  CHECK(Sysfs(scratch.root()).node_of("/sys/devices/pci0000:80/virtio0/net/eth0") == 3u);
+  scratch.write(device + "/numa_node", "1\n");
+  CHECK(Sysfs(scratch.root()).node_of(device) == 1u);
+}
+
 TEST_CASE("names are listed as people count") {
   const Scratch scratch;
   for (const char* name : {"node10", "node2", "node1", "node02", "cpu", "node"})

@@ -154,6 +154,14 @@ TEST_CASE("what this process was allowed") {
   CHECK(counted.huge_pages_count);
   CHECK(joined(counted.by) ==
         "6G of memory in base and huge pages: memory.max of cgroup /system.slice/vm.service, less what it uses");
+  const Allowed unit = tree("hugetlb-v2").allowed;
+  CHECK(unit.pages == std::vector<PageLimit>{{mib(2), gib(3)}, {gib(1), {}}});
+  CHECK(joined(unit.by) ==
+        "3G of pages of 2M: hugetlb.2MB.max of cgroup /vms.slice, less what it uses / "
+        "0 of pages of 1G: hugetlb.1GB.max of cgroup /vms.slice/a.service, less what it uses");
+  const Allowed job = tree("hugetlb-v1").allowed;
+  CHECK(job.pages == std::vector<PageLimit>{{mib(2), gib(3)}});
+  CHECK(joined(job.by) == "3G of pages of 2M: hugetlb.2MB.rsvd.limit_in_bytes of cgroup /job/7, less what it uses");
   const Allowed v1 = tree("cpuset-v1").allowed;
   CHECK(v1.cpus == CpuSet{2, 3, 18, 19});
   CHECK(v1.nodes == CpuSet{0});

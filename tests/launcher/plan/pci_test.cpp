@@ -426,6 +426,38 @@ TEST_CASE("plan: iommufd by open files, where QEMU and the kernel know it") {
   CHECK(has(one.problems(), "this kernel offers no /dev/iommu"));
 }
 
+TEST_CASE("plan: iommufd and memory that is a file, with a QEMU that maps it by the file") {
+  const std::string head = "[cpu]\ncount = 2\n[memory]\nsize = \"1G\"\n",
+                    pci = "[[pci]]\naddress = \"0000:b1:00.0\"\niommufd = true\n";
+  const auto on_old_kernel = [](const std::string& keys, const std::string& qemu = "11.1") {
+    Case one(keys, qemu);
+    one.pci().maps_files = false;
+    return one;
+  };
+  // "auto" avoids what would not start, and says so; without iommufd, with an older QEMU or a newer kernel it is as ever
+  const LaunchPlan plan = on_old_kernel(head + pci).plan();
+  CHECK(plan.placement.page == topology::kib(4));
+  CHECK(has(fmt::format("{}", fmt::join(plan.notes, "\n")),
+            "memory.page = \"auto\" became 4K: with pci.iommufd QEMU 11.1"));
+  CHECK(Case(head + pci, "11.1").plan().placement.page == topology::mib(2));
+  CHECK(on_old_kernel(head + pci, "10.0").plan().placement.page == topology::mib(2));
+  CHECK(on_old_kernel(head + "[[pci]]\naddress = \"0000:b1:00.0\"\n").plan().placement.page == topology::mib(2));
+  // what was asked for is refused, with ways out that work
+  const std::string huge = on_old_kernel(head + "page = \"2M\"\n" + pci).problems();
+  CHECK(has(huge, "pci[0].iommufd: true, but QEMU 11.1"));
+  CHECK(has(huge, "for which this kernel has no call (Linux 6.13 has), and the guest's memory is huge pages"));
+  CHECK(has(huge, "remove iommufd: IOMMU groups take any memory, or set memory.page = \"4K\""));
+  CHECK(on_old_kernel(head + "page = \"4K\"\n" + pci).plan().placement.page == topology::kib(4));
+  CHECK(Case(head + "page = \"2M\"\n" + pci, "11.1").plan().placement.page == topology::mib(2));
+  const std::string shared = on_old_kernel(head + "shared = true\n" + pci).problems();
+  CHECK(has(shared, "and the guest's memory is shared"));
+  CHECK(!has(shared, "memory.page = \"4K\""));
+  // an NVDIMM's file is none that any kernel maps so
+  const std::string nvdimm = "[[nvdimm]]\npath = \"/srv/pmem\"\nsize = \"1G\"\n";
+  CHECK(has(Case(head + pci + nvdimm, "11.1").problems(), "and [[nvdimm]] is a file on a disk or a device"));
+  CHECK(Case(head + pci + nvdimm).plan().placement.page == topology::mib(2));
+}
+
 TEST_CASE("plan: virtual functions and their addresses") {
   Case one(small + "[[pci]]\nvf_of = \"ens1f0\"\nvfs = 4\nmac = \"52:54:00:AA:00:01\"\n");
   const std::string text = text_of(one.plan(), one);
