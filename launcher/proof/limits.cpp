@@ -64,6 +64,20 @@ void prove_cpu_time(const Memberships& memberships, const Subject& subject, Rows
   }
 }
 
+// A group that comes after others: idle, or with less than everybody's share (v2's weight 100, v1's 1024 shares).
+void prove_shares(const Memberships& memberships, const Subject& subject, Rows& rows) {
+  const auto [groups, v2] = groups_above(memberships, subject, "cpu");
+  const std::uint64_t usual = v2 ? 100 : 1024;
+  for (const auto& [group, workers] : groups) {
+    const std::string file = group + (v2 ? "/cpu.weight" : "/cpu.shares");
+    const std::string what = "share of CPU time of " + group, due = fmt::format("{} or more", usual);
+    if (subject.root.read_number(group + "/cpu.idle") == 1u)
+      rows.add(what, due, "idle", group + "/cpu.idle", Outcome::lost);
+    else if (const auto share = subject.root.read_number(file); share && *share < usual)
+      rows.add(what, due, std::to_string(*share), file, Outcome::lost);
+  }
+}
+
 // Huge pages are charged to nobody here (memory.hugetlb_accounting aside); the guest's other memory is.
 void prove_memory_limits(const Memberships& memberships, const Subject& subject, Rows& rows) {
   if (subject.plan.placement.page >= topology::mib(1)) return;
@@ -93,6 +107,7 @@ std::vector<Row> prove_limits(const Subject& subject) {
   Rows rows("threads");
   const Memberships memberships = memberships_of(subject);
   prove_cpu_time(memberships, subject, rows);
+  prove_shares(memberships, subject, rows);
   prove_memory_limits(memberships, subject, rows);
   prove_freezers(memberships, subject, rows);
   return rows.take();
