@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
 
@@ -90,13 +91,17 @@ void prove_memory_limits(const Memberships& memberships, const Subject& subject,
                     group + file, *limit >= memory.count);
 }
 
+// A group is frozen with all that are below it: it is told where it is somebody's will. Without a freezer of version 1 both words find
+// version 2's groups.
 void prove_freezers(const Memberships& memberships, const Subject& subject, Rows& rows) {
+  std::set<std::string> told;
   for (const char* controller : {"", "freezer"}) {
     const auto [groups, v2] = groups_above(memberships, subject, controller);
     for (const auto& [group, workers] : groups) {
       const std::string file = topology::freezer_file({group, "", v2});
-      if (topology::is_frozen(subject.root.read(file).value_or("")))
-        rows.add("state of " + group, "not frozen", "frozen", file, Outcome::lost);
+      if (!topology::is_frozen(subject.root.read(file).value_or(""))) continue;
+      const std::string by = topology::frozen_by(subject.root, group);
+      if (told.insert(by).second) rows.add("state of " + by, "not frozen", "frozen", file, Outcome::lost);
     }
   }
 }

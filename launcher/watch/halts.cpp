@@ -22,14 +22,6 @@ bool is_frozen_now(int state) {
   return topology::is_frozen({text, size < 0 ? 0 : static_cast<std::size_t>(size)});
 }
 
-// Whose will it is: a group is frozen with all that is above it.
-std::string frozen_by(const topology::Sysfs& root, const std::string& directory) {
-  for (std::string group = directory; group.size() > 1; group.erase(group.rfind('/')))
-    if (root.read_number(group + "/cgroup.freeze") == 1u || root.read_number(group + "/freezer.self_freezing") == 1u)
-      return group;
-  return directory;
-}
-
 }  // namespace
 
 Halts::Halts(const Subject& subject, const std::vector<ThreadCounts>& threads) : subject_(subject) {
@@ -67,7 +59,7 @@ void Halts::wait(std::chrono::milliseconds most, const Told& told) const {
   (void)poll(notices.data(), notices.size(), static_cast<int>(most.count()));
   for (const Freezer& freezer : freezers_)
     if (is_frozen_now(freezer.state.get()))
-      told.stopped("the VM was frozen: " + frozen_by(subject_.root, freezer.directory));
+      told.stopped("the VM was frozen: " + topology::frozen_by(subject_.root, freezer.directory));
   const auto task = topology::parse_stat(subject_.root.read(fmt::format("/proc/{}/stat", subject_.qemu)).value_or(""));
   if (task && (task->state == 'T' || task->state == 't'))
     told.stopped(fmt::format("QEMU ({}) was {}", subject_.qemu, task->state == 'T' ? "stopped" : "held by a debugger"));

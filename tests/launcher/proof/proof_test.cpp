@@ -117,6 +117,14 @@ TEST_CASE("a group above that comes after others, or is held back, is named; one
   CHECK(rows.size() == 2);
   CHECK(row(rows, "share of CPU time of " + above)->is == "99");
   CHECK(row(rows, "share of CPU time of " + above + "/vm")->is == "idle");
+  composed.file(above + "/cpu.weight", "100");
+  composed.file(above + "/vm/cpu.idle", "0");
+  for (const std::string& group : {above, above + "/vm"})
+    composed.file(group + "/cgroup.events", "populated 1\nfrozen 1");
+  composed.file(above + "/cgroup.freeze", "1");
+  composed.file(above + "/vm/cgroup.freeze", "0");
+  REQUIRE(prove_limits(composed.subject).size() == 1);
+  CHECK(row(prove_limits(composed.subject), "state of " + above)->is == "frozen");
 }
 
 TEST_CASE("memory on another node, and in other pages, is lost") {
