@@ -51,7 +51,11 @@ void prove_cpus(const Thread& thread, const std::string& name, const Subject& su
   if (!actual)
     return rows.add(name + ": CPUs", wanted.cpus.to_string(), "ended meanwhile", where, Outcome::not_checked);
   const bool held = wanted.exactly ? *actual == wanted.cpus : wanted.cpus.contains(*actual);
-  const Outcome outcome = held ? Outcome::held : is_bound(subject, thread.tid) ? Outcome::kernel_keeps : Outcome::lost;
+  // io_uring makes its workers when they are needed, on all CPUs of a node (Linux 6.1), and ends them: no launch can pin them
+  const bool by_kernel = thread.name.starts_with("iou-wrk-") && actual->contains(wanted.cpus);
+  const Outcome outcome = held                                         ? Outcome::held
+                          : by_kernel || is_bound(subject, thread.tid) ? Outcome::kernel_keeps
+                                                                       : Outcome::lost;
   rows.add(name + ": CPUs", wanted.cpus.to_string(), actual->to_string(), where, outcome);
 }
 

@@ -93,6 +93,8 @@ TEST_CASE("a thread that was moved, and one whose policy was changed, are named"
   if (all->size() > 1) {
     REQUIRE(!topology::set_affinity(tid, *all));
     CHECK(outcome_of(prove_threads(composed.subject), what + ": CPUs") == Outcome::lost);
+    composed.subject.threads[0].name = "iou-wrk-4711";
+    CHECK(outcome_of(prove_threads(composed.subject), what + ": CPUs") == Outcome::kernel_keeps);
   }
   composed.subject.threads.clear();
   CHECK(outcome_of(prove_threads(composed.subject), what) == Outcome::lost);
