@@ -51,4 +51,11 @@ bool is_frozen(std::string_view state) {
   return state.find("frozen 1") != state.npos || state.starts_with("FROZEN") || state.starts_with("FREEZING");
 }
 
+std::string frozen_by(const Sysfs& root, const std::string& directory) {
+  for (std::string group = directory; group.size() > 1; group.erase(group.rfind('/')))
+    if (root.read_number(group + "/cgroup.freeze") == 1u || root.read_number(group + "/freezer.self_freezing") == 1u)
+      return group;
+  return directory;
+}
+
 }  // namespace topology

@@ -31,6 +31,8 @@ std::vector<ControlGroup> and_above(ControlGroup group);
 // The file that says whether a freezer holds a group, its own or one above it, and what that file says then.
 std::string freezer_file(const ControlGroup& group);
 bool is_frozen(std::string_view state);
+// Whose will it is that this one is frozen: its own, or that of the nearest group above that says so. By directories.
+std::string frozen_by(const Sysfs& root, const std::string& directory);
 
 inline constexpr std::uint64_t unlimited_memory = std::uint64_t{1} << 60;  // version 1 writes nearly 2^63 for none
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
 
@@ -64,6 +65,20 @@ void prove_cpu_time(const Memberships& memberships, const Subject& subject, Rows
   }
 }
 
+// A group that comes after others: idle, or with less than everybody's share (v2's weight 100, v1's 1024 shares).
+void prove_shares(const Memberships& memberships, const Subject& subject, Rows& rows) {
+  const auto [groups, v2] = groups_above(memberships, subject, "cpu");
+  const std::uint64_t usual = v2 ? 100 : 1024;
+  for (const auto& [group, workers] : groups) {
+    const std::string file = group + (v2 ? "/cpu.weight" : "/cpu.shares");
+    const std::string what = "share of CPU time of " + group, due = fmt::format("{} or more", usual);
+    if (subject.root.read_number(group + "/cpu.idle") == 1u)
+      rows.add(what, due, "idle", group + "/cpu.idle", Outcome::lost);
+    else if (const auto share = subject.root.read_number(file); share && *share < usual)
+      rows.add(what, due, std::to_string(*share), file, Outcome::lost);
+  }
+}
+
 // Huge pages are charged to nobody here (memory.hugetlb_accounting aside); the guest's other memory is.
 void prove_memory_limits(const Memberships& memberships, const Subject& subject, Rows& rows) {
   if (subject.plan.placement.page >= topology::mib(1)) return;
@@ -76,13 +91,17 @@ void prove_memory_limits(const Memberships& memberships, const Subject& subject,
                     group + file, *limit >= memory.count);
 }
 
+// A group is frozen with all that are below it: it is told where it is somebody's will. Without a freezer of version 1 both words find
+// version 2's groups.
 void prove_freezers(const Memberships& memberships, const Subject& subject, Rows& rows) {
+  std::set<std::string> told;
   for (const char* controller : {"", "freezer"}) {
     const auto [groups, v2] = groups_above(memberships, subject, controller);
     for (const auto& [group, workers] : groups) {
       const std::string file = topology::freezer_file({group, "", v2});
-      if (topology::is_frozen(subject.root.read(file).value_or("")))
-        rows.add("state of " + group, "not frozen", "frozen", file, Outcome::lost);
+      if (!topology::is_frozen(subject.root.read(file).value_or(""))) continue;
+      const std::string by = topology::frozen_by(subject.root, group);
+      if (told.insert(by).second) rows.add("state of " + by, "not frozen", "frozen", file, Outcome::lost);
     }
   }
 }
@@ -93,6 +112,7 @@ std::vector<Row> prove_limits(const Subject& subject) {
   Rows rows("threads");
   const Memberships memberships = memberships_of(subject);
   prove_cpu_time(memberships, subject, rows);
+  prove_shares(memberships, subject, rows);
   prove_memory_limits(memberships, subject, rows);
   prove_freezers(memberships, subject, rows);
   return rows.take();

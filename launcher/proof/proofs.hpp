@@ -23,6 +23,9 @@ std::vector<Row> prove_guest_settings(const Subject& subject);
 
 std::vector<Row> prove(const Subject& subject);  // all of them
 
+// A thread's policy: "other", "batch", "FIFO 1"; nullopt: it has ended.
+std::optional<std::string> scheduling_of(pid_t tid);
+
 // What they will ask QEMU, as far as the record tells it.
 std::vector<::qmp::Command> questions_of_memory(const Subject& subject);
 std::vector<::qmp::Command> questions_of_virtio(const Subject& subject);

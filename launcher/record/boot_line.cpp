@@ -14,7 +14,7 @@ namespace launcher::inline record {
 namespace {
 
 // Words whose values name no machine and no secret; as in scripts/capture-host. "mod.": every parameter of that module.
-constexpr std::array<std::string_view, 68> harmless{"isolcpus",
+constexpr std::array<std::string_view, 70> harmless{"isolcpus",
                                                     "nohz_full",
                                                     "nohz",
                                                     "rcu_nocbs",
@@ -52,6 +52,8 @@ constexpr std::array<std::string_view, 68> harmless{"isolcpus",
                                                     "kvm_intel.",
                                                     "kvm_amd.",
                                                     "workqueue.",
+                                                    "nvme.",
+                                                    "nvme_core.",
                                                     "skew_tick",
                                                     "watchdog",
                                                     "nowatchdog",

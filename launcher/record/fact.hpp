@@ -39,6 +39,12 @@ const std::vector<FactRow>& fact_table();
 
 Groups host_facts(const HostSource& source);
 
+// Rows of many names (more_facts.cpp).
+Values more_sysctls(const HostSource& source, const FactRow& row);
+Values page_sizes(const HostSource& source, const FactRow& row);
+Values uncore_limits(const HostSource& source, const FactRow& row);
+Values live_patches(const HostSource& source, const FactRow& row);
+
 // A word of the kernel's command line beside what the kernel made of it.
 struct Effective {
   std::string requested;  // "isolcpus=2-3"

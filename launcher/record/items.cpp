@@ -48,7 +48,7 @@ Values spec_items(const std::string& spec) {
 
 // "written" files that are no disk's are a VM's own: UEFI's variables, a TPM's memory.
 std::string group_of(const LockedFile& file) {
-  if (file.role.starts_with("disk") || file.role.starts_with("nvdimm")) return "images";
+  if (is_image(file)) return "images";
   return file.use == "written" ? "state" : "files";
 }
 
@@ -108,6 +108,10 @@ Values step_items(const json::array& steps) {
 
 Groups items_of(const LaunchLock& lock) {
   Groups found = lock.facts;
+  // what the kernel made of other words is a fact of its own
+  for (const Effective& one : lock.effective)
+    if (one.where.starts_with("/sys/module/") && !one.where.starts_with("/sys/module/kvm"))
+      found["boot line"][one.requested.substr(0, one.requested.find('=')) + ", in effect"] = one.effective;
   if (!lock.spec.empty()) found["spec"] = spec_items(lock.spec);
   flatten(lock.plan, "", found["placement"]);
   found["argv"] = argv_items(lock.argv);

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <map>
 
+#include "launcher/record/roms.hpp"
 #include "topology/struct_json.hpp"
 
 namespace launcher::inline record {
@@ -123,6 +124,8 @@ void add_program_facts(Groups& facts, const std::string& group, const std::strin
 
 }  // namespace
 
+bool is_image(const LockedFile& file) { return file.role.starts_with("disk") || file.role.starts_with("nvdimm"); }
+
 LaunchLock make_lock(const std::string& spec, const json::object& plan, const HostSource& source,
                      const LockTelling& telling) {
   LaunchLock lock;
@@ -139,12 +142,16 @@ LaunchLock make_lock(const std::string& spec, const json::object& plan, const Ho
       if (planned.is_object())
         if (const json::value* step = planned.get_object().if_contains("step")) lock.steps.push_back(*step);
   std::map<std::string, LockedFile> files;
-  for (const Wanted& wanted : files_of(plan))
+  const std::string qemu = text_or_none(plan, "qemu");
+  std::vector<Wanted> all = files_of(plan);
+  for (const std::string& rom : roms_of(qemu, lock.argv)) all.push_back({rom, "QEMU's ROM", "read-only"});
+  for (const Wanted& wanted : all)
     if (!files.contains(wanted.path) && has_bytes(wanted.path)) files[wanted.path] = locked(wanted, telling);
   for (auto& [path, file] : files) lock.files.push_back(std::move(file));
   lock.facts = host_facts(source);
   lock.effective = effective_values(source);
-  const std::string qemu = text_or_none(plan, "qemu");
+  if (Values storage = storage_facts(source.root, lock.files); !storage.empty())
+    lock.facts["storage"] = std::move(storage);
   add_program_facts(lock.facts, "qemu", qemu);
   if (const std::string package = package_of(source.root, qemu); !package.empty())
     lock.facts["qemu"]["package"] = package;

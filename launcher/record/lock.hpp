@@ -46,6 +46,11 @@ struct LaunchLock {
   std::optional<RunPart> run;
 };
 
+// disk[...] and nvdimm[...]
+bool is_image(const LockedFile& file);
+// What these lie on, of those that are images: "scheduler of disk[0].path".
+Values storage_facts(const topology::Sysfs& root, const std::vector<LockedFile>& files);
+
 // Told as files are read, and once for each that had to be.
 struct LockTelling {
   IdentityProgress progress;

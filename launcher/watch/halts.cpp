@@ -6,8 +6,10 @@
 
 #include <algorithm>
 
+#include "launcher/proof/proofs.hpp"
 #include "launcher/proof/subject.hpp"
 #include "topology/control_groups.hpp"
+#include "topology/page_location.hpp"
 #include "topology/task_stat.hpp"
 
 namespace launcher::inline watch {
@@ -20,17 +22,12 @@ bool is_frozen_now(int state) {
   return topology::is_frozen({text, size < 0 ? 0 : static_cast<std::size_t>(size)});
 }
 
-// Whose will it is: a group is frozen with all that is above it.
-std::string frozen_by(const topology::Sysfs& root, const std::string& directory) {
-  for (std::string group = directory; group.size() > 1; group.erase(group.rfind('/')))
-    if (root.read_number(group + "/cgroup.freeze") == 1u || root.read_number(group + "/freezer.self_freezing") == 1u)
-      return group;
-  return directory;
-}
-
 }  // namespace
 
-Halts::Halts(const Subject& subject) : subject_(subject) {
+Halts::Halts(const Subject& subject, const std::vector<ThreadCounts>& threads) : subject_(subject) {
+  for (const ThreadCounts& thread : threads)
+    if (const auto policy = scheduling_of(thread.tid))
+      due_.push_back({fmt::format("{} ({})", thread.role, thread.tid), thread.tid, thread.cpus, *policy});
   for (const Thread& thread : subject.threads) {
     const std::string membership = subject.root.read(fmt::format("/proc/{}/cgroup", thread.tid)).value_or("");
     for (const char* controller : {"", "freezer"}) {
@@ -44,16 +41,29 @@ Halts::Halts(const Subject& subject) : subject_(subject) {
   }
 }
 
-void Halts::wait(std::chrono::milliseconds most, const std::function<void(const std::string&)>& told) {
+void Halts::look_at_threads(const Told& told) const {
+  for (const Due& due : due_) {
+    const auto cpus = topology::get_affinity(due.tid);
+    if (cpus && *cpus != due.cpus)
+      told.moved(fmt::format("{} was on {}, not on {}", due.thread, cpus->to_string(), due.cpus.to_string()));
+    const auto policy = scheduling_of(due.tid);
+    if (policy && *policy != due.policy)
+      told.policy(fmt::format("{} was scheduled as {}, not as {}", due.thread, *policy, due.policy));
+  }
+}
+
+void Halts::wait(std::chrono::milliseconds most, const Told& told) const {
   std::vector<pollfd> notices;
   for (const Freezer& freezer : freezers_)
     if (freezer.v2) notices.push_back({freezer.state.get(), POLLPRI, 0});
   (void)poll(notices.data(), notices.size(), static_cast<int>(most.count()));
   for (const Freezer& freezer : freezers_)
-    if (is_frozen_now(freezer.state.get())) told("the VM was frozen: " + frozen_by(subject_.root, freezer.directory));
+    if (is_frozen_now(freezer.state.get()))
+      told.stopped("the VM was frozen: " + topology::frozen_by(subject_.root, freezer.directory));
   const auto task = topology::parse_stat(subject_.root.read(fmt::format("/proc/{}/stat", subject_.qemu)).value_or(""));
   if (task && (task->state == 'T' || task->state == 't'))
-    told(fmt::format("QEMU ({}) was {}", subject_.qemu, task->state == 'T' ? "stopped" : "held by a debugger"));
+    told.stopped(fmt::format("QEMU ({}) was {}", subject_.qemu, task->state == 'T' ? "stopped" : "held by a debugger"));
+  look_at_threads(told);
 }
 
 }  // namespace launcher::watch

@@ -95,10 +95,15 @@ std::string reason_of(const ThreadUse& thread, const Judge& judge) {
   return reason;
 }
 
+bool is_proven(const std::string& reason, const Window& window) { return !reason.empty() || window.steal_told; }
+
 void judge_delays(const Judge& judge) {
-  for (const ThreadUse& thread : judge.window.threads)
-    if (is_worker(thread))
-      judge.beyond("run-delay", judge.share(thread.delay_ns), subject_of(thread), reason_of(thread, judge));
+  for (const ThreadUse& thread : judge.window.threads) {
+    if (!is_worker(thread)) continue;
+    const std::string reason = reason_of(thread, judge);
+    if (is_proven(reason, judge.window))
+      judge.beyond("run-delay", judge.share(thread.delay_ns), subject_of(thread), reason);
+  }
 }
 
 void judge_tasks(const Judge& judge) {
@@ -109,10 +114,10 @@ void judge_tasks(const Judge& judge) {
   };
   std::map<std::string, Alike> short_lived;  // each too short to count, not so all of one name: a build's, a script's
   for (const TaskUse& task : judge.window.tasks) {
-    if (judge.beyond("foreign-task", judge.share(task.ran_ns), "CPUs " + task.cpus.to_string(),
-                     who_of(task, judge.window)))
+    if (judge.beyond(task.bound ? "kernel-worker" : "foreign-task", judge.share(task.ran_ns),
+                     "CPUs " + task.cpus.to_string(), who_of(task, judge.window)) ||
+        task.bound)
       continue;
-    if (task.bound) continue;
     Alike& alike = short_lived[task.name];
     ++alike.tasks;
     alike.ran_ns += task.ran_ns;
@@ -158,6 +163,9 @@ void judge_memory(const Judge& judge) {
   if (memory.remote_more)
     judge.beyond("remote-memory", static_cast<double>(*memory.remote_more), "guest memory",
                  "moved to a node that it was not planned for");
+  if (memory.moved)
+    judge.beyond("memory-moved", static_cast<double>(*memory.moved), "guest memory",
+                 "somebody, or the kernel, who moved it from one place to another");
   judge.beyond("major-faults", judge.rate(memory.major_faults), "QEMU", "memory that had to be read from a disk");
   if (memory.ksm_scanned) judge.beyond("ksm", judge.rate(*memory.ksm_scanned), "memory", "ksmd, which compares pages");
   if (memory.stalled_us)
@@ -170,6 +178,7 @@ void judge_memory(const Judge& judge) {
 void judge_states(const Judge& judge) {
   for (const std::string& what : judge.window.stopped) judge.beyond("stopped", 1, what, "");
   for (const std::string& what : judge.window.moved) judge.beyond("moved", 1, what, "");
+  for (const std::string& what : judge.window.policy) judge.beyond("policy", 1, what, "");
   for (const ThreadUse& thread : judge.window.threads)
     if (thread.cpus.size() == 1 && is_worker(thread) && thread.migrations)
       judge.beyond("moved", static_cast<double>(*thread.migrations), subject_of(thread),
@@ -184,18 +193,21 @@ const std::vector<Threshold>& default_thresholds() {
   static const std::vector<Threshold> table = {
       {"run-delay", 0.5, share_unit, "a vCPU, iothread or vhost worker was ready and did not run"},
       {"foreign-task", 0.2, share_unit, "a task that is not the VM's ran on a CPU of its own"},
+      {"kernel-worker", 2, share_unit, "a task that the kernel keeps on a CPU of the VM's ran there"},
       {"interrupts", 1000, rate_unit, "a device's interrupts, or its softirqs, on a vCPU's CPU"},
       {"interrupt-time", 2, share_unit, "time in interrupts on a vCPU's CPU"},
       {"sibling", 5, share_unit, "the other half of a core of the VM's, which nobody owns, was busy"},
       {"steal", 0.5, share_unit, "the host is a guest itself, and its host took the CPU away"},
       {"heat", 0, times_unit, "the hardware slowed a core down for its heat"},
       {"remote-memory", 0, bytes_unit, "memory of the guest went to a node that it was not planned for"},
+      {"memory-moved", 1 << 20, bytes_unit, "memory of the guest was moved, though it may be back"},
       {"major-faults", 10, rate_unit, "QEMU waited for memory from a disk"},
       {"ksm", 10, rate_unit, "pages scanned by KSM"},
       {"memory-pressure", 0.5, share_unit, "somebody on this host waited for memory (PSI)"},
       {"memory-taken", 10, "% of the node", "free memory that a node of the VM's lost meanwhile"},
       {"stopped", 0, times_unit, "a thread of the VM's was stopped, or the VM paused or frozen"},
       {"moved", 0, times_unit, "a pinned thread left its CPU"},
+      {"policy", 0, times_unit, "a thread's scheduling was another one for a while"},
       {"limit", 0.1, share_unit, "a control group above the VM held its threads back"},
   };
   return table;
@@ -220,6 +232,19 @@ void Thresholds::set(std::string_view words) {
     throw std::invalid_argument(
         fmt::format("{} takes a number from 0 up ({}), not '{}'", found->name, found->unit, number));
   found->value = value;
+}
+
+std::vector<std::string> unproven(const Window& window, const Thresholds& thresholds) {
+  std::vector<Offender> found;
+  const Judge judge{window, thresholds, found};
+  std::vector<std::string> texts;
+  for (const ThreadUse& thread : window.threads)
+    if (is_worker(thread) && !is_proven(reason_of(thread, judge), window) &&
+        judge.beyond("run-delay", judge.share(thread.delay_ns), subject_of(thread), ""))
+      texts.push_back(fmt::format(
+          "run-delay: {}: {}: nothing here explains it, and the host of this host takes time without telling",
+          found.back().subject, found.back().amount));
+  return texts;
 }
 
 std::vector<Offender> judge(const Window& window, const Thresholds& thresholds) {

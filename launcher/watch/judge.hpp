@@ -40,6 +40,9 @@ struct Offender {
 };
 BOOST_DESCRIBE_STRUCT(Offender, (), (what, subject, who, amount, threshold))
 
+// What is beyond its threshold and no proof: a delay that nothing here explains, where the host of this host takes time and does not tell.
+std::vector<std::string> unproven(const Window& window, const Thresholds& thresholds);
+
 std::vector<Offender> judge(const Window& window, const Thresholds& thresholds);
 
 }  // namespace launcher::watch

@@ -9,6 +9,8 @@
 
 #include "launcher/proof/subject.hpp"
 #include "launcher/text/json_member.hpp"
+#include "launcher/watch/clock.hpp"
+#include "launcher/watch/events.hpp"
 #include "launcher/watch/halts.hpp"
 #include "launcher/watch/kernel_log.hpp"
 #include "launcher/watch/parse.hpp"
@@ -69,10 +71,19 @@ struct Run {
   SwitchTrace trace;
   KernelLog log;
   Halts halts;
+  CoreClock clock;
+  Events events;
   Watcher watcher;
 
   Run(Subject& vm, const WatchFor& asked, const Scope& first_scope, const Sample& first)
-      : subject(vm), wanted(asked), scope(first_scope), trace(scope.own, vm.root), halts(vm), watcher(first, scope) {
+      : subject(vm),
+        wanted(asked),
+        scope(first_scope),
+        trace(scope.own, vm.root),
+        halts(vm, first.threads),
+        clock(scope.own | scope.siblings, vm.root),
+        events(vm, first),
+        watcher(first, scope) {
     trace.began_with(first.tasks);
     scope.every_task = !trace.error().empty() && !scope.own.empty();
     if (first.paused) watcher.stopped("the VM was paused");
@@ -82,15 +93,19 @@ struct Run {
     if (!is_alive(*subject.state.qemu)) throw std::runtime_error("the VM ended meanwhile");
     Sample sample = whole_or_not(subject, scope, wanted, whole);
     if (sample.tasks.empty() && watcher.wants_tasks(sample)) sample.tasks = count_tasks(subject, scope.own, false);
+    clock.add_to(sample.cpus, whole);
     if (trace.error().empty()) watcher.add_tasks(foreign(trace.take(), sample, subject));
     watcher.add(sample);
   }
   // Until then, or until somebody wants it to end; switches are read meanwhile.
   bool wait(Clock::time_point until) {
     using std::chrono::milliseconds;
+    const Halts::Told told{[this](const std::string& what) { watcher.stopped(what); },
+                           [this](const std::string& what) { watcher.moved(what); },
+                           [this](const std::string& what) { watcher.policy(what); }};
     while (Clock::now() < until) {
       const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
-      halts.wait(std::min(milliseconds(100), left), [this](const std::string& what) { watcher.stopped(what); });
+      halts.wait(std::min(milliseconds(100), left), told);
       trace.read();
       if (wanted.phase && wanted.phase() == Phase::paused) watcher.stopped("the VM was paused");
       if (wanted.ended && wanted.ended()) return true;
@@ -102,7 +117,10 @@ struct Run {
     if (trace.lost() > 0)
       watched.window.not_checked.push_back(
           fmt::format("{} switches on the VM's CPUs, which the kernel had to drop", trace.lost()));
+    watched.window.clock = clock.source();
+    events.add_to(watched.window);
     watched.offenders = judge(watched.window, thresholds);
+    std::ranges::copy(unproven(watched.window, thresholds), std::back_inserter(watched.window.not_checked));
     return watched;
   }
 };

@@ -11,6 +11,7 @@
 #include "launcher/proof/kvm_stats.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/watch/parse.hpp"
+#include "launcher/watch/steal.hpp"
 #include "topology/control_groups.hpp"
 #include "topology/page_location.hpp"
 #include "topology/task_stat.hpp"
@@ -67,6 +68,7 @@ Scope scope_of(const Subject& subject) {
     if (const auto siblings = text ? CpuSet::parse(*text) : std::unexpected(std::string()))
       scope.siblings |= *siblings - scope.own;
   }
+  scope.steal_told = is_steal_told(subject.root);
   scope.vcpu_of = vcpu_paths(subject);
   return scope;
 }

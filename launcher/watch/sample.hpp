@@ -78,6 +78,7 @@ struct Sample {
 struct Scope {
   topology::CpuSet own;                     // CPUs with a vCPU or an iothread of the VM's that are nobody else's
   topology::CpuSet siblings;                // PUs of those cores that are not the VM's
+  bool steal_told = true;                   // as Window::steal_told
   bool every_task = true;                   // look through /proc for foreign tasks; false where switches are traced
   std::map<std::string, unsigned> vcpu_of;  // QEMU's object path -> cpu-index
 };

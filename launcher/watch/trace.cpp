@@ -1,9 +1,7 @@
 #include "launcher/watch/trace.hpp"
 
 #include <fmt/format.h>
-#include <linux/perf_event.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -11,8 +9,8 @@
 #include <cstring>
 #include <utility>
 
-#include "launcher/host/fd.hpp"
 #include "launcher/watch/parse.hpp"
+#include "launcher/watch/perf.hpp"
 
 namespace launcher::inline watch {
 
@@ -54,34 +52,26 @@ struct SwitchTrace::Ring {
 };
 
 SwitchTrace::SwitchTrace(const topology::CpuSet& cpus, const topology::Sysfs& root) {
-  std::string dir;
-  for (const char* where : {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"})
-    if (dir.empty() && root.exists(std::string(where) + "/events/sched/sched_switch/id"))
-      dir = std::string(where) + "/events/sched/sched_switch";
-  const auto id = dir.empty() ? std::nullopt : root.read_number(dir + "/id");
-  if (!id) {
+  const auto point = tracepoint(root, "sched/sched_switch");
+  if (!point) {
     error_ = "the tracepoint sched_switch cannot be read (tracefs is not mounted, or this is not root)";
     return;
   }
-  const std::string format = root.read(dir + "/format").value_or("");
-  const auto comm = offset_of(format, "next_comm["), pid = offset_of(format, "next_pid;");
+  const auto comm = offset_of(point->format, "next_comm["), pid = offset_of(point->format, "next_pid;");
   if (!comm || !pid) {
     error_ = "the tracepoint sched_switch has another form here";
     return;
   }
   layout_ = {*comm, *pid};
   for (const unsigned cpu : cpus.to_vector())
-    if (error_.empty()) open_ring(cpu, *id);
+    if (error_.empty()) open_ring(cpu, point->id);
   if (!error_.empty()) rings_.clear();
 }
 
 SwitchTrace::~SwitchTrace() = default;
 
 void SwitchTrace::open_ring(unsigned cpu, std::uint64_t id) {
-  perf_event_attr event{};
-  event.type = PERF_TYPE_TRACEPOINT;
-  event.size = sizeof event;
-  event.config = id;
+  perf_event_attr event = event_of(PERF_TYPE_TRACEPOINT, id);
   event.sample_period = 1;
   event.sample_type = PERF_SAMPLE_TIME | PERF_SAMPLE_RAW;
   event.use_clockid = 1;
@@ -90,8 +80,7 @@ void SwitchTrace::open_ring(unsigned cpu, std::uint64_t id) {
   event.wakeup_watermark = ring_pages * 4096 / 2;
   auto ring = std::make_unique<Ring>();
   ring->cpu = cpu;
-  ring->fd =
-      Fd(static_cast<int>(syscall(SYS_perf_event_open, &event, -1, static_cast<int>(cpu), -1, PERF_FLAG_FD_CLOEXEC)));
+  ring->fd = open_event(event, cpu);
   ring->size = (1 + ring_pages) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   void* memory =
       !ring->fd ? MAP_FAILED : mmap(nullptr, ring->size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd.get(), 0);

@@ -224,6 +224,7 @@ Window Watcher::window() const {
   window.ns = more(last_.at_ns, first_.at_ns);
   window.looks = looks_;
   window.traced = traced_;
+  window.steal_told = scope_.steal_told;
   window.threads = thread_uses();
   for (const auto& [vcpu, now] : last_.exits)
     window.vcpus.push_back({vcpu, more(now, first_.exits.contains(vcpu) ? first_.exits.at(vcpu) : decltype(now){})});
@@ -234,6 +235,7 @@ Window Watcher::window() const {
   window.throttled_us = more(last_.throttled_us, first_.throttled_us);
   window.stopped.assign(stopped_.begin(), stopped_.end());
   window.moved.assign(moved_.begin(), moved_.end());
+  window.policy.assign(policy_.begin(), policy_.end());
   window.not_checked.assign(not_checked_.begin(), not_checked_.end());
   return window;
 }

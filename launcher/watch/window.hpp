@@ -58,6 +58,8 @@ BOOST_DESCRIBE_STRUCT(TaskUse, (), (tid, name, cpus, ran_ns, bound))
 
 struct MemoryUse {
   std::optional<std::uint64_t> remote, remote_more;  // bytes at the end, and how many more than at first
+  std::optional<std::uint64_t> moved =
+      {};  // bytes that the kernel moved, there and back both; nullopt: it does not say
   std::uint64_t major_faults = 0;
   std::uint64_t node_taken = 0,
                 node_size = 0;  // the most that a node of the VM's lost of its free memory, and its size
@@ -66,13 +68,15 @@ struct MemoryUse {
   std::string taken_by;  // who or what took node_taken, or a third of it; "": nobody that was looked at
 };
 BOOST_DESCRIBE_STRUCT(MemoryUse, (),
-                      (remote, remote_more, major_faults, node_taken, node_size, ksm_scanned, numa_hints, stalled_us,
-                       grown, taken_by))
+                      (remote, remote_more, moved, major_faults, node_taken, node_size, ksm_scanned, numa_hints,
+                       stalled_us, grown, taken_by))
 
 struct Window {
   std::uint64_t ns = 0;
   unsigned looks = 0;
-  bool traced = false;  // foreign tasks are by sched_switch, each of them; else by looks
+  bool steal_told = true;  // false: the host is a guest, and its host does not tell what time it takes
+  std::string clock;       // what `mhz` is by: "APERF/MPERF", "cpufreq", "": nothing
+  bool traced = false;     // foreign tasks are by sched_switch, each of them; else by looks
   std::vector<ThreadUse> threads;
   std::vector<VcpuUse> vcpus;
   std::vector<CpuUse> cpus;
@@ -81,12 +85,13 @@ struct Window {
   std::vector<Count> throttled_us;   // by control group
   std::vector<std::string> stopped;  // "vcpu 0 (4711) was stopped", "the VM was paused"
   std::vector<std::string> moved;    // "vcpu 0 (4711) was on 2, not on 3"
+  std::vector<std::string> policy;   // "vcpu 0 (4711) was scheduled as batch, not as other"
   std::vector<std::string> log;      // the kernel's warnings meanwhile
   std::vector<std::string> not_checked;
 };
 BOOST_DESCRIBE_STRUCT(Window, (),
-                      (ns, looks, traced, threads, vcpus, cpus, tasks, memory, throttled_us, stopped, moved, log,
-                       not_checked))
+                      (ns, looks, steal_told, clock, traced, threads, vcpus, cpus, tasks, memory, throttled_us, stopped,
+                       moved, policy, log, not_checked))
 
 // A second of it, for the picture and the live view.
 struct Point {
@@ -101,6 +106,8 @@ class Watcher {
   void add(const Sample& sample);
   void add_tasks(const std::vector<TaskUse>& traced);  // instead of those found by looking
   void stopped(const std::string& what) { stopped_.insert(what); }
+  void moved(const std::string& what) { moved_.insert(what); }
+  void policy(const std::string& what) { policy_.insert(what); }
   // True when a node has less free memory than at any look before, by much: who took it may be gone at the next look.
   bool wants_tasks(const Sample& sample) const;
   Window window() const;
@@ -127,7 +134,7 @@ class Watcher {
   };
   std::map<unsigned, Taken> node_taken_;  // the most, by node
   bool traced_ = false;
-  std::set<std::string> stopped_, moved_, not_checked_;
+  std::set<std::string> stopped_, moved_, policy_, not_checked_;
   std::vector<Point> points_;
 };
 

@@ -1,8 +1,9 @@
 #!/bin/bash
 # Images by fs-verity, which needs a kernel that has it, on a file system made for it: their identity in constant time, another one for a
 # byte that differs, the next best where a file has none; and what the kernel does with a byte that was turned over below it.
-# The kernel reads an image once when it is sealed, which an emulated one does slowly (seen: 2 MB/s): so they are small here.
-# lab: --all --kernel all --timeout 900
+# The kernel reads an image once when it is sealed: with the processor's own SHA an emulated one takes 20 to 30 s for a GiB (of holes).
+# lab: --all --kernel 6.12 --qemu 7.2 --timeout 1500
+# lab: --all --kernel 6.1 --qemu 10.0 --timeout 1500
 # fault: unsealed the images get no verity
 # fault: same no byte differs
 set -u
@@ -12,7 +13,8 @@ begin
 disk=/dev/shm/verity.ext4 # in memory: sparse, and quick
 at_end+=("umount /mnt/images 2>/dev/null" "losetup -D" "rm -f $disk")
 modprobe loop || die "no loop devices"
-truncate -s 2G "$disk"
+modprobe sha256_ssse3 # else the kernel's plain C: 2 MB/s here
+truncate -s 12G "$disk"
 mkfs.ext4 -q -O verity,^has_journal -E lazy_itable_init=1,discard "$disk" || die "mkfs.ext4 -O verity"
 mkdir -p /mnt/images
 mount -o loop "$disk" /mnt/images || die "mount"
@@ -42,12 +44,16 @@ TOML
 }
 # identity LOCK IMAGE
 identity() { jq -r --arg name "/mnt/images/$2" '.subject[]? | select(.name == $name) | .digest | to_entries[] | .key + " " + .value' "$1"; }
-# locked NAME: x.toml into NAME.lock; the bytes that were read for it, and how long it took
+# locked NAME: x.toml into NAME.lock; the bytes that were read for it, and the shortest time that it took of three
 locked() {
-    local from
-    from=$(now)
-    sh -c 'vmrun lock x.toml -o "$1.lock" 2>"$1.told"; awk "/^rchar/ { print \$2 }" /proc/$$/io' sh "$1"
-    since "$from"
+    local from took=() _
+    for _ in 1 2 3; do
+        from=$(now)
+        sh -c 'vmrun lock x.toml -o "$1.lock" 2>"$1.told"; awk "/^rchar/ { print \$2 }" /proc/$$/io >"$1.read"' sh "$1"
+        took+=("$(since "$from")")
+    done
+    cat "$1.read"
+    printf '%s\n' "${took[@]}" | sort -n | head -n 1
 }
 # digest FILE: FS_IOC_MEASURE_VERITY's
 digest() {
@@ -58,10 +64,12 @@ digest() {
 byte=b
 ! fault same || byte=a
 image small 32M a
-image large 320M a
 image other 32M "$byte"
 image plain 64M a
-for name in small large other; do
+sizes=(1G 10G)
+[ -z "${LAB_FAULT:-}" ] || sizes=(1G)
+for size in "${sizes[@]}"; do image "$size" "$size" a; done
+for name in small other "${sizes[@]}"; do
     from=$(now)
     sealed "/mnt/images/$name" || die "the kernel does not seal $name"
     fact "sealing $name, s" "$(since "$from")"
@@ -71,14 +79,17 @@ done
 of small
 vmrun lock x.toml -o plain.lock >/dev/null 2>&1 # what else it reads is known from now on
 mapfile -t small < <(locked small)
-of large
-mapfile -t large < <(locked large)
 fact "lock of 32 MiB with verity, bytes read and s" "${small[*]}"
-fact "lock of 320 MiB with verity, bytes read and s" "${large[*]}"
-check "ten times the size takes no more reading" [ "${large[0]}" -lt $((small[0] + 100000)) ]
 equal "the image is known by the kernel's digest" "fsverity-sha256 $(digest /mnt/images/small)" "$(identity small.lock small)"
-equal "the larger by its own" "fsverity-sha256 $(digest /mnt/images/large)" "$(identity large.lock large)"
-check "none of it is read" sh -c '! grep -q "were read" small.told large.told'
+for size in "${sizes[@]}"; do
+    of "$size"
+    mapfile -t large < <(locked "$size")
+    fact "lock of $size with verity, bytes read and s" "${large[*]}"
+    check "$size takes no more reading" [ "${large[0]}" -lt $((small[0] + 100000)) ]
+    check "nor more time: ${small[1]} s, ${large[1]} s" awk "BEGIN { exit !(${large[1]} < 2 * ${small[1]} + 1) }"
+    equal "$size is known by its own digest" "fsverity-sha256 $(digest "/mnt/images/$size")" "$(identity "$size.lock" "$size")"
+done
+check "none of them is read" sh -c '! grep -q "were read" ./*.told'
 
 of plain
 vmrun lock x.toml -o plain.lock 2>plain.told

@@ -93,9 +93,40 @@ TEST_CASE("a thread that was moved, and one whose policy was changed, are named"
   if (all->size() > 1) {
     REQUIRE(!topology::set_affinity(tid, *all));
     CHECK(outcome_of(prove_threads(composed.subject), what + ": CPUs") == Outcome::lost);
+    composed.subject.threads[0].name = "iou-wrk-4711";
+    CHECK(outcome_of(prove_threads(composed.subject), what + ": CPUs") == Outcome::kernel_keeps);
   }
   composed.subject.threads.clear();
   CHECK(outcome_of(prove_threads(composed.subject), what) == Outcome::lost);
+}
+
+TEST_CASE("a group above that comes after others, or is held back, is named; one with all that is usual is not") {
+  Composed composed;
+  composed.subject.threads = {{20, "CPU 0/KVM", "vcpu 0", true}};
+  composed.file("/proc/20/cgroup", "0::/low/vm");
+  const std::string above = "/sys/fs/cgroup/low";
+  composed.file("/sys/fs/cgroup/cgroup.controllers", "cpu memory");
+  for (const std::string& group : {above, above + "/vm"}) {
+    composed.file(group + "/cpu.weight", "100");
+    composed.file(group + "/cpu.idle", "0");
+    composed.file(group + "/cpu.max", "max 100000");
+    composed.file(group + "/cgroup.events", "populated 1\nfrozen 0");
+  }
+  CHECK(prove_limits(composed.subject).empty());
+  composed.file(above + "/cpu.weight", "99");
+  composed.file(above + "/vm/cpu.idle", "1");
+  const auto rows = prove_limits(composed.subject);
+  CHECK(rows.size() == 2);
+  CHECK(row(rows, "share of CPU time of " + above)->is == "99");
+  CHECK(row(rows, "share of CPU time of " + above + "/vm")->is == "idle");
+  composed.file(above + "/cpu.weight", "100");
+  composed.file(above + "/vm/cpu.idle", "0");
+  for (const std::string& group : {above, above + "/vm"})
+    composed.file(group + "/cgroup.events", "populated 1\nfrozen 1");
+  composed.file(above + "/cgroup.freeze", "1");
+  composed.file(above + "/vm/cgroup.freeze", "0");
+  REQUIRE(prove_limits(composed.subject).size() == 1);
+  CHECK(row(prove_limits(composed.subject), "state of " + above)->is == "frozen");
 }
 
 TEST_CASE("memory on another node, and in other pages, is lost") {
@@ -244,6 +275,11 @@ TEST_CASE("a kernel file that somebody else changed, and others on the VM's own 
   CHECK(outcome_of(rows, "/sys/kernel/mm/ksm/run") == Outcome::lost);
   CHECK(outcome_of(rows, "/proc/irq/24/smp_affinity_list") == Outcome::lost);
   CHECK(row(rows, "others' interrupts on CPUs 2-3")->is == "25 on 3");
+  composed.subject.state.left = {"/proc/irq/240/smp_affinity_list stays '2': Input/output error"};  // another's
+  CHECK(outcome_of(prove_host(composed.subject), "/proc/irq/24/smp_affinity_list") == Outcome::lost);
+  composed.subject.state.left->push_back("/proc/irq/24/smp_affinity_list stays '0-2': Input/output error");
+  CHECK(outcome_of(prove_host(composed.subject), "/proc/irq/24/smp_affinity_list") == Outcome::kernel_keeps);
+  composed.subject.state.left.reset();
   composed.file("/sys/kernel/debug/irq/irqs/24", "dstate: IRQD_AFFINITY_MANAGED");
   CHECK(outcome_of(prove_host(composed.subject), "/proc/irq/24/smp_affinity_list") == Outcome::kernel_keeps);
 }

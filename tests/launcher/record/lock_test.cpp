@@ -2,9 +2,13 @@
 #include "launcher/record/lock.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <utime.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 
 #include "launcher/checks/check.hpp"
@@ -15,6 +19,7 @@
 
 using launcher::Drift;
 using launcher::Grade;
+namespace fs = std::filesystem;
 using record_tests::Machine;
 
 namespace {
@@ -78,6 +83,15 @@ TEST_CASE("each planted drift is named with both values, and nothing else with i
   const std::vector<Planted> all{
       {"boot line", "mitigations", "off", "auto", Grade::changes,
        set("/proc/cmdline", "ro root=UUID=1234-5678 isolcpus=2-3 mitigations=auto secret_token=hunter2")},
+      {"sysctl", "vm.page-cluster", "", "0", Grade::may, set("/proc/sys/vm/page-cluster", "0")},
+      {"kernel", "kvm's source", "", "0A1B", Grade::changes, set("/sys/module/kvm/srcversion", "0A1B")},
+      {"kernel", "live patches", "", "fix", Grade::changes, set("/sys/kernel/livepatch/fix/enabled", "1")},
+      {"memory", "transparent hugepages-64kB", "", "always", Grade::changes,
+       set("/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled", "[always] inherit madvise never")},
+      {"power", "uncore package_00 max_freq_khz", "", "2000000", Grade::changes,
+       set("/sys/devices/system/cpu/intel_uncore_frequency/package_00/max_freq_khz", "2000000")},
+      {"isolation", "cache and bandwidth of all others", "", "L3:0=7ff", Grade::changes,
+       set("/sys/fs/resctrl/schemata", "L3:0=7ff")},
       {"boot line", "nokaslr", "", "given", Grade::changes,
        set("/proc/cmdline", "ro root=UUID=1234-5678 isolcpus=2-3 mitigations=off secret_token=hunter2 nokaslr")},
       {"power", "governor", "performance on 0-3", "performance on 0-2; powersave on 3", Grade::changes,
@@ -149,6 +163,59 @@ TEST_CASE("one byte of an image, of the kernel and of QEMU is a drift of that fi
     CHECK(found[0].name == path.string());
     CHECK(found[0].was != found[0].is);
   }
+}
+
+TEST_CASE("a module's word that the kernel did not take is a drift, though the boot line is the same") {
+  const Machine machine;
+  machine.file("/proc/cmdline", "ro nvme.poll_queues=4");
+  machine.file("/sys/module/nvme/parameters/poll_queues", "4");
+  const launcher::LaunchLock before = machine.lock();
+  machine.file("/sys/module/nvme/parameters/poll_queues", "0");
+  const std::vector<Drift> found = drifts(before, machine.lock());
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].name == "nvme.poll_queues, in effect");
+  CHECK(found[0].is == "0");
+}
+
+TEST_CASE("what an image lies on: the mount that it is reached by, without paths, and the device's queue") {
+  const Machine machine;
+  struct stat info {};
+  REQUIRE(stat((machine.dir / "disk.raw").c_str(), &info) == 0);
+  const std::string number = fmt::format("{}:{}", major(info.st_dev), minor(info.st_dev));
+  const std::string place = machine.dir.path().string();
+  machine.file("/proc/self/mountinfo",
+               fmt::format("1 0 {} / / rw,noatime shared:1 - ext4 /dev/sda rw,resuid=7\n"
+                           "2 1 {} / {} rw,relatime - ext4 /dev/sda rw,lowerdir=/secret\n3 1 {} / {}s ro - ext4 x ro",
+                           number, number, place, number, place));
+  machine.file("/sys/dev/block/" + number + "/queue/scheduler", "none [mq-deadline]");
+  const launcher::LaunchLock before = machine.lock();
+  CHECK(before.facts.at("storage") == launcher::Values{{"file system of disk[0].path", "ext4 rw,relatime"},
+                                                       {"scheduler of disk[0].path", "mq-deadline"}});
+  machine.file("/sys/dev/block/" + number + "/queue/scheduler", "[none] mq-deadline");
+  const auto found = drifts(before, machine.lock());
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].group == "storage");
+  CHECK(found[0].grade == Grade::changes);
+}
+
+TEST_CASE("a byte of the BIOS that QEMU takes by itself is a drift; with another firmware it is none of the VM's") {
+  Machine machine;
+  fs::create_directories(machine.dir / "usr/bin");
+  for (const char* file : {"usr/bin/qemu", "usr/share/seabios/bios-256k.bin", "usr/share/qemu/linuxboot_dma.bin"})
+    fakes::write_file(machine.dir / file, "bytes");
+  machine.plan["qemu"] = (machine.dir / "usr/bin/qemu").string();
+  const launcher::LaunchLock before = machine.lock();
+  const fs::path bios = fs::canonical(machine.dir / "usr/share/seabios/bios-256k.bin");
+  fakes::write_file(bios, "bytez");
+  fakes::write_file(machine.dir / "usr/share/qemu/linuxboot_dma.bin", "of a VM with a kernel");
+  const auto found = drifts(before, machine.lock());
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].name == bios.string());
+  auto& argv = machine.plan["argv"].as_array();
+  argv.push_back("-bios");
+  argv.push_back("x");
+  const auto other = machine.lock();
+  CHECK(std::ranges::find(other.files, bios.string(), &launcher::LockedFile::path) == other.files.end());
 }
 
 TEST_CASE("another order of the same options is a drift, and told only when nothing else is") {

@@ -157,6 +157,10 @@ TEST_CASE("plan, state and journal are read back; whatever is broken reads as no
   CHECK(back.threads == state.threads);
   CHECK(back.since == state.since);
   CHECK(back.pages_held);
+  CHECK(!back.left.has_value());
+  state.left = {"/proc/irq/24/smp_affinity_list stays '2': Input/output error", "b"};
+  dir.write_state(state);
+  CHECK(dir.read_state().left == state.left);
   for (const char* broken : {"", "{", "[]", "{\"phase\":\"flying\"}", "{\"reservation\":7}"}) {
     INFO(std::string(broken));
     fakes::write_file(dir.path() / "state.json", broken);

@@ -53,6 +53,44 @@ TEST_CASE("a task on a vCPU's CPU is named, and the delay that it made is put to
         "window\n");
 }
 
+TEST_CASE("what the kernel keeps on a CPU counts as its interrupts do, and from the first delay on that it makes") {
+  Window window = quiet();
+  window.tasks.insert(window.tasks.begin(), {53, "[kworker/3:0H-kblockd]", {3}, second / 10, true});
+  CHECK(verdict(window).empty());
+  window.threads[1].delay_ns = second / 10;
+  CHECK(verdict(window) ==
+        "run-delay|vcpu 1 (102)|[kworker/3:0H-kblockd] (53), which the kernel keeps there|1.00 % of the window\n");
+  window.threads[1].delay_ns = 0;
+  window.tasks[0].ran_ns = second;
+  CHECK(verdict(window) ==
+        "kernel-worker|CPUs 3|[kworker/3:0H-kblockd] (53), which the kernel keeps there|10.0 % of the window\n");
+}
+
+TEST_CASE("a delay that nothing explains is no proof where the host of this host takes time without telling") {
+  Window window = quiet();
+  window.threads[1].delay_ns = second;
+  CHECK(verdict(window) == "run-delay|vcpu 1 (102)||10.0 % of the window\n");
+  CHECK(unproven(window, {}).empty());
+  window.steal_told = false;
+  CHECK(verdict(window).empty());
+  REQUIRE(unproven(window, {}).size() == 1);
+  CHECK(unproven(window, {})[0].starts_with("run-delay: vcpu 1 (102): 10.0 % of the window: nothing here explains it"));
+  window.tasks.insert(window.tasks.begin(), {815, "stress", {3}, second, false});
+  CHECK(verdict(window).starts_with("run-delay|vcpu 1 (102)|stress (815)|"));
+  CHECK(unproven(window, {}).empty());
+}
+
+TEST_CASE("memory that is back, and a scheduling that is as it was, count") {
+  Window window = quiet();
+  window.memory.moved = 1 << 20;  // what compaction does
+  CHECK(verdict(window).empty());
+  window.memory.moved = 2 << 20;
+  window.policy = {"vcpu 0 (101) was scheduled as idle, not as other"};
+  CHECK(verdict(window) ==
+        "policy|vcpu 0 (101) was scheduled as idle, not as other||1 times\n"
+        "memory-moved|guest memory|somebody, or the kernel, who moved it from one place to another|2097152 bytes\n");
+}
+
 TEST_CASE(
     "tasks of one name that are each too short to count are told together; the kernel's own on each CPU are not") {
   Window window = quiet();
@@ -105,7 +143,7 @@ TEST_CASE("a thread of softirqs is told with what it did") {
   window.cpus[1].softirqs = {{"TIMER", 900}, {"NET_RX", 120}, {"BLOCK", 3}};
   window.tasks.push_back({31, "[ksoftirqd/3]", {3}, second, true});
   CHECK(verdict(window) ==
-        "foreign-task|CPUs 3|[ksoftirqd/3] (31), which the kernel keeps there, for softirq NET_RX|10.0 % of the "
+        "kernel-worker|CPUs 3|[ksoftirqd/3] (31), which the kernel keeps there, for softirq NET_RX|10.0 % of the "
         "window\n");
 }
 
@@ -147,7 +185,7 @@ TEST_CASE("a threshold is set by its name; what is none is refused") {
   Thresholds thresholds;
   thresholds.set("foreign-task=12.5");
   CHECK(verdict(window, thresholds).empty());
-  CHECK_THROWS_WITH(thresholds.set("foreign=1"), doctest::Contains("run-delay, foreign-task, interrupts"));
+  CHECK_THROWS_WITH(thresholds.set("foreign=1"), doctest::Contains("run-delay, foreign-task, kernel-worker, interrupts"));
   CHECK_THROWS_AS(thresholds.set("steal"), std::invalid_argument);
   CHECK_THROWS_AS(thresholds.set("steal=-1"), std::invalid_argument);
   CHECK_THROWS_AS(thresholds.set("steal=nan"), std::invalid_argument);
