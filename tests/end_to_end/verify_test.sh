@@ -7,6 +7,7 @@ bridge=vmrune2e8
 make_bridge "$bridge" || skip "no bridge can be made here (ip link add type bridge)"
 truncate -s 64M "$work/disk.raw"
 
+idle_boot() { boot "vmrun.report vmrun.then=idle"; }
 # lost: what is not held, a line each
 lost() { "$vmrun" verify a --json | jq -r '.rows[] | select(.outcome == "lost") | .what'; }
 # drift WHAT PATTERN: exactly one promise is not held, the one like PATTERN; the exit code says so, and the words name it
@@ -76,5 +77,25 @@ for qemu in "${qemus[@]}"; do
     exits "$version: exit code" "$pid" 60 0
     run_code "$vmrun" verify a
     is "$version: one that does not run" "$code" 1
+
+    # a ring that is not there is a loss only where one was needed
+    for boot in rom_boot idle_boot; do
+        { printf 'accel = "tcg"\n[cpu]\ncount = 1\npin = "off"\n[memory]\nsize = "256M"\npage = "4K"\n'
+            printf '[[disk]]\npath = "%s"\nformat = "raw"\naio = "threads"\n' "$work/disk.raw"
+            $boot; } | spec a
+        run_in_background pid a
+        check "$version: it runs" within 30 "$vmrun" show a
+        [ "$boot" = rom_boot ] || says a '^guest: ready' "$pid" 90 || failed "$version: the guest gets ready" "$(cat "$work"/a.{out,err})"
+        plan=$VMRUN_RUN_DIR/a/plan.json
+        sed 's/aio=threads/aio=io_uring/' "$plan" >"$work/plan" && cp "$work/plan" "$plan"
+        if [ "$boot" = rom_boot ]; then
+            whole "$version: a guest that asks nothing of its disk"
+            is "$version: whether it has a ring" "$(jq -r '.rows[] | select(.what == "requests by io_uring").outcome' <<<"$out")" not_checked
+        else
+            drift "$version: no ring for a disk that is read" "requests by io_uring"
+        fi
+        "$vmrun" kill a 2>/dev/null
+        wait "$pid"
+    done
 done
 finish
