@@ -57,6 +57,13 @@ CpuSet::CpuSet(std::initializer_list<unsigned> cpus) {
   for (const unsigned cpu : cpus) add(cpu);
 }
 
+CpuSet CpuSet::of_words(std::vector<std::uint64_t> words) {
+  CpuSet set;
+  set.words_ = std::move(words);
+  set.trim();
+  return set;
+}
+
 CpuSet CpuSet::range(unsigned first, unsigned last) {
   CpuSet set;
   for (unsigned cpu = first; cpu <= last && cpu <= max_cpu; ++cpu) set.add(cpu);

@@ -24,7 +24,8 @@ class CpuSet {
   // The kernel's hexadecimal masks: "f,ffffffff", the highest CPUs first. to_mask() is "0" for the empty set.
   static std::expected<CpuSet, std::string> parse_mask(std::string_view text);
   std::string to_mask() const;
-  static CpuSet range(unsigned first, unsigned last);  // both included
+  static CpuSet of_words(std::vector<std::uint64_t> words);  // bit i of word w is CPU 64*w+i
+  static CpuSet range(unsigned first, unsigned last);        // both included
 
   void add(unsigned cpu);
   void remove(unsigned cpu);

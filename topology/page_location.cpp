@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
-#include <limits>
 #include <memory>
 
 #include "topology/sysfs.hpp"
@@ -192,15 +192,11 @@ std::error_code set_affinity(pid_t tid, const CpuSet& cpus) {
 }
 
 std::expected<CpuSet, std::error_code> get_affinity(pid_t tid) {
-  constexpr unsigned width = std::numeric_limits<unsigned long>::digits;
-  Mask mask((CpuSet::max_cpu + 1) / width);
-  const long bytes = ::syscall(SYS_sched_getaffinity, tid, mask.size() * sizeof(mask[0]), mask.data());
+  static_assert(sizeof(unsigned long) == sizeof(std::uint64_t));
+  std::array<std::uint64_t, (CpuSet::max_cpu + 1) / 64> mask{};  // of which the kernel writes what it says
+  const long bytes = ::syscall(SYS_sched_getaffinity, tid, sizeof mask, mask.data());
   if (bytes < 0) return std::unexpected(last_error());
-  CpuSet cpus;
-  for (unsigned w = 0; w < static_cast<unsigned long>(bytes) / sizeof(mask[0]); ++w)
-    for (unsigned bit = 0; bit < width; ++bit)
-      if ((mask[w] >> bit & 1) != 0) cpus.add(w * width + bit);
-  return cpus;
+  return CpuSet::of_words({mask.data(), mask.data() + bytes / static_cast<long>(sizeof mask[0])});
 }
 
 std::expected<long, std::error_code> move_pages_of(pid_t pid, const std::vector<unsigned>& from,

@@ -8,6 +8,7 @@
 #include "launcher/life/await_lock.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/launch.hpp"
+#include "launcher/life/pin.hpp"
 #include "launcher/steps/transaction.hpp"
 
 namespace launcher::inline life {
@@ -31,7 +32,9 @@ std::vector<std::string> finish(Host& host, const VmDir& dir, const fs::path& ba
     if (const auto owner = dir.owner(); owner && is_alive(*owner) && owner != process_id(getpid()))
       return {"its directory is another VM's by now; what it held is not known to be free"};
     make_room(dir);
-    return unwind(host, dir, base, teller.say);
+    std::vector<std::string> left = unwind(host, dir, base, teller.say);
+    pin_others_again(base, dir.name(), host);
+    return left;
   } catch (const std::exception& error) {
     return {"could not put everything back: " + whole_story(error)};
   }

@@ -180,6 +180,7 @@ class Launch {
   }
 
   qmp::Client shake_hands() {
+    if (!plan_->partition.empty()) pin_others_again(world_.base, dir_->name(), world_.host);
     qmp::Client monitor(transaction_->opened().monitor.release());
     const std::uint64_t whole = planned_bytes(*plan_);
     monitor.on_idle([&] {
@@ -253,7 +254,6 @@ class Launch {
       say("the VM runs, but could not be written down: " + whole_story(error));
     }
   }
-
   [[noreturn]] void undo_and_rethrow() {
     const std::exception_ptr failure = std::current_exception();
     progress("");
@@ -263,6 +263,7 @@ class Launch {
       if (!lock_) lock_.emplace(await_lock(world_.base, teller_.say));
       transaction_.reset();  // its fds keep a tap alive
       const std::vector<std::string> left = unwind(world_.host, *dir_, world_.base, teller_.say);
+      pin_others_again(world_.base, dir_->name(), world_.host);
       if (!left.empty()) throw NotUndone(whole_story(error), left);
     }  // whatever is no std::exception is a dead stop: nothing is undone, recover will
     std::rethrow_exception(failure);
@@ -285,8 +286,8 @@ class Launch {
 
 void Timings::mark(std::string stage) {
   const auto now = std::chrono::steady_clock::now();
-  stages_.emplace_back(std::move(stage), std::chrono::duration_cast<std::chrono::microseconds>(now - last_));
-  last_ = now;
+  stages_.emplace_back(std::move(stage),
+                       std::chrono::duration_cast<std::chrono::microseconds>(now - std::exchange(last_, now)));
 }
 
 RunningVm launch(const Spec& spec, World& world, const Teller& teller,

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "qmp/commands.hpp"
+#include "topology/kernel_threads.hpp"
 #include "topology/page_location.hpp"
 
 namespace launcher::inline life {
@@ -153,7 +154,12 @@ std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRe
   // Kernel threads named after the process they work for: vhost workers (before Linux 6.4, and with
   // vhost.fork_from_owner_default=0), KVM's huge-page recovery (before 6.12), kvm-pit where a machine has one.
   const std::string owner = std::to_string(qemu.pid);
-  for (pid_t pid : numbers_in("/proc")) {
+  // of thousands (some ten for each CPU) only those that are younger than QEMU are looked at
+  constexpr std::size_t many = 2000;
+  std::vector<pid_t> processes = numbers_in("/proc");
+  if (processes.size() > many)
+    if (auto since = topology::kernel_threads_since(topology::Sysfs(), qemu.start)) processes = std::move(*since);
+  for (pid_t pid : processes) {
     const std::string name = comm_of(fs::path("/proc") / std::to_string(pid));
     if (name == "vhost-" + owner)
       threads.push_back({pid, name, "vhost", false});

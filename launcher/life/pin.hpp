@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <vector>
 
@@ -29,6 +30,11 @@ void pin_late_threads(const LaunchPlan& plan, const ProcessId& qemu, Host& host,
 
 // On a busy host a vCPU's first run, and the recovery thread with it, comes later than that. True when there is nothing more to look for.
 bool pin_recovery_thread(const LaunchPlan& plan, const ProcessId& qemu, Host& host, std::vector<ThreadRecord>& records);
+
+// Puts other VMs' threads back on their CPUs, under the lock, when this VM's cpuset partition came or went: before Linux 6.2 that gives every
+// task of the groups beside it the group's CPUs, whatever it was pinned to (kernel/cgroup/cpuset.c; since then a task's own mask is kept).
+// Threads are those on record that still are the VM's; what cannot be pinned stays, and `vmrun verify` tells it.
+void pin_others_again(const std::filesystem::path& base, const std::string& own, Host& host);
 
 // The threads a VM has now, with their roles: those recorded, and late ones (workers, vhost) by where they are found.
 struct Thread {

@@ -2,6 +2,7 @@
 // the VM's own CPUs to himself.
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <charconv>
@@ -13,6 +14,7 @@
 #include "launcher/proof/subject.hpp"
 #include "launcher/steps/kernel_text.hpp"
 #include "launcher/steps/step.hpp"
+#include "topology/kernel_threads.hpp"
 #include "topology/page_location.hpp"
 
 namespace launcher::inline proof {
@@ -120,13 +122,34 @@ std::string foreigner(const Subject& subject, const std::string& tid, const CpuS
                      first ? ", real-time" : "", cpus->to_string());
 }
 
+// Those of users: of the kernel's own threads there are tens of thousands where there are thousands of CPUs.
+std::vector<std::string> other_processes(const Subject& subject) {
+  std::vector<pid_t> of_kernel = topology::kernel_threads(subject.root).value_or(std::vector<pid_t>{});
+  std::ranges::sort(of_kernel);
+  std::vector<std::string> processes = subject.root.list("/proc");
+  std::erase_if(processes, [&](const std::string& name) {
+    pid_t number = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    return error != std::errc() || end != name.data() + name.size() || std::ranges::binary_search(of_kernel, number);
+  });
+  return processes;
+}
+
+// Most processes have one thread, and the number of links to this directory says so (proc(5) numbers a directory for each).
+std::vector<std::string> tasks_of(const Subject& subject, const std::string& pid) {
+  constexpr nlink_t with_one = 3;
+  struct stat info {};
+  const std::string dir = "/proc/" + pid + "/task";
+  if (stat(subject.root.at(dir).c_str(), &info) == 0 && info.st_nlink == with_one) return {pid};
+  return subject.root.list(dir);
+}
+
 void prove_foreign_tasks(const Subject& subject, const CpuSet& own, Rows& rows) {
   std::set<std::string> ours;
   for (const Thread& thread : subject.threads) ours.insert(std::to_string(thread.tid));
   std::string found;
-  for (const std::string& pid : subject.root.list("/proc")) {
-    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    for (const std::string& tid : subject.root.list("/proc/" + pid + "/task")) {
+  for (const std::string& pid : other_processes(subject)) {
+    for (const std::string& tid : tasks_of(subject, pid)) {
       if (ours.contains(tid)) continue;
       const std::string who = foreigner(subject, tid, own);
       if (!who.empty()) found += (found.empty() ? "" : "; ") + who;

@@ -113,9 +113,10 @@ Events::Events(const Subject& subject, const Sample& first) : root_(subject.root
 void Events::add_to(Window& window) const {
   const auto happened = [](const Counted& count) { return count && count->error().empty() ? count->count() : 0; };
   const auto unread = [](const Counted& count) { return count ? count->error() : ""; };
-  if (const std::uint64_t times = happened(strays_))
+  // where a look has seen it, too, that says more
+  if (const std::uint64_t times = happened(strays_); times > 0 && window.moved.empty())
     window.moved.push_back(fmt::format("a thread with several CPUs was on one that is not its own, {} times", times));
-  if (const std::uint64_t times = happened(stops_))
+  if (const std::uint64_t times = happened(stops_); times > 0 && window.stopped.empty())
     window.stopped.push_back(fmt::format("a signal stopped QEMU, {} times", times));
   const std::string why = unread(pages_) + unread(huge_);
   const std::uint64_t of_host = moved_pages(root_) - moved_before_;

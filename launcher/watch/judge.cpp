@@ -77,6 +77,12 @@ CpuSet cpus_of_vcpus(const Window& window) {
   return (vcpus - others) & own;
 }
 
+// A worker of the kernel's that ran for a moment seems to have run for as long as the host of this host took its CPU away: where that is
+// not told, only what it worked for proves anything.
+bool is_proof(const TaskUse& task, const Window& window) {
+  return !task.bound || window.steal_told || !work_of(task, window).empty();
+}
+
 // Who can have kept a thread from its CPU: at least a third of its delay.
 std::string reason_of(const ThreadUse& thread, const Judge& judge) {
   std::string reason;
@@ -84,7 +90,8 @@ std::string reason_of(const ThreadUse& thread, const Judge& judge) {
     if (ns * 3 >= thread.delay_ns) reason += (reason.empty() ? "" : "; ") + who;
   };
   for (const TaskUse& task : judge.window.tasks)
-    if (task.cpus.intersects(thread.cpus)) blame(who_of(task, judge.window), task.ran_ns);
+    if (task.cpus.intersects(thread.cpus) && is_proof(task, judge.window))
+      blame(who_of(task, judge.window), task.ran_ns);
   for (const CpuUse& cpu : judge.window.cpus)
     if (thread.cpus.contains(cpu.cpu)) blame(fmt::format("the host of this host, on CPU {}", cpu.cpu), cpu.steal_ns);
   for (const Count& group : judge.window.throttled_us)
@@ -114,6 +121,7 @@ void judge_tasks(const Judge& judge) {
   };
   std::map<std::string, Alike> short_lived;  // each too short to count, not so all of one name: a build's, a script's
   for (const TaskUse& task : judge.window.tasks) {
+    if (!is_proof(task, judge.window)) continue;
     if (judge.beyond(task.bound ? "kernel-worker" : "foreign-task", judge.share(task.ran_ns),
                      "CPUs " + task.cpus.to_string(), who_of(task, judge.window)) ||
         task.bound)
@@ -238,6 +246,12 @@ std::vector<std::string> unproven(const Window& window, const Thresholds& thresh
   std::vector<Offender> found;
   const Judge judge{window, thresholds, found};
   std::vector<std::string> texts;
+  for (const TaskUse& task : window.tasks)
+    if (!is_proof(task, window) &&
+        judge.beyond("kernel-worker", judge.share(task.ran_ns), "CPUs " + task.cpus.to_string(), who_of(task, window)))
+      texts.push_back(
+          fmt::format("kernel-worker: {}: {}: {}, or the host of this host, which takes time without telling",
+                      found.back().subject, found.back().amount, found.back().who));
   for (const ThreadUse& thread : window.threads)
     if (is_worker(thread) && !is_proven(reason_of(thread, judge), window) &&
         judge.beyond("run-delay", judge.share(thread.delay_ns), subject_of(thread), ""))

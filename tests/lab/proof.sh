@@ -103,7 +103,8 @@ drift "QEMU's main thread on another CPU" "emulator: CPUs" "taskset -pc 3 $main"
 drift "QEMU's main thread on one more CPU" "emulator: CPUs" "taskset -pc 2-3 $main" "taskset -pc 2 $main"
 drift "QEMU's main thread idle" "emulator: scheduling" "chrt -i -p 0 $main" "chrt -o -p 0 $main"
 drift "QEMU's main thread in real time" "emulator: scheduling" "chrt -f -p 1 $main" "chrt -o -p 0 $main"
-drift "the partition is a member" "$partition/cpuset.cpus.partition" "echo member >$partition/cpuset.cpus.partition" "echo isolated >$partition/cpuset.cpus.partition"
+held=${partition%/*} # what has limits: the VM's own group, or its partition where that lies at the top
+[ -e "$held/cpu.max" ] || held=$partition
 for cpu in 4 5; do
     limit=/sys/devices/system/cpu/cpu$cpu/power/pm_qos_resume_latency_us
     drift "the latency limit of CPU $cpu" "$limit" "echo 100 >$limit" "echo n/a >$limit"
@@ -123,16 +124,21 @@ done
 drift "a vCPU's nice value" "vcpu 0: nice" "renice -n 5 -p ${vcpu[0]}" "renice -n -20 -p ${vcpu[0]}"
 drift "QEMU's main thread first for its disk" "emulator: I/O priority" "ionice -c 1 -n 0 -p $main" "ionice -c 0 -p $main"
 drift "the vhost worker as batch work" "vhost: scheduling" "chrt -b -p 0 $worker" "chrt -o -p 0 $worker"
-drift "a limit of CPU time above" "CPU time of ${partition%/*}" "echo '150000 100000' >${partition%/*}/cpu.max" "echo max >${partition%/*}/cpu.max"
-drift "idle by its group" "share of CPU time of ${partition%/*}" "echo 1 >${partition%/*}/cpu.idle" "echo 0 >${partition%/*}/cpu.idle"
-drift "a group's small share" "share of CPU time of ${partition%/*}" "echo 10 >${partition%/*}/cpu.weight" "echo 100 >${partition%/*}/cpu.weight"
-drift "a group above that is frozen" "state of ${partition%/*}" "echo 1 >${partition%/*}/cgroup.freeze" "echo 0 >${partition%/*}/cgroup.freeze"
+drift "a limit of CPU time above" "CPU time of $held" "echo '150000 100000' >$held/cpu.max" "echo max >$held/cpu.max"
+drift "idle by its group" "share of CPU time of $held" "echo 1 >$held/cpu.idle" "echo 0 >$held/cpu.idle"
+drift "a group's small share" "share of CPU time of $held" "echo 10 >$held/cpu.weight" "echo 100 >$held/cpu.weight"
+drift "a group above that is frozen" "state of $held" "echo 1 >$held/cgroup.freeze" "echo 0 >$held/cgroup.freeze"
 ! uclampset -p "${vcpu[0]}" 2>/dev/null | grep -q 1024 || drift "vCPU 0's thread clamped" "vcpu 0: scheduling" "uclampset -M 256 -p ${vcpu[0]}" "uclampset -M 1024 -p ${vcpu[0]}"
 sleep 1000 & sleeper=$!
 at_end+=("kill $sleeper 2>/dev/null")
 drift "another's task bound to the VM's CPU" "others' tasks on CPUs 4-5" "echo $sleeper >$partition/cgroup.procs; taskset -pc 4 $sleeper" "echo $sleeper >/sys/fs/cgroup/cgroup.procs; taskset -pc 0 $sleeper"
 drift "another's real-time task" "others' tasks on CPUs 4-5" "echo $sleeper >$partition/cgroup.procs; taskset -pc 0-7 $sleeper; chrt -f -p 1 $sleeper" "chrt -o -p 0 $sleeper; echo $sleeper >/sys/fs/cgroup/cgroup.procs"
 equal "all is as planned again" "" "$(lost)"
+# Linux before 6.2 forgets the masks of all tasks outside when a partition ends: what verify then tells of them is so.
+case $LAB_KERNEL in
+    6.1*) ;;
+    *) drift "the partition is a member" "$partition/cpuset.cpus.partition" "echo member >$partition/cpuset.cpus.partition" "echo isolated >$partition/cpuset.cpus.partition" ;;
+esac
 
 # --- windows ---------------------------------------------------------------------------------------------------------------------
 # The CPUs here are emulated, and their host takes them away without telling: what looks like a delay then is told as not checked.
@@ -249,7 +255,7 @@ for _ in 1 2 3; do
     disturbed "a real-time task for moments" '^foreign-task (bash|sleep)' "$there; chrt -f -p 1 \$\$; while :; do for i in {1..300}; do :; done; sleep 0.01; done"
     disturbed "a stopped QEMU" '^stopped' "kill -STOP $main; sleep 1.5; kill -CONT $main; sleep 5" "kill -CONT $main"
     disturbed "a pause" '^stopped' "sleep 0.5; vmrun pause a; sleep 0.5; vmrun resume a; sleep 5"
-    disturbed "a limit" '^limit ' "echo '2000 100000' >${partition%/*}/cpu.max; sleep 5" "echo max >${partition%/*}/cpu.max"
+    disturbed "a limit" '^limit ' "echo '2000 100000' >$held/cpu.max; sleep 5" "echo max >$held/cpu.max"
     disturbed "KSM" '^ksm ' "echo 5000 >/sys/kernel/mm/ksm/pages_to_scan; echo 1 >/sys/kernel/mm/ksm/run; sleep 5" "echo 0 >/sys/kernel/mm/ksm/run"
     disturbed "a vCPU that is moved and moved back" '^moved' "sleep 0.3; taskset -pc 5 ${vcpu[0]}; sleep 1.2; taskset -pc 4 ${vcpu[0]}; sleep 5" "taskset -pc 4 ${vcpu[0]} >/dev/null"
     at_once "a vCPU that is moved and moved back at once" '^moved' "taskset -pc 5 ${vcpu[0]}; sleep 0.15; taskset -pc 4 ${vcpu[0]}"

@@ -75,7 +75,14 @@ TEST_CASE("a delay that nothing explains is no proof where the host of this host
   CHECK(verdict(window).empty());
   REQUIRE(unproven(window, {}).size() == 1);
   CHECK(unproven(window, {})[0].starts_with("run-delay: vcpu 1 (102): 10.0 % of the window: nothing here explains it"));
-  window.tasks.insert(window.tasks.begin(), {815, "stress", {3}, second, false});
+  window.tasks.insert(window.tasks.begin(), {53, "[kworker/3:0]", {3}, second, true});  // it may have been stolen from
+  CHECK(verdict(window).empty());
+  CHECK(unproven(window, {}).size() == 2);
+  window.tasks[0] = {31, "[ksoftirqd/3]", {3}, second, true};
+  window.cpus[1].softirqs = {{"NET_RX", 5}};
+  CHECK(verdict(window).starts_with("run-delay|vcpu 1 (102)|[ksoftirqd/3] (31)"));
+  window.cpus[1].softirqs.clear();
+  window.tasks[0] = {815, "stress", {3}, second, false};
   CHECK(verdict(window).starts_with("run-delay|vcpu 1 (102)|stress (815)|"));
   CHECK(unproven(window, {}).empty());
 }
@@ -185,7 +192,8 @@ TEST_CASE("a threshold is set by its name; what is none is refused") {
   Thresholds thresholds;
   thresholds.set("foreign-task=12.5");
   CHECK(verdict(window, thresholds).empty());
-  CHECK_THROWS_WITH(thresholds.set("foreign=1"), doctest::Contains("run-delay, foreign-task, kernel-worker, interrupts"));
+  CHECK_THROWS_WITH(thresholds.set("foreign=1"),
+                    doctest::Contains("run-delay, foreign-task, kernel-worker, interrupts"));
   CHECK_THROWS_AS(thresholds.set("steal"), std::invalid_argument);
   CHECK_THROWS_AS(thresholds.set("steal=-1"), std::invalid_argument);
   CHECK_THROWS_AS(thresholds.set("steal=nan"), std::invalid_argument);
