@@ -57,23 +57,25 @@ Fd make_huge_file(const HugeFileSpec& spec) {
   return file;
 }
 
-Filling::Filling(const Fd& file, const HugeFileSpec& spec)
-    : file_(fcntl(file.get(), F_DUPFD_CLOEXEC, 0)), size_(spec.size.count) {
-  void* mapping = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+Filling::Filling(const Fd& file, HugeFileSpec spec)
+    : spec_(std::move(spec)), file_(fcntl(file.get(), F_DUPFD_CLOEXEC, 0)) {
+  void* mapping = mmap(nullptr, spec_.size.count, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (mapping == MAP_FAILED && errno == ENOMEM) throw std::runtime_error(pages_gone);
-  if (mapping == MAP_FAILED) refuse("map " + spec.name);
+  if (mapping == MAP_FAILED) refuse("map " + spec_.name);
   mapping_ = static_cast<char*>(mapping);
-  madvise(mapping_, size_, MADV_DONTFORK);  // a child would copy its page tables
-  if (set_memory_policy(mapping_, spec.size, spec.policy, {spec.node}))
-    return;                               // QEMU says what is wrong with the node
-  constexpr std::size_t most = 16 << 20;  // at once: how long its end may have to wait
-  const std::size_t step = std::max<std::size_t>(most, spec.page.count), steps = (size_ + step - 1) / step;
-  const std::size_t count = std::clamp<std::size_t>(spec.threads, 1, steps);
+  madvise(mapping_, spec_.size.count, MADV_DONTFORK);  // a child would copy its page tables
+}
+
+void Filling::begin() {
+  if (set_memory_policy(mapping_, spec_.size, spec_.policy, {spec_.node})) return;  // QEMU says what is wrong with it
+  constexpr std::size_t most = 4 << 20;  // at once: how long its end may have to wait
+  const std::size_t size = spec_.size.count, step = std::max<std::size_t>(most, spec_.page.count);
+  const std::size_t steps = (size + step - 1) / step, count = std::clamp<std::size_t>(spec_.threads, 1, steps);
   const NoSignals blocked;
   try {
     for (std::size_t i = 0; i < count; ++i)
       threads_.emplace_back(&Filling::fill, this, steps * i / count * step,
-                            std::min(steps * (i + 1) / count * step, size_), step, spec.cpus);
+                            std::min(steps * (i + 1) / count * step, size), step);
   } catch (const std::system_error&) {
     // a limit on threads: QEMU does without them
   }
@@ -100,13 +102,14 @@ std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> filled_pages(pid_t p
 Filling::~Filling() {
   enough_ = true;
   for (std::thread& one : threads_) one.join();
-  munmap(mapping_, size_);
+  munmap(mapping_, spec_.size.count);
 }
 
 // From the end of its part: QEMU's own threads begin at the other one.
-void Filling::fill(std::size_t begin, std::size_t end, std::size_t step, const topology::CpuSet& cpus) const {
-  if (!cpus.empty()) static_cast<void>(topology::set_affinity(0, cpus));  // elsewhere it is slower, and not wrong
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 10);             // QEMU's own start goes first
+void Filling::fill(std::size_t begin, std::size_t end, std::size_t step) const {
+  if (!spec_.cpus.empty())
+    static_cast<void>(topology::set_affinity(0, spec_.cpus));  // elsewhere it is slower, and not wrong
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 10);  // QEMU's own start goes first
   while (end > begin && !enough_) {
     const std::size_t from = std::max(begin, (end - 1) / step * step);
     if (madvise(mapping_ + from, end - from, populate_write) < 0) return;  // QEMU will be told the same, and tells it

@@ -33,17 +33,18 @@ struct HugeFileSpec {
 class Filling {
  public:
   // Claims the pages: whoever maps the file has them. Throws where the pool has not so many.
-  Filling(const Fd& file, const HugeFileSpec& spec);
+  Filling(const Fd& file, HugeFileSpec spec);
+  void begin();  // once nothing is forked any more: fork(2) waits for a page that is being cleared
   ~Filling();
   Filling(const Filling&) = delete;
   Filling& operator=(const Filling&) = delete;
 
  private:
-  void fill(std::size_t begin, std::size_t end, std::size_t step, const topology::CpuSet& cpus) const;
+  void fill(std::size_t begin, std::size_t end, std::size_t step) const;
 
+  HugeFileSpec spec_;
   Fd file_;  // by which filled_pages() finds it
   char* mapping_ = nullptr;
-  std::size_t size_ = 0;
   std::atomic<bool> enough_ = false;
   std::vector<std::thread> threads_;
 };

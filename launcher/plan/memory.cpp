@@ -68,6 +68,8 @@ void fill_early(Draft& draft, const topology::MemoryCell& cell, boost::json::obj
   for (const unsigned cpu : own) made.cpus.add(cpu);
   if (own.empty()) made.cpus = placement.emulator;
   made.threads = static_cast<unsigned>(threads_for(cell));
+  if ((placement.emulator - made.cpus).empty())  // QEMU itself starts on one of them
+    made.threads = std::clamp<unsigned>(static_cast<unsigned>(made.cpus.size()) - 1, 1, made.threads);
   made.fd = fd;
   draft.steps.push_back(
       {std::move(made), "QEMU's own start and the kernel's clearing of pages take place at once", "default"});

@@ -137,6 +137,7 @@ void StartQemu::perform(PerformContext& context) const {
     qemu.private_nodes.insert(qemu.private_nodes.end(), context.opened.device_nodes.begin(),
                               context.opened.device_nodes.end());
   context.opened.qemu = start_bounded(qemu, std::move(fds), log, context);
+  for (const auto& memory : context.opened.fillings) memory->begin();
 }
 
 void EndProcess::perform(UndoContext& context) const { context.host.processes.end_process(process); }

@@ -50,7 +50,8 @@ TEST_CASE("every page is filled, however the parts are cut") {
   for (const auto& [size, threads] : {std::pair{mib(1), 1U}, {mib(48), 2U}, {mib(50), 3U}, {mib(80), 16U}}) {
     CAPTURE(size.count);
     const Fd file = plain_file(size);
-    const Filling filling(file, spec_of(size, threads));
+    Filling filling(file, spec_of(size, threads));
+    filling.begin();
     CHECK(is_filled(file, size));
   }
 }
@@ -59,7 +60,8 @@ TEST_CASE("what is filled is counted from outside, at the node that the name has
   const Fd file = plain_file(mib(32));
   CHECK(filled_pages(getpid()) == decltype(filled_pages(0)){{{3, 4096}, 0}});
   {
-    const Filling filling(file, spec_of(mib(32), 2));
+    Filling filling(file, spec_of(mib(32), 2));
+    filling.begin();
     REQUIRE(is_filled(file, mib(32)));
   }
   CHECK(filled_pages(getpid()).begin()->second == mib(32).count / 4096);  // the file's own fd is still here
@@ -67,7 +69,10 @@ TEST_CASE("what is filled is counted from outside, at the node that the name has
 
 TEST_CASE("the end does not wait for all of it") {
   const Fd file = plain_file(topology::gib(64));
-  { const Filling filling(file, spec_of(topology::gib(64), 2)); }
+  {
+    Filling filling(file, spec_of(topology::gib(64), 2));
+    filling.begin();
+  }
   CHECK(bytes_there(file) < topology::gib(1).count);
 }
 
