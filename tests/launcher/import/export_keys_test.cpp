@@ -147,6 +147,7 @@ const std::map<std::string, Sample, std::less<>> samples = {
     {"pci[].trust", {{"[[pci]]\nvf_of = \"ens1f0\"\n"}, ""}},
     {"pci[].spoof_check", {{"[[pci]]\nvf_of = \"ens1f0\"\n"}, ""}},
     {"pci[].vf_of", {{"[[pci]]\nvf_of = \"ens1f0\"\n"}, "\"ens1f1\""}},
+    {"pci[].iommufd", {{"-[[nvdimm]]"}, ""}},
     {"pci[].address", {{}, "\"0000:82:00.0\""}},
     {"ready_pattern", {{"ready=\"guest\""}, "\"login:\""}},
     {"rng.source", {{}, "\"/dev/hwrng\""}},
