@@ -64,9 +64,10 @@ void prove_ring(const Subject& subject, const std::map<std::string, std::string>
   if (has_ring(files)) return rows.judged(what, "a ring", "a ring", where, true);
   const auto asked = requests_so_far(subject);
   if (asked && *asked > 0) return rows.judged(what, "a ring", "none", where, false);
-  rows.add(what, "a ring",
-           asked ? "none: the guest has asked nothing of its disks (yet)" : "none, and no word of whether one was needed",
-           asked ? "QMP query-blockstats" : where, Outcome::not_checked);
+  rows.add(
+      what, "a ring",
+      asked ? "none: the guest has asked nothing of its disks (yet)" : "none, and no word of whether one was needed",
+      asked ? "QMP query-blockstats" : where, Outcome::not_checked);
 }
 
 }  // namespace
