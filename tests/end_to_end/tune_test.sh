@@ -11,7 +11,7 @@ snapshots=$work
 # shellcheck source=tests/snapshot.sh
 . "$(dirname "$0")/../snapshot.sh"
 # of other kernels than the lab's; and of interfaces, which others make and remove, and no profile touches
-counters+='|/stats$|^/sys/devices/virtual/zram-control|^/sys/kernel/mm/ksm/advisor_max_cpu|^/sys/fs/cgroup/(.*/)?[^/]*usage[^/]*$'
+counters+='|/stats$|^/sys/devices/virtual/zram-control|^/sys/kernel/mm/ksm/advisor_max_cpu|^/sys/fs/cgroup/(.*/)?[^/]*usage[^/]*$|^/sys/fs/cgroup/(.*/)?[a-z]+\.pressure$'
 counters+='|^/sys/module/page_reporting/|^/proc/sys/net/ipv[46]/(conf|neigh)/'
 identical() { if nothing_differs; then passed "$1"; else failed "$1" "$(shown)"; fi; }
 
