@@ -78,13 +78,15 @@ for qemu in "${qemus[@]}"; do
     run_code "$vmrun" verify a
     is "$version: one that does not run" "$code" 1
 
-    # a ring that is not there is a loss only where one was needed
+    # a ring that is not there is a loss only where one was needed (QEMU 11 has one for its own loop, whatever its disks use)
+    [ "${version%%.*}" -lt 11 ] || continue
     for boot in rom_boot idle_boot; do
         { printf 'accel = "tcg"\n[cpu]\ncount = 1\npin = "off"\n[memory]\nsize = "256M"\npage = "4K"\n'
             printf '[[disk]]\npath = "%s"\nformat = "raw"\naio = "threads"\n' "$work/disk.raw"
             $boot; } | spec a
         run_in_background pid a
-        check "$version: it runs" within 30 "$vmrun" show a
+        runs() { [ "$("$vmrun" show a --json 2>/dev/null | jq -r .phase)" = running ]; }
+        check "$version: it runs" within 30 runs
         [ "$boot" = rom_boot ] || says a '^guest: ready' "$pid" 90 || failed "$version: the guest gets ready" "$(cat "$work"/a.{out,err})"
         plan=$VMRUN_RUN_DIR/a/plan.json
         sed 's/aio=threads/aio=io_uring/' "$plan" >"$work/plan" && cp "$work/plan" "$plan"
