@@ -82,7 +82,7 @@ class Files {
   virtual void copy_once(const std::string& from, const std::string& to) = 0;    // `to` is there: fine, as it is
   virtual void keep_text(const std::string& path, const std::string& text) = 0;  // replaces it; only its owner reads it
   virtual Fd memory_file(const std::string& name, const std::string& bytes) = 0;  // sealed, read-only, for any uid
-  virtual HugeFile huge_file(const HugeFileSpec& spec) = 0;                       // which is being filled
+  virtual HugeFile huge_file(const HugeFileSpec& spec) = 0;                       // claimed, not yet filled
   // A new pair of ed25519 keys, `path` and `path`.pub, by ssh-keygen(1); `path` is there: fine, as it is.
   virtual void keep_ssh_key(const std::string& program, const std::string& path, const std::string& comment) = 0;
   virtual std::optional<FileIdentity> identity_of(const std::string& path) = 0;  // a symlink is followed; gone: none

@@ -83,10 +83,10 @@ void Filling::begin() {
 
 std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> filled_pages(pid_t pid) {
   std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> found;
+  const std::string before = "/memfd:" + std::string(mark);
   std::error_code gone;
   for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), gone)) {
     const std::string name = std::filesystem::read_symlink(entry.path(), gone).string();
-    const std::string before = "/memfd:" + std::string(mark);
     struct stat info {};
     unsigned node = 0;
     if (!name.starts_with(before) ||

@@ -23,7 +23,7 @@ struct TextPart {
 };
 BOOST_DESCRIBE_STRUCT(TextPart, (), (text, file, as))
 
-// The huge pages of one of the guest's nodes, which are being filled from then on, on one node of the host
+// The huge pages of one of the guest's nodes, on one node of the host: claimed, and filled once QEMU is started
 struct MakeGuestMemory {
   static constexpr const char* kind = "make_guest_memory";
   std::string id;  // of QEMU's object: "ram0"
