@@ -18,10 +18,10 @@ constexpr std::chrono::seconds qmp_wait{5};
 // A machine of KVM's is a file that QEMU has open (kernel: Documentation/virt/kvm/api.rst, KVM_CREATE_VM).
 void prove_accelerator(const Subject& subject, Rows& rows) {
   const std::string where = fmt::format("/proc/{}/fd", subject.qemu);
-  const std::map<std::string, std::string> files = open_files(subject);
-  const bool kvm = std::ranges::any_of(files, [](const auto& file) { return file.second == "anon_inode:kvm-vm"; });
+  const bool kvm =
+      std::ranges::any_of(subject.files, [](const auto& file) { return file.second == "anon_inode:kvm-vm"; });
   rows.equal("accelerator", subject.plan.accel,
-             files.empty() ? std::nullopt : std::optional<std::string>(kvm ? "kvm" : "tcg"), where);
+             subject.files.empty() ? std::nullopt : std::optional<std::string>(kvm ? "kvm" : "tcg"), where);
 }
 
 void prove_vcpus(const Subject& subject, Rows& rows) {

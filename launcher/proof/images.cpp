@@ -23,13 +23,12 @@ std::optional<unsigned> flags_of(const Subject& subject, const std::string& fd) 
 }
 
 // QEMU works with copies of the fd that it was given, under numbers of its own.
-void prove_direct(const Subject& subject, const std::map<std::string, std::string>& files, const std::string& path,
-                  bool asked, Rows& rows) {
+void prove_direct(const Subject& subject, const std::string& path, bool asked, Rows& rows) {
   const std::string what = path + ": past the page cache", wanted = asked ? "yes" : "no";
   std::error_code error;
   const std::string real = std::filesystem::canonical(path, error).string();
   bool found = false;
-  for (const auto& [fd, target] : files) {
+  for (const auto& [fd, target] : subject.files) {
     if (target != path && (error || target != real)) continue;
     found = true;
     const auto flags = flags_of(subject, fd);
@@ -41,8 +40,9 @@ void prove_direct(const Subject& subject, const std::map<std::string, std::strin
              Outcome::not_checked);
 }
 
-bool has_ring(const std::map<std::string, std::string>& files) {
-  return std::ranges::any_of(files, [](const auto& file) { return file.second.find("io_uring") != std::string::npos; });
+bool has_ring(const Subject& subject) {
+  return std::ranges::any_of(subject.files,
+                             [](const auto& file) { return file.second.find("io_uring") != std::string::npos; });
 }
 
 // Requests that the guest has made of its disks; nullopt: QEMU cannot be asked.
@@ -59,9 +59,9 @@ std::optional<std::uint64_t> requests_so_far(const Subject& subject) {
 }
 
 // QEMU 10 makes a ring with the first request (7.2: when it opens the image).
-void prove_ring(const Subject& subject, const std::map<std::string, std::string>& files, Rows& rows) {
+void prove_ring(const Subject& subject, Rows& rows) {
   const std::string what = "requests by io_uring", where = fmt::format("/proc/{}/fd", subject.qemu);
-  if (has_ring(files)) return rows.judged(what, "a ring", "a ring", where, true);
+  if (has_ring(subject)) return rows.judged(what, "a ring", "a ring", where, true);
   const auto asked = requests_so_far(subject);
   if (asked && *asked > 0) return rows.judged(what, "a ring", "none", where, false);
   rows.add(
@@ -76,15 +76,14 @@ std::vector<Row> prove_images(const Subject& subject) {
   Rows rows("devices");
   std::map<std::string, Keys> sets;
   for (const auto& added : arguments(subject, "-add-fd")) sets["/dev/fdset/" + key(added, "set")] = added;
-  const std::map<std::string, std::string> files = open_files(subject);
   bool rings = false;
   for (const auto& node : arguments(subject, "-blockdev")) {
     rings = rings || key(node, "aio") == "io_uring";
     const auto set = sets.find(key(node, "filename"));
     if (set == sets.end() || key(node, "cache.direct").empty()) continue;
-    prove_direct(subject, files, key(set->second, "opaque"), key(node, "cache.direct") == "on", rows);
+    prove_direct(subject, key(set->second, "opaque"), key(node, "cache.direct") == "on", rows);
   }
-  if (rings) prove_ring(subject, files, rows);
+  if (rings) prove_ring(subject, rows);
   return rows.take();
 }
 

@@ -115,13 +115,12 @@ bool is_one_of(const std::set<std::string>& paths, const std::string& target) {
 
 void prove_files(const Subject& subject, Rows& rows) {
   const std::string dir = fmt::format("/proc/{}/fd", subject.qemu);
-  const std::map<std::string, std::string> files = open_files(subject);
-  if (files.empty()) return rows.add("open files", "the plan's", "cannot be read", dir, Outcome::not_checked);
+  if (subject.files.empty()) return rows.add("open files", "the plan's", "cannot be read", dir, Outcome::not_checked);
   std::set<std::string> named;
   paths_in(subject.record, named);
   vfio_files(subject, named);
   std::vector<std::string> strange;
-  for (const auto& [fd, open] : files) {
+  for (const auto& [fd, open] : subject.files) {
     std::string target = open;
     constexpr std::string_view deleted = " (deleted)";
     if (target.ends_with(deleted)) target.resize(target.size() - deleted.size());

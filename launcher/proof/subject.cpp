@@ -20,8 +20,8 @@
 namespace launcher::inline proof {
 
 BOOST_DESCRIBE_STRUCT(Promised, (),
-                      (accel, qemu_version, uid, placement, pinned, features, core_cookie, partition, run_dir, spare,
-                       functions, guest, args))
+                      (accel, qemu_version, uid, placement, pinned, features, core_cookie, partition, run_dir,
+                       vhost_workers, spare, functions, guest, args))
 
 namespace {
 
@@ -44,6 +44,20 @@ std::vector<Step> steps_of(const boost::json::value& plan) {
     steps.push_back(std::move(*step));
   }
   return steps;
+}
+
+// Whether one of the kernel's threads that work for the VM may be no task of QEMU's own. vhost's (since Linux 6.4) and KVM's (6.12) are
+// tasks of QEMU's, the PIT's never is, and of what extra_args brings nothing is known.
+bool may_have_kernel_threads(const Subject& subject) {
+  const auto in_qemu = [&](std::string_view start) {
+    return std::ranges::count_if(subject.threads, [&](const Thread& one) { return one.name.starts_with(start); });
+  };
+  if (std::ranges::any_of(subject.plan.args, [](const Arg& arg) { return arg.origin == "extra_args"; })) return true;
+  if (!subject.plan.vhost_workers || in_qemu("vhost-") < static_cast<std::ptrdiff_t>(*subject.plan.vhost_workers))
+    return true;
+  const bool has_pit =
+      std::ranges::none_of(arguments(subject, "-machine"), [](const Keys& keys) { return key(keys, "pit") == "off"; });
+  return subject.plan.accel == "kvm" && (has_pit || in_qemu("kvm-nx-lpage-re") == 0);
 }
 
 std::string text_of(const boost::json::value& value) {
@@ -72,7 +86,10 @@ Subject look_at_record(const VmDir& dir) {
 }
 
 void look_at_kernel(Subject& subject, Looking how) {
-  subject.threads = threads_of(*subject.state.qemu, subject.state.threads, how == Looking::thoroughly);
+  subject.threads = threads_of(*subject.state.qemu, subject.state.threads, false);
+  if (how == Looking::thoroughly && may_have_kernel_threads(subject))
+    subject.threads = threads_of(*subject.state.qemu, subject.state.threads, true);
+  if (how == Looking::thoroughly) subject.files = open_files(subject);
   std::vector<Helper> helpers = subject.state.helpers;
   for (const Helper& helper : subject.state.helpers)
     add_children(helper.process.pid, helper.role, subject.root, helpers);
@@ -101,11 +118,12 @@ std::optional<std::string> field(const Subject& subject, const std::string& path
 }
 
 std::optional<std::string> field_in(const std::string& text, std::string_view key) {
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
     if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
     const std::size_t from = line.find_first_not_of(" \t", key.size() + 1);
-    return from == std::string::npos ? "" : line.substr(from);
+    return std::string(from == line.npos ? "" : line.substr(from));
   }
   return std::nullopt;
 }

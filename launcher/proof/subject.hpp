@@ -34,6 +34,7 @@ struct Promised {
   bool core_cookie = false;
   std::string partition;  // "": none
   std::string run_dir;
+  std::optional<unsigned> vhost_workers;
   std::vector<topology::PageClaim> spare;
   std::vector<PassedFunction> functions;
   std::optional<std::vector<GuestSetting>> guest;  // nullopt: a plan from before there were any
@@ -46,7 +47,8 @@ struct Subject {
   boost::json::value record;  // the whole plan, for paths that stand somewhere in it
   State state;
   pid_t qemu = 0;
-  std::vector<Thread> threads;  // QEMU's, its kernel threads', its helpers' with their children
+  std::vector<Thread> threads;               // QEMU's, its kernel threads', its helpers' with their children
+  std::map<std::string, std::string> files;  // what QEMU has open, by the fd's number; empty: that cannot be read
   std::vector<topology::MappedRange> maps;
   std::string no_maps;                  // why there are none
   std::string maps_file = "numa_maps";  // of /proc/PID: what they were read from

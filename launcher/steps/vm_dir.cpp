@@ -126,8 +126,8 @@ std::vector<std::string> VmDir::unreadable() const {
 void VmDir::write_plan(const std::string& json) const { records::write(path_ / "plan.json", boost::json::parse(json)); }
 
 std::optional<boost::json::value> VmDir::read_plan() const {
-  const auto plan = records::read(path_ / "plan.json");
-  return plan && !plan->is_null() ? std::optional(*plan) : std::nullopt;
+  auto plan = records::read(path_ / "plan.json");
+  return plan && !plan->is_null() ? std::optional(std::move(*plan)) : std::nullopt;
 }
 
 topology::Reservation VmDir::reservation() const {

@@ -36,10 +36,11 @@ struct Composed {
     fs::create_directories((root.string() + path).substr(0, (root.string() + path).rfind('/')));
     std::ofstream(root.string() + path) << text << "\n";
   }
-  void fd(int number, const std::string& target) const {
+  void fd(int number, const std::string& target) {
     const fs::path dir = root / fmt::format("proc/{}/fd", qemu);
     fs::create_directories(dir);
     fs::create_symlink(target, dir / std::to_string(number));
+    subject.files = open_files(subject);
   }
   void arg(const std::string& option, const std::string& value) {
     subject.plan.args.push_back({option, value, "", ""});
