@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -101,6 +103,24 @@ Values cpuinfo(const HostSource& source, const FactRow&) {
 
 Values words(const HostSource& source, const FactRow&) { return boot_words(source); }
 
+// Each node's memory as the firmware told it. MemTotal is what the kernel's own tables leave of it, which differs from hour to hour where
+// they are made late, or given back while pages lie in a pool (vm.hugetlb_optimize_vmemmap).
+std::map<unsigned, topology::Bytes> present_memory(const topology::Sysfs& root) {
+  constexpr std::uint64_t page = 4096;
+  std::map<unsigned, topology::Bytes> present;
+  std::istringstream lines(root.read("/proc/zoneinfo").value_or(""));
+  unsigned node = 0;
+  for (std::string line; std::getline(lines, line);) {  // "Node 0, zone   Normal", then "        present  5505024"
+    std::istringstream words(line);
+    std::string word;
+    std::uint64_t number = 0;
+    if (!(words >> word >> number)) continue;
+    if (word == "Node") node = static_cast<unsigned>(number);
+    if (word == "present") present[node].count += number * page;
+  }
+  return present;
+}
+
 Values topology_facts(const HostSource& source, const FactRow&) {
   const topology::HostTopology& host = source.topology;
   std::set<unsigned> packages, cores, caches;
@@ -108,9 +128,11 @@ Values topology_facts(const HostSource& source, const FactRow&) {
   Values found{{"CPUs", host.all_cpus().to_string()},       {"packages", std::to_string(packages.size())},
                {"cores", std::to_string(cores.size())},     {"last-level caches", std::to_string(caches.size())},
                {"CPU kinds", std::to_string(host.kinds())}, {"isolated", host.isolated.to_string()}};
+  const std::map<unsigned, topology::Bytes> present = present_memory(source.root);
   for (const topology::Node& node : host.nodes) {
+    const auto told = present.find(node.id);
     found[fmt::format("node {} CPUs", node.id)] = host.cpus_of_node(node.id).to_string();
-    found[fmt::format("node {} memory", node.id)] = to_string(node.memory_total);
+    found[fmt::format("node {} memory", node.id)] = to_string(told == present.end() ? node.memory_total : told->second);
     found[fmt::format("node {} distances", node.id)] = fmt::format("{}", fmt::join(node.distances, " "));
   }
   for (const topology::Cache& cache : host.caches) {

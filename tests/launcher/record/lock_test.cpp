@@ -147,6 +147,24 @@ TEST_CASE("each planted drift is named with both values, and nothing else with i
   }
 }
 
+TEST_CASE("a node's memory is what the firmware gave it, not what the kernel's tables leave of it at the moment") {
+  Machine machine;
+  const auto zones = [&](unsigned normal) {
+    machine.file("/proc/zoneinfo", fmt::format("Node 0, zone      DMA\n  pages free     2816\n        present  3998\n"
+                                               "Node 0, zone   Normal\n        min      42\n        present  {}\n",
+                                               normal));
+  };
+  zones(2093154);
+  const launcher::LaunchLock before = machine.lock();
+  CHECK(before.facts.at("topology").at("node 0 memory") == "8G");
+  machine.topology.nodes[0].memory_total = topology::mib(8100);
+  CHECK(drifts(before, machine.lock()).empty());
+  zones(2093154 - 1024);
+  const std::vector<Drift> found = drifts(before, machine.lock());
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].name == "node 0 memory");
+}
+
 TEST_CASE("one byte of an image, of the kernel and of QEMU is a drift of that file") {
   for (const auto& [name, group] : {std::pair("disk.raw", "images"), {"vmlinuz", "files"}, {"qemu", "files"}}) {
     CAPTURE(name);
