@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <exception>
-#include <sstream>
+#include <string>
 #include <utility>
 
 namespace launcher::inline life {
@@ -25,20 +26,25 @@ topology::CpuSet actual_cpus(const topology::Sysfs& sysfs, unsigned number) {
 
 }  // namespace
 
+// Not by /proc/interrupts, which has a column for each CPU: tens of megabytes where there are thousands. (Kernel:
+// Documentation/ABI/testing/sysfs-bus-pci, msi_irqs; sysfs-kernel-irq.)
 std::vector<Interrupt> interrupts_of(const std::vector<PassedFunction>& functions, const topology::Sysfs& sysfs) {
   std::vector<Interrupt> found;
-  if (functions.empty())
-    return found;  // the file has a column for each CPU: tens of megabytes where there are thousands
-  std::istringstream lines(sysfs.read("/proc/interrupts").value_or(""));
-  for (std::string line; std::getline(lines, line);) {
-    const std::size_t name =
-        line.rfind(" vfio-");  // " 45:  0  7  PCI-MSIX-0000:81:00.0  0-edge  vfio-msix[0](0000:81:00.0)"
-    if (name == line.npos) continue;
-    const auto function = std::ranges::find_if(
-        functions, [&](const PassedFunction& one) { return line.find("(" + one.address + ")", name) != line.npos; });
-    unsigned number = 0;
-    if (function == functions.end() || !(std::istringstream(line) >> number)) continue;
-    found.push_back({number, line.substr(name + 1), function->cpus, actual_cpus(sysfs, number)});
+  for (const PassedFunction& function : functions) {
+    const std::string device = "/sys/bus/pci/devices/" + function.address;
+    std::vector<std::string> numbers = sysfs.list(device + "/msi_irqs");
+    if (numbers.empty()) numbers.push_back(sysfs.read(device + "/irq").value_or(""));  // the one of a line
+    for (const std::string& text : numbers) {
+      unsigned number = 0;
+      if (std::from_chars(text.data(), text.data() + text.size(), number).ec != std::errc{}) continue;
+      // "vfio-msix[0](0000:81:00.0)"; others that share a line stand beside it
+      const std::string actions = sysfs.read(fmt::format("/sys/kernel/irq/{}/actions", number)).value_or("");
+      const std::size_t end = actions.find("(" + function.address + ")");
+      const std::size_t start = end == actions.npos ? end : actions.rfind("vfio-", end);
+      if (start == actions.npos) continue;
+      const std::string name = actions.substr(start, end - start + function.address.size() + 2);
+      found.push_back({number, name, function.cpus, actual_cpus(sysfs, number)});
+    }
   }
   return found;
 }

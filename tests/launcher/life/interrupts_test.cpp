@@ -2,6 +2,7 @@
 #include "launcher/life/interrupts.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <chrono>
 #include <string>
@@ -29,13 +30,17 @@ TEST_CASE("interrupts of passed functions go to the VM's CPUs, when the guest ha
   CHECK(watch.due() == start + 1s);
   watch.look(start + 1s);  // nothing there yet
   CHECK(host.log().empty());
-  scratch.write("/proc/interrupts",
-                "           CPU0       CPU1\n"
-                "  8:          0          0  IO-APIC   8-edge      rtc0\n"
-                " 45:          1          7  PCI-MSIX-0000:81:00.0   0-edge      vfio-msix[0](0000:81:00.0)\n"
-                "146:          1          7  PCI-MSIX-0000:81:00.0   1-edge      vfio-msix[1](0000:81:00.0)\n"
-                "147:          1          7  PCI-MSIX-0000:82:00.0   0-edge      vfio-msix[0](0000:82:00.0)\n"
-                "NMI:          0          0   Non-maskable interrupts\n");
+  const auto interrupt = [&](const std::string& address, const std::string& file, unsigned number,
+                             const std::string& actions) {
+    scratch.write("/sys/bus/pci/devices/" + address + "/" + file,
+                  file == "irq" ? std::to_string(number) + "\n" : "msix\n");
+    scratch.write(fmt::format("/sys/kernel/irq/{}/actions", number), actions + "\n");
+  };
+  interrupt("0000:81:00.0", "msi_irqs/45", 45, "vfio-msix[0](0000:81:00.0)");
+  interrupt("0000:81:00.0", "msi_irqs/146", 146, "vfio-msix[1](0000:81:00.0)");
+  interrupt("0000:81:00.0", "msi_irqs/148", 148, "");  // not enabled
+  interrupt("0000:81:00.0", "irq", 45, "vfio-msix[0](0000:81:00.0)");
+  interrupt("0000:82:00.0", "irq", 18, "ehci_hcd:usb1,vfio-intx(0000:82:00.0)");
   scratch.write("/proc/irq/45/smp_affinity_list", "0-7\n");
   scratch.write("/proc/irq/45/effective_affinity_list", "3\n");
   watch.look(start + 1400ms);  // not due
@@ -46,6 +51,7 @@ TEST_CASE("interrupts of passed functions go to the VM's CPUs, when the guest ha
   const std::vector<Interrupt> shown = interrupts_of(functions, sysfs);
   REQUIRE(shown.size() == 3);
   CHECK(shown[0] == Interrupt{45, "vfio-msix[0](0000:81:00.0)", cpus, topology::CpuSet{3}});
+  CHECK(shown[2] == Interrupt{18, "vfio-intx(0000:82:00.0)", {}, {}});
   // a guest that takes a minute has its interrupts right half a minute later; a few looks, no polling
   int looks = 2;
   for (auto last = start + 1500ms; watch.due(); last = *watch.due(), watch.look(last), ++looks)
