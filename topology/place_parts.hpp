@@ -219,8 +219,11 @@ bool would_fit(const View& view, const PlacementRequest& request);
 // Ways out that were tried, in words: "set count = 6 or less, or set pin = \"off\" to share CPUs". There are so many cores for so many
 // threads each; where memory is short as well, that is another problem, told beside this one. (place_help.cpp)
 std::string help_for_cores(const View& view, unsigned cores, unsigned threads, bool short_of_memory);
+// The same where these nodes have too little memory in pages of this kind.
+std::string help_for_memory(const View& view, const std::vector<unsigned>& nodes, const PageKind& kind,
+                            bool short_of_cores);
 Problems why_not(const View& view);  // no cores, no memory, or not both together
-Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes);
+Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes, bool short_of_cores = false);
 std::string who_holds_cpus(const View& view, unsigned node);
 std::string why_slower(const View& view, const CoreNeed& need);  // a note: not the fastest kind
 

@@ -100,15 +100,16 @@ void check_cache(const View& view, Problems& problems) {
                         {},
                         "set pin = \"auto\", or leave host_l3 out"});
   else if (r.l3 && !known.contains(*r.l3))
-    problems.push_back({"cpu.host_l3",
-                        fmt::format("this host has no L3 {}; it has {}", *r.l3, known.to_string()),
-                        {},
-                        "`vmrun host` shows them"});
+    problems.push_back(
+        {"cpu.host_l3",
+         fmt::format("this host has no L3 {}; it has {}", *r.l3, known.to_string()),
+         {},
+         fmt::format("name one of {} (`vmrun host` shows them), or leave host_l3 out", known.to_string())});
   else if (view.caches->empty())
     problems.push_back({"cpu.host_l3",
                         "\"largest\", but this host does not say how large its L3s are",
                         {},
-                        fmt::format("name one by its number: {}", known.to_string())});
+                        fmt::format("name one by its number ({}), or leave host_l3 out", known.to_string())});
 }
 
 }  // namespace

@@ -84,50 +84,27 @@ std::string who_holds_pages(const View& view, unsigned node, const PageKind& kin
 // The kind of page the complaint is about: the one asked for, or the last resort of "auto".
 PageKind blamed_page(const View& view) { return page_kinds(view).back(); }
 
-// ", or set page = ...", as far as that helps.
-std::string or_another_page(const View& view) {
-  PlacementRequest other = view.request;
-  for (const Bytes page : {mib(2), view.host.base_page}) {
-    other.page = page;
-    if (would_fit(view, other)) return fmt::format(", or set page = \"{}\"", page_name(page));
-  }
-  return "";
-}
-
-Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nodes, std::string what) {
+Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nodes, std::string what,
+                              bool short_of_cores) {
   const PageKind kind = blamed_page(view);
   const bool huge = kind.page != view.host.base_page;
   const std::uint64_t need = view.request.memory.count / kind.page.count;
-  Unplaceable problem{huge ? "memory.page" : "memory.size", std::move(what), {}, ""};
-  std::uint64_t most = 0;
-  bool held = false;  // by other VMs
+  Unplaceable problem{huge                       ? "memory.page"
+                      : view.request.starts_with ? "memory.max"
+                                                 : "memory.size",
+                      std::move(what),
+                      {},
+                      ""};
   for (const unsigned node : nodes) {
     const std::uint64_t have = room_in_pages(view, node, kind);
-    most = std::max(most, have);
     problem.nodes.push_back(
         {node,
          huge ? fmt::format("{} {} pages", kind.may_raise ? "free or addable" : "free", page_name(kind.page))
               : "memory",
          huge ? fmt::to_string(have) : to_string(mib((kind.page * have).count >> 20)),
          huge ? fmt::to_string(need) : to_string(view.request.memory), who_holds_pages(view, node, kind)});
-    held = held || !problem.nodes.back().holder.empty();
   }
-  if (nodes.empty())
-    problem.help = "no node of this host's description says how much memory it has: describe it with sizes";
-  else if (most == 0 && !huge) {
-    const bool elsewhere = std::ranges::any_of(
-        view.host.nodes, [&](const Node& node) { return room_in_pages(view, node.id, kind) >= need; });
-    problem.help = std::string(held ? "stop a VM" : "free some memory") +
-                   (elsewhere ? ", or name nodes that have memory to give (memory.nodes)"
-                              : ", or give back huge pages that nobody uses");
-  } else if (huge && kind.page >= gib(1))
-    problem.help = fmt::format("reserve more at boot (hugepagesz={} hugepages={}){}", page_name(kind.page), need,
-                               or_another_page(view));
-  else if (huge && !kind.may_raise)
-    problem.help = "run as root so that pages can be added" + or_another_page(view);
-  else
-    problem.help = fmt::format("set size = \"{}\" or less, or {}", to_string(mib((kind.page * most).count >> 20)),
-                               held ? "stop a VM" : "free some memory");
+  problem.help = help_for_memory(view, nodes, kind, short_of_cores);
   return problem;
 }
 
@@ -148,7 +125,7 @@ std::string who_holds_cpus(const View& view, unsigned node) {
   return text;
 }
 
-Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes) {
+Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes, bool short_of_cores) {
   if (view.trying) return {Unplaceable{}};
   const PageKind kind = blamed_page(view);
   std::uint64_t have = 0;
@@ -158,7 +135,8 @@ Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes) {
       nodes.empty() ? fmt::format("{} of memory do not fit: no node has any to give", to_string(view.request.memory))
                     : fmt::format("{} of memory in pages of {} do not fit on node{} {}: {} can be had there",
                                   to_string(view.request.memory), page_name(kind.page), nodes.size() == 1 ? "" : "s",
-                                  numbers(nodes), to_string(mib((kind.page * have).count >> 20))))};
+                                  numbers(nodes), to_string(mib((kind.page * have).count >> 20))),
+      short_of_cores)};
 }
 
 Problems why_not(const View& view) {
@@ -171,14 +149,15 @@ Problems why_not(const View& view) {
   const bool short_of_memory = have < view.request.memory.count / kind.page.count;
   if (auto cores = too_few_cores(view, short_of_memory)) problems.push_back(*std::move(cores));
   if (short_of_memory) {
-    problems.push_back(why_no_memory(view, nodes).front());
+    problems.push_back(why_no_memory(view, nodes, !problems.empty()).front());
   } else if (problems.empty() && !view.request.cells.empty()) {
     return why_no_cells(view);
   } else if (problems.empty()) {
     auto both = too_little_memory(
         view, nodes,
         fmt::format("no node, nor several together, have both the cores for {} vCPUs and {} of memory in pages of {}",
-                    view.request.vcpus, to_string(view.request.memory), page_name(kind.page)));
+                    view.request.vcpus, to_string(view.request.memory), page_name(kind.page)),
+        false);
     const CoreNeed need = nearest_need(view);
     const auto counts = cores_by_node(view, need);
     unsigned most = 0;
@@ -186,6 +165,7 @@ Problems why_not(const View& view) {
     for (const unsigned node : asked_nodes(view))
       both.nodes.push_back({node, "free cores", fmt::to_string(count_on(counts, node)), fmt::to_string(need.cores),
                             who_holds_cpus(view, node)});
+    both.key = "cpu.count";
     both.help = help_for_cores(view, most, need.threads, false);
     problems.push_back(std::move(both));
   }

@@ -153,7 +153,8 @@ void check_pm(Draft& draft) {
     draft.problem("cpu.pm",
                   "true, but the vCPUs share their CPUs; wanted CPUs of their own: an idle vCPU would keep all others "
                   "from running",
-                  "set pin = \"auto\" and emulator = \"auto\", or remove pm");
+                  own_cpus_by_auto(draft) ? "set pin = \"auto\" and emulator = \"auto\", or remove pm"
+                                          : "remove pm: this host has no CPU left for QEMU's own threads");
   else if (draft.facts.cpu.disable_exits && (*draft.facts.cpu.disable_exits & (mwait | hlt)) == 0)
     draft.problem("cpu.pm", "true, but this host's KVM cannot leave HLT and MWAIT to the guest", "remove pm");
   else if (draft.facts.cpu.disable_exits && (*draft.facts.cpu.disable_exits & mwait) == 0)

@@ -104,8 +104,9 @@ void add_isolation(Draft& draft, std::vector<PlannedStep>& steps);  // with the 
 void add_shares(Draft& draft, std::vector<PlannedStep>& steps);     // of that cgroup: schedule.weight and quota
 void add_host_tuning(Draft& draft, std::vector<PlannedStep>& steps);
 void refuse(Draft& draft, Wish wish, const std::string& key,
-            const std::string& why);  // a problem, or a note where "auto"
-bool own_cpus(const Draft& draft);    // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
+            const std::string& why);        // a problem, or a note where "auto"
+bool own_cpus(const Draft& draft);          // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
+bool own_cpus_by_auto(const Draft& draft);  // would they be with cpu.pin and cpu.emulator "auto"? (plan.cpp)
 
 void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
 void add_uefi(Draft& draft);        // its two flash images

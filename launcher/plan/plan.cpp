@@ -13,11 +13,9 @@
 #include "launcher/text/printable.hpp"
 #include "topology/place.hpp"
 
-namespace launcher::inline plan {
+namespace launcher::parts {
 
 namespace {
-
-using namespace parts;
 
 // What place() is asked.
 topology::PlacementRequest placement_request(const Draft& draft) {
@@ -37,6 +35,7 @@ topology::PlacementRequest placement_request(const Draft& draft) {
   request.own_cpus = spec.cpu.pm || spec.cpu.dedicated.value_or(false) || spec.host.isolate == Wish::yes ||
                      spec.schedule.vcpu_fifo > 0;
   request.memory = spec.memory.max.value_or(spec.memory.size);  // all it may become: pages are never given twice
+  if (spec.memory.max) request.starts_with = spec.memory.size;
   request.page = spec.memory.page;
   if (spec.memory.merge && !request.page) request.page = topology::kib(4);  // KSM merges no others
   request.may_reserve_pages = draft.facts.root;
@@ -52,6 +51,25 @@ topology::PlacementRequest placement_request(const Draft& draft) {
   }
   return request;
 }
+
+}  // namespace
+
+bool own_cpus_by_auto(const Draft& draft) {
+  topology::PlacementRequest request = placement_request(draft);
+  request.pinning = topology::Pinning::automatic;
+  request.listed.clear();
+  request.emulator.reset();
+  const auto placed = topology::place(request, draft.host, draft.config.policy, draft.taken);
+  return placed && !placed->exclusive.empty() && !placed->exclusive.intersects(placed->emulator);
+}
+
+}  // namespace launcher::parts
+
+namespace launcher::inline plan {
+
+namespace {
+
+using namespace parts;
 
 void place_guest(Draft& draft) {
   topology::PlacementRequest request = placement_request(draft);

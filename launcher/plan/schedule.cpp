@@ -29,7 +29,8 @@ void add_vcpu_fifo(Draft& draft) {
     draft.problem("schedule.vcpu_fifo",
                   "the vCPUs share their CPUs; wanted CPUs of their own: a vCPU that spins would keep all else from "
                   "running there",
-                  "set cpu.pin = \"auto\" and cpu.emulator = \"auto\", or remove vcpu_fifo");
+                  own_cpus_by_auto(draft) ? "set cpu.pin = \"auto\" and cpu.emulator = \"auto\", or remove vcpu_fifo"
+                                          : "remove vcpu_fifo: this host has no CPU left for QEMU's own threads");
     return;
   }
   draft.plan.vcpu_fifo = priority;

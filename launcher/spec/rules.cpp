@@ -92,7 +92,7 @@ void check_topology(Rules& rules) {
     rules.add(fmt::format("cpu.{}", key),
               fmt::format("{} cannot divide {}; wanted a count that is a multiple of {}", factors,
                           count_of(cpu.count, "vCPU"), product),
-              fmt::format("set cpu.count = {}, or leave {} out", (cpu.count / product + 1) * product, key));
+              fmt::format("leave {} out, or set cpu.count = {}", key, (cpu.count / product + 1) * product));
 }
 
 void check_pins(Rules& rules) {

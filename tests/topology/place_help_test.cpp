@@ -44,16 +44,59 @@ TEST_CASE("too little memory: what is advised leads to a place, too") {
   HostTopology host = synthetic("pack:2 [numa] l3:1 core:4 pu:2");
   host.nodes[0].memory_free = gib(2);  // where the cores are; node 1's are another VM's
   CHECK(help(host, vm(4, gib(6)), {{{"db", CpuSet::range(8, 15), {}}}}) ==
-        "stop a VM, set memory.policy = \"preferred\", set memory.policy = \"interleave\", or set pin = \"off\" to "
-        "share CPUs");
+        "stop a VM, set memory.size = \"1536M\" or less, set memory.policy = \"preferred\", set memory.policy = "
+        "\"interleave\", or set pin = \"off\" to share CPUs");
   auto request = vm(2, gib(1));
   request.page = gib(1);
   request.may_reserve_pages = false;
-  CHECK(help(host, request) == "reserve more at boot (hugepagesz=1G hugepages=1), or set page = \"4K\"");
+  CHECK(help(host, request) ==
+        "reserve more at boot (hugepagesz=1G hugepages=0:1), run as root so that pages can be added, or set page = "
+        "\"4K\"");
   for (Node& node : host.nodes) node.memory_free = mib(128);
-  CHECK(help(host, request) == "reserve more at boot (hugepagesz=1G hugepages=1)");
+  CHECK(help(host, request) == "reserve more at boot (hugepagesz=1G hugepages=0:1)");
+  request.memory = gib(4000);  // more than the host has
+  CHECK(help(host, request) == "ask for less memory, or for smaller pages, or for none of these nodes in particular");
   for (Node& node : host.nodes) node.memory_free = {};
   CHECK(help(host, vm(2, gib(1))) == "free some memory, or give back huge pages that nobody uses");
+}
+
+TEST_CASE("pages of 1G: fewer, or more at boot where the host has so much memory, beside what other VMs hold") {
+  HostTopology host = synthetic("pack:1 [numa] l3:1 core:4 pu:2");
+  host.nodes[0].memory_total = gib(16), host.nodes[0].memory_free = gib(12);
+  auto request = vm(2, gib(14));
+  request.page = gib(1);
+  CHECK(help(host, request)
+            .starts_with("set size = \"11G\" or less, or reserve more at boot (hugepagesz=1G hugepages=14)"));
+  CHECK(help(host, request, {{{"db", {}, {{0, gib(1), 1}}}}}) ==
+        "set size = \"11G\" or less, reserve more at boot (hugepagesz=1G hugepages=15), or stop a VM");
+  request.memory = gib(3072);
+  CHECK(help(host, request) == "set size = \"11G\" or less");
+  host = synthetic("pack:2 [numa] l3:1 core:4 pu:2");
+  for (Node& node : host.nodes) node.memory_total = gib(16), node.memory_free = gib(8);
+  request.memory = gib(20);
+  CHECK(help(host, request).find("hugepages=0:15,1:5)") != std::string::npos);
+  request.nodes = {1};
+  request.memory = gib(12);
+  CHECK(help(host, request) ==
+        "set size = \"7G\" or less, reserve more at boot (hugepagesz=1G hugepages=1:12), or leave out memory.nodes");
+}
+
+TEST_CASE("memory that grows: its bound is what is too much, in blocks that can be added") {
+  HostTopology host = synthetic("pack:1 [numa] l3:1 core:4 pu:2");
+  host.nodes[0].memory_total = gib(16), host.nodes[0].memory_free = mib(6001);
+  auto request = vm(2, gib(8));
+  request.starts_with = gib(1);
+  const auto result = place(request, host, {}, {});
+  REQUIRE_FALSE(result);
+  CHECK(result.error()[0].key == "memory.max");
+  CHECK(help(host, request).starts_with("set max = \"5488M\" or less"));
+  request.page = gib(1);
+  CHECK(help(host, request).starts_with("set max = \"5G\" or less"));
+  request.page.reset();
+  host.nodes[0].memory_free = mib(1700);
+  CHECK(help(host, request).starts_with("set max = \"1188M\" or less"));
+  host.nodes[0].memory_free = mib(1537);  // half a gibibyte stays the host's
+  CHECK(help(host, request).starts_with("leave out memory.max"));
 }
 
 TEST_CASE("CPUs that are not there are told together") {

@@ -356,7 +356,9 @@ TEST_CASE("shortages are told together, per node, with who holds what") {
   REQUIRE(pages.error().size() == 1);
   CHECK(pages.error()[0].key == "memory.page");
   CHECK(pages.error()[0].nodes == std::vector<NodeShortage>{{1, "free 1G pages", "0", "4", "held by db (4)"}});
-  CHECK(pages.error()[0].help == "reserve more at boot (hugepagesz=1G hugepages=4), or set page = \"4K\"");
+  CHECK(pages.error()[0].help ==
+        "reserve more at boot (hugepagesz=1G hugepages=1:8), run as root so that pages can be added, set page = "
+        "\"4K\", leave out memory.nodes, or stop a VM");
 }
 
 TEST_CASE("neither alone is short, but no node has both") {
@@ -365,7 +367,7 @@ TEST_CASE("neither alone is short, but no node has both") {
   const auto result = place(vm(3, gib(60)), host, {}, {{{"db", {5, 6, 7}, {}}}});
   REQUIRE_FALSE(result);
   CHECK(line(result) ==
-        "memory.size: no node, nor several together, have both the cores for 3 vCPUs and 60G of memory in pages of 4K");
+        "cpu.count: no node, nor several together, have both the cores for 3 vCPUs and 60G of memory in pages of 4K");
   CHECK(result.error()[0].nodes.size() == 4);
 }
 

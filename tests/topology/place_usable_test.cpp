@@ -68,7 +68,7 @@ TEST_CASE("what cannot be is told with help that helps") {
   there.nodes = {1};
   const auto empty = place(there, two_sockets_one_with_memory(), {}, {});
   REQUIRE_FALSE(empty);
-  CHECK(empty.error()[0].help == "free some memory, or name nodes that have memory to give (memory.nodes)");
+  CHECK(empty.error()[0].help == "leave out memory.nodes, free some memory, or give back huge pages that nobody uses");
 }
 
 TEST_CASE("memory-only nodes: their notes say what they are, and none is chosen by itself") {
