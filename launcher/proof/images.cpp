@@ -1,12 +1,16 @@
 // The open images: past the page cache where that was asked for, and by io_uring.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "launcher/proof/proofs.hpp"
+#include "launcher/proof/rings.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/text/json_member.hpp"
 
@@ -15,59 +19,81 @@ namespace launcher::inline proof {
 namespace {
 
 // flags of fdinfo are octal (kernel: Documentation/filesystems/proc.rst)
-std::optional<unsigned> flags_of(const Subject& subject, const std::string& fd) {
+std::optional<unsigned> flags_of(const Subject& subject, int fd) {
   const auto text = field(subject, fmt::format("/proc/{}/fdinfo/{}", subject.qemu, fd), "flags");
   unsigned flags = 0;
   if (!text || std::from_chars(text->data(), text->data() + text->size(), flags, 8).ec != std::errc{}) return {};
   return flags;
 }
 
-// QEMU works with copies of the fd that it was given, under numbers of its own.
-void prove_direct(const Subject& subject, const std::string& path, bool asked, Rows& rows) {
-  const std::string what = path + ": past the page cache", wanted = asked ? "yes" : "no";
+// QEMU works with copies of the fd that it was given, under numbers of its own: those that are open on an image.
+std::set<int> numbers_of(const Subject& subject, const std::string& path) {
   std::error_code error;
   const std::string real = std::filesystem::canonical(path, error).string();
-  bool found = false;
-  for (const auto& [fd, target] : subject.files) {
-    if (target != path && (error || target != real)) continue;
-    found = true;
+  std::set<int> numbers;
+  for (const auto& [fd, target] : subject.files)
+    if (target == path || (!error && target == real)) numbers.insert(std::atoi(fd.c_str()));
+  return numbers;
+}
+
+void prove_direct(const Subject& subject, const std::string& path, bool asked, Rows& rows) {
+  const std::string what = path + ": past the page cache", wanted = asked ? "yes" : "no";
+  const std::set<int> numbers = numbers_of(subject, path);
+  for (const int fd : numbers) {
     const auto flags = flags_of(subject, fd);
     rows.equal(what, wanted, flags ? std::optional<std::string>((*flags & O_DIRECT) != 0 ? "yes" : "no") : std::nullopt,
                fmt::format("/proc/{}/fdinfo/{}", subject.qemu, fd));
   }
-  if (!found)
+  if (numbers.empty())
     rows.add(what, wanted, "not found among the open files", fmt::format("/proc/{}/fd", subject.qemu),
              Outcome::not_checked);
 }
 
-bool has_ring(const Subject& subject) {
-  return std::ranges::any_of(subject.files,
-                             [](const auto& file) { return file.second.find("io_uring") != std::string::npos; });
+struct Image {
+  std::string node, path;
+};
+
+// What guests have read of the disk that lies on this node with nothing between; nullopt: there is none, or QEMU could not be asked.
+// (Writes and flushes are no measure: zeroes are a hole punched, and a flush may be left out.)
+std::optional<std::uint64_t> reads_of(const std::string& node, const Answer& drives) {
+  if (!drives.value || !drives.value->is_array()) return std::nullopt;
+  for (const boost::json::value& drive : drives.value->get_array())
+    if (const auto* stats = member(drive, "stats"); stats != nullptr && text_of(member(drive, "node-name")) == node)
+      if (const auto* number = member(*stats, "rd_operations"); number != nullptr && number->is_number())
+        return number->to_number<std::uint64_t>();
+  return std::nullopt;
 }
 
-// Requests that the guest has made of its disks; nullopt: QEMU cannot be asked.
-std::optional<std::uint64_t> requests_so_far(const Subject& subject) {
-  const Answer answer = ask(subject, {"query-blockstats"});
-  if (!answer.value || !answer.value->is_array()) return std::nullopt;
-  std::uint64_t sum = 0;
-  for (const boost::json::value& drive : answer.value->get_array())
-    for (const char* kind : {"rd_operations", "wr_operations", "flush_operations"})
-      if (const boost::json::value* stats = member(drive, "stats"))
-        if (const boost::json::value* number = member(*stats, kind); number != nullptr && number->is_number())
-          sum += number->to_number<std::uint64_t>();
-  return sum;
-}
-
-// QEMU 10 makes a ring with the first request (7.2: when it opens the image).
-void prove_ring(const Subject& subject, Rows& rows) {
-  const std::string what = "requests by io_uring", where = fmt::format("/proc/{}/fd", subject.qemu);
-  if (has_ring(subject)) return rows.judged(what, "a ring", "a ring", where, true);
-  const auto asked = requests_so_far(subject);
-  if (asked && *asked > 0) return rows.judged(what, "a ring", "none", where, false);
-  rows.add(
-      what, "a ring",
-      asked ? "none: the guest has asked nothing of its disks (yet)" : "none, and no word of whether one was needed",
-      asked ? "QMP query-blockstats" : where, Outcome::not_checked);
+// QEMU 10.0 makes a ring with the first request (7.2: when it opens the image).
+void prove_rings(const Subject& subject, const std::vector<Image>& images, Rows& rows) {
+  if (images.empty()) return;
+  Requests seen = requests_in_rings(subject, subject.files);
+  const auto is_seen = [&](const Image& image) {
+    return std::ranges::any_of(numbers_of(subject, image.path), [&](int fd) { return seen.files.contains(fd); });
+  };
+  Answer drives;
+  if (!std::ranges::all_of(images, is_seen)) {
+    drives = ask(subject, {"query-blockstats"});
+    seen = requests_in_rings(subject, open_files(subject));  // anew: what is counted had its ring and entry by then
+  }
+  const std::string where = fmt::format("/proc/{}/fd/{} (entries)", subject.qemu, fmt::join(seen.rings, ","));
+  for (const Image& image : images) {
+    const std::string what = image.path + ": requests by io_uring", wanted = "yes";
+    const auto reads = reads_of(image.node, drives);
+    const auto not_checked = [&](const std::string& why) { rows.add(what, wanted, why, where, Outcome::not_checked); };
+    if (is_seen(image))
+      rows.judged(what, wanted, "yes", where, true);
+    else if (!seen.unread.empty())
+      not_checked("a ring cannot be looked into: " + seen.unread);
+    else if (!reads)
+      not_checked("none is seen, and no word of whether one was needed");
+    else if (*reads == 0)
+      not_checked("none: the guest has read nothing of it (yet)");
+    else if (!seen.whole)
+      not_checked("none among the last of each ring");
+    else
+      rows.judged(what, wanted, fmt::format("none, of {} reads", *reads), where, false);
+  }
 }
 
 }  // namespace
@@ -76,14 +102,15 @@ std::vector<Row> prove_images(const Subject& subject) {
   Rows rows("devices");
   std::map<std::string, Keys> sets;
   for (const auto& added : arguments(subject, "-add-fd")) sets["/dev/fdset/" + key(added, "set")] = added;
-  bool rings = false;
+  std::vector<Image> by_ring;
   for (const auto& node : arguments(subject, "-blockdev")) {
-    rings = rings || key(node, "aio") == "io_uring";
     const auto set = sets.find(key(node, "filename"));
-    if (set == sets.end() || key(node, "cache.direct").empty()) continue;
-    prove_direct(subject, key(set->second, "opaque"), key(node, "cache.direct") == "on", rows);
+    if (set == sets.end()) continue;
+    const Image image{key(node, "node-name"), key(set->second, "opaque")};
+    if (!key(node, "cache.direct").empty()) prove_direct(subject, image.path, key(node, "cache.direct") == "on", rows);
+    if (key(node, "aio") == "io_uring") by_ring.push_back(image);
   }
-  if (rings) prove_ring(subject, rows);
+  prove_rings(subject, by_ring, rows);
   return rows.take();
 }
 

@@ -1,15 +1,21 @@
 // The proofs against composed files and this very process: what holds is held, what was moved is lost, what is not there is neither.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <liburing.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "launcher/host/fd.hpp"
 #include "launcher/proof/proofs.hpp"
+#include "launcher/proof/rings.hpp"
 #include "launcher/proof/subject.hpp"
 #include "topology/page_location.hpp"
 
@@ -182,11 +188,53 @@ TEST_CASE("an image through the page cache is lost, one whose flags are not to b
   CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::not_checked);
   composed.file("/proc/4711/fdinfo/3", "pos:\t0\nflags:\t02140002");
   CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::held);
-  CHECK(outcome_of(prove_images(composed.subject), "requests by io_uring") == Outcome::not_checked);  // nobody to ask
-  composed.fd(20, "anon_inode:[io_uring]");
-  CHECK(outcome_of(prove_images(composed.subject), "requests by io_uring") == Outcome::held);
+  CHECK(outcome_of(prove_images(composed.subject), "/d.raw: requests by io_uring") ==
+        Outcome::not_checked);               // nobody to ask
+  composed.fd(20, "anon_inode:[io_uring]");  // a ring of no known size, and of nobody
+  CHECK(outcome_of(prove_images(composed.subject), "/d.raw: requests by io_uring") == Outcome::not_checked);
   composed.file("/proc/4711/fdinfo/3", "pos:\t0\nflags:\t02100002");
   CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::lost);
+}
+
+TEST_CASE("a ring proves nothing of an image until a request for it has gone through") {
+  Composed composed;  // of this process, whose ring it is
+  const std::string path = (fs::canonical(fs::temp_directory_path()) / fmt::format("vmrun-ring-{}", getpid())).string();
+  std::ofstream(path) << std::string(4096, 'a');
+  const Fd image(open(path.c_str(), O_RDWR | O_CLOEXEC)), other(open("/dev/null", O_RDWR | O_CLOEXEC));
+  REQUIRE(image);
+  composed.subject.root = topology::Sysfs("/");
+  composed.subject.qemu = getpid();
+  composed.arg("-add-fd", "fd=12,set=12,opaque=" + path);
+  composed.arg("-blockdev", "driver=file,node-name=disk0-image,filename=/dev/fdset/12,aio=io_uring,cache.direct=off");
+  io_uring ring{};
+  if (const int error = io_uring_queue_init(4, &ring, 0); error < 0) {
+    MESSAGE("no io_uring here: " << strerror(-error));
+  } else {
+    const std::string what = path + ": requests by io_uring";
+    const auto ask_by_ring = [&](int fd) {
+      std::array<char, 16> buffer{};
+      io_uring_prep_read(io_uring_get_sqe(&ring), fd, buffer.data(), buffer.size(), 0);
+      REQUIRE(io_uring_submit_and_wait(&ring, 1) == 1);
+      io_uring_cqe* done = nullptr;
+      REQUIRE(io_uring_wait_cqe(&ring, &done) == 0);
+      io_uring_cqe_seen(&ring, done);
+    };
+    composed.subject.files = open_files(composed.subject);
+    CHECK(requests_in_rings(composed.subject, composed.subject.files).whole);
+    CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::not_checked);
+    ask_by_ring(other.get());
+    CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::not_checked);
+    ask_by_ring(image.get());
+    CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::held);
+    const Requests seen = requests_in_rings(composed.subject, composed.subject.files);
+    CHECK(seen.files == std::set<int>{image.get(), other.get()});
+    CHECK(seen.unread == "");
+    for (int i = 0; i < 4; ++i) ask_by_ring(other.get());  // it has come round
+    CHECK(!requests_in_rings(composed.subject, composed.subject.files).whole);
+    CHECK(outcome_of(prove_images(composed.subject), what) == Outcome::not_checked);
+    io_uring_queue_exit(&ring);
+  }
+  fs::remove(path);
 }
 
 TEST_CASE("a queue that is off, and a bridge with a smaller MTU, are lost") {
