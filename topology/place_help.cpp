@@ -153,6 +153,13 @@ std::string help_for_memory(const View& view, const std::vector<unsigned>& nodes
   if (!held && (!huge || kind.may_raise) && kind.page < gib(1) && (total > asked.memory || total.count == 0))
     words.emplace_back("free some memory");
   if (!huge && none) words.emplace_back("give back huge pages that nobody uses");
+  if (words.empty() && huge) {  // no one thing helps: two do
+    const std::string small = fmt::format("set page = \"{}\"", page_name(view.host.base_page));
+    asked.page = view.host.base_page;
+    leads(small + " and leave out memory.nodes", [](PlacementRequest& r) { r.nodes.clear(); });
+    if (const auto less = less_memory(view, asked, nodes, {view.host.base_page}))
+      words.push_back(small + " and " + *less);
+  }
   if (words.empty()) return "ask for less memory, or for smaller pages, or for none of these nodes in particular";
   return joined(words);
 }

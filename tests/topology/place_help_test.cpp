@@ -54,7 +54,7 @@ TEST_CASE("too little memory: what is advised leads to a place, too") {
         "\"4K\"");
   for (Node& node : host.nodes) node.memory_free = mib(128);
   CHECK(help(host, request) == "reserve more at boot (hugepagesz=1G hugepages=0:1)");
-  request.memory = gib(4000);  // more than the host has
+  request.memory = gib(4000);  // more than the host has: no one thing helps
   CHECK(help(host, request) == "ask for less memory, or for smaller pages, or for none of these nodes in particular");
   for (Node& node : host.nodes) node.memory_free = {};
   CHECK(help(host, vm(2, gib(1))) == "free some memory, or give back huge pages that nobody uses");
