@@ -144,7 +144,7 @@ std::optional<Nodes> on_several(const View& view, const CoreNeed& need, std::opt
   return std::nullopt;
 }
 
-std::vector<Share> shares_of(const View& view, const CoreNeed& need, const Nodes& cell_nodes) {
+std::vector<Share> shares_by_cells(const View& view, const CoreNeed& need, const Nodes& cell_nodes) {
   std::map<unsigned, unsigned> cores;
   for (std::size_t i = 0; i < cell_nodes.size(); ++i)
     if (const auto& vcpus = view.request.cells[i].vcpus; !vcpus.empty())
@@ -190,7 +190,7 @@ std::optional<Choice> search_nodes(const View& view, bool with_memory) {
   for (const CoreNeed& need : needs)
     for (const auto& kind : kinds)
       if (auto nodes = on_several(view, need, kind)) {
-        Choice choice{need, shares_of(view, need, *nodes), {}, {}, *nodes};
+        Choice choice{need, shares_by_cells(view, need, *nodes), {}, {}, *nodes};
         if (auto note = why_several(view, choice); !note.empty()) choice.notes.push_back(std::move(note));
         return choice;
       }
