@@ -43,6 +43,15 @@ constexpr std::array grades{
     GradeRow{"storage", "file system", Grade::changes},
     GradeRow{"storage", "", Grade::may},
     GradeRow{"qemu", "", Grade::changes},
+    // those that a guest's bytes and QEMU's own events go through
+    GradeRow{"libraries", "ld-linux", Grade::changes},
+    GradeRow{"libraries", "libc.so", Grade::changes},
+    GradeRow{"libraries", "libglib-2.0", Grade::changes},
+    GradeRow{"libraries", "liburing", Grade::changes},
+    GradeRow{"libraries", "libaio", Grade::changes},
+    GradeRow{"libraries", "libslirp", Grade::changes},
+    GradeRow{"libraries", "libpmem", Grade::changes},
+    GradeRow{"libraries", "", Grade::may},
     GradeRow{"vmrun", "", Grade::may},
     GradeRow{"guest", "", Grade::changes},
 };

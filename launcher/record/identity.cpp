@@ -1,6 +1,5 @@
 #include "launcher/record/identity.hpp"
 
-#include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
@@ -21,6 +20,7 @@
 
 #include "launcher/facts/qemu_cache.hpp"
 #include "launcher/host/fd.hpp"
+#include "launcher/record/elf.hpp"
 #include "launcher/record/fact.hpp"
 
 namespace launcher::inline record {
@@ -113,34 +113,6 @@ Identity identity_of_open(int fd, const std::string& path, const IdentityProgres
   throw std::runtime_error("it changes while it is read");
 }
 
-// NT_GNU_BUILD_ID among the notes of a 64-bit ELF file.
-std::optional<std::string> build_id_in(int fd) {
-  Elf64_Ehdr head{};
-  if (pread(fd, &head, sizeof head, 0) != sizeof head || std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
-      head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_phentsize != sizeof(Elf64_Phdr))
-    return std::nullopt;
-  for (unsigned i = 0; i < head.e_phnum; ++i) {
-    Elf64_Phdr part{};
-    constexpr std::uint64_t most = 64 * 1024;
-    if (pread(fd, &part, sizeof part, static_cast<off_t>(head.e_phoff + i * sizeof part)) != sizeof part) break;
-    if (part.p_type != PT_NOTE || part.p_filesz > most) continue;
-    std::vector<unsigned char> notes(part.p_filesz);
-    if (pread(fd, notes.data(), notes.size(), static_cast<off_t>(part.p_offset)) != static_cast<ssize_t>(notes.size()))
-      continue;
-    const auto padded = [](std::uint64_t size) { return (size + 3) & ~std::uint64_t{3}; };
-    for (std::uint64_t at = 0; at + sizeof(Elf64_Nhdr) <= notes.size();) {
-      Elf64_Nhdr note{};
-      std::memcpy(&note, notes.data() + at, sizeof note);
-      const std::uint64_t name = at + sizeof note, text = name + padded(note.n_namesz);
-      if (text + note.n_descsz > notes.size()) break;
-      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(notes.data() + name, "GNU", 4) == 0)
-        return hex_of(Bytes(notes).subspan(text, note.n_descsz));
-      at = text + padded(note.n_descsz);
-    }
-  }
-  return std::nullopt;
-}
-
 // Never waits (a FIFO), never becomes a terminal's.
 std::expected<Fd, std::string> open_to_read(const std::string& path) {
   Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -167,7 +139,8 @@ std::expected<Identity, std::string> identity_of_file(const std::string& path, c
 std::expected<Identity, std::string> identity_of_program(const std::string& path) {
   const auto fd = open_to_read(path);
   if (!fd) return std::unexpected(fd.error());
-  if (const auto id = build_id_in(fd->get())) return Identity{"gnu-build-id", *id, false, 0};
+  if (const auto elf = read_elf(fd->get()); elf && !elf->build_id.empty())
+    return Identity{"gnu-build-id", elf->build_id, false, 0};
   return identity_of_file(path);
 }
 

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <map>
 
+#include "launcher/record/libraries.hpp"
+#include "launcher/record/plan_parts.hpp"
 #include "launcher/record/roms.hpp"
 #include "topology/struct_json.hpp"
 
@@ -24,11 +26,6 @@ namespace {
 constexpr std::array deciding{"accel",    "uid",           "placement",     "iothreads",   "pinned",
                               "features", "vcpu_fifo",     "iothread_fifo", "core_cookie", "partition",
                               "groups",   "vhost_workers", "spare",         "functions"};
-
-std::string text_or_none(const json::object& object, std::string_view key) {
-  const json::value* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
-}
 
 // "1:7.2+dfsg-7+deb12u18": of Debian's package that has this file; "" without one.
 std::string package_of(const topology::Sysfs& root, const std::string& program) {
@@ -53,12 +50,6 @@ std::string package_of(const topology::Sysfs& root, const std::string& program) 
 struct Wanted {
   std::string path, role, use;
 };
-
-std::string origin_of(const json::object& planned) {
-  const std::string origin = text_or_none(planned, "origin");
-  constexpr std::string_view spec = "spec ";
-  return origin.starts_with(spec) ? origin.substr(spec.size()) : origin;
-}
 
 // The files that one step gives to QEMU or runs.
 void add_files_of(const std::string& kind, const json::object& step, const std::string& role,
@@ -90,16 +81,7 @@ void add_files_of(const std::string& kind, const json::object& step, const std::
 
 std::vector<Wanted> files_of(const json::object& plan) {
   std::vector<Wanted> found{{text_or_none(plan, "qemu"), "qemu", "program"}};
-  const json::value* steps = plan.if_contains("steps");
-  if (steps == nullptr || !steps->is_array()) return found;
-  for (const json::value& planned : steps->get_array()) {
-    if (!planned.is_object()) continue;
-    const json::value* step = planned.get_object().if_contains("step");
-    if (step == nullptr || !step->is_object()) continue;
-    for (const auto& [kind, members] : step->get_object())
-      if (members.is_object())
-        add_files_of(std::string(kind), members.get_object(), origin_of(planned.get_object()), found);
-  }
+  for (const PlanStep& planned : steps_of(plan)) add_files_of(planned.kind, *planned.step, planned.role, found);
   return found;
 }
 
@@ -153,6 +135,8 @@ LaunchLock make_lock(const std::string& spec, const json::object& plan, const Ho
   if (Values storage = storage_facts(source.root, lock.files); !storage.empty())
     lock.facts["storage"] = std::move(storage);
   add_program_facts(lock.facts, "qemu", qemu);
+  if (Values libraries = library_facts(source.root, qemu); !libraries.empty())
+    lock.facts["libraries"] = std::move(libraries);
   if (const std::string package = package_of(source.root, qemu); !package.empty())
     lock.facts["qemu"]["package"] = package;
   lock.facts["qemu"]["version"] = text_or_none(plan, "qemu_version");

@@ -22,6 +22,13 @@ seen() {
     awk '$2 != "default" { print $2, $3 ~ /^(file|heap|stack)/ ? $3 : "" }' "/proc/$qemu/numa_maps" 2>/dev/null | sort | uniq -c || true
     jq -S .placement "$VMRUN_RUN_DIR/a/plan.json"
 }
+# Files that QEMU maps as its libraries, and the lock does not have; its own modules are no programs beside it.
+unknown_libraries() {
+    local file
+    awk '$6 ~ /\.so/ && $6 !~ /\/qemu\/[^\/]*$/ { print $6 }' "/proc/$(qemu_of a)/maps" | sort -u | while read -r file; do
+        jq -e --arg name "$(basename "$file")" '.predicate.facts.libraries | any(startswith($name + " "))' "$lock" >/dev/null 2>&1 || echo "$file"
+    done
+}
 drift_names() { jq -r '.drifts[] | select(.grade != "cosmetic") | .group + ": " + .name' <<<"$1"; }
 # planted WHAT GROUP NAME JQ: with the lock changed so, the replay is refused for that reason alone
 planted() {
@@ -64,6 +71,7 @@ for qemu in "${qemus[@]}"; do
         [ -n "$first" ] || first=$now
         check "$version: replay $round is the first one" [ "$now" = "$first" ]
         if [ $round = 1 ]; then
+            is "$version: each library that QEMU maps is in the lock" "$(unknown_libraries)" ""
             run_code "$vmrun" diff --json "$lock" a
             is "$version: a running VM beside its lock" "$(jq -r '.drifts[] | select(.grade == "changes") | .name' <<<"$out")" ""
         fi
@@ -90,6 +98,8 @@ for qemu in "${qemus[@]}"; do
     planted "$version: sysctl" sysctl vm.swappiness '.predicate.facts.sysctl["vm.swappiness"] = "177"'
     planted "$version: topology" topology cores '.predicate.facts.topology.cores = "1024"'
     planted "$version: QEMU's build" qemu "build id" '.predicate.facts.qemu["build id"] = "00"'
+    planted "$version: a library" libraries libglib-2.0.so.0 '.predicate.facts.libraries["libglib-2.0.so.0"] = "libglib-2.0.so.0.1 00"'
+    has "$version: with the one that QEMU is loaded with now" "$(jq -r '.drifts[] | select(.group == "libraries") | .is' <<<"$out")" '^libglib-2\.0\.so\.[0-9.]+ [0-9a-f]{40}$'
     planted "$version: BIOS" firmware version '.predicate.facts.firmware.version = "0.0"'
     planted "$version: placement" placement placement.emulator '.predicate.plan.placement.emulator = "77"'
     planted "$version: command line" argv "-cpu" '.predicate.argv |= (index("-cpu") as $i | .[$i + 1] = "another")'

@@ -1,0 +1,107 @@
+#include "launcher/record/elf.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+#include "launcher/host/fd.hpp"
+
+namespace launcher::inline record {
+
+namespace {
+
+constexpr std::uint64_t most_notes = 64 * 1024, most_entries = 64 * 1024, most_text = 4096;
+
+// Of that many bytes at that place as many as there are.
+std::string bytes_at(int fd, std::uint64_t offset, std::uint64_t size) {
+  std::string bytes(size, '\0');
+  const ssize_t got = pread(fd, bytes.data(), size, static_cast<off_t>(offset));
+  bytes.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+  return bytes;
+}
+
+std::string text_at(int fd, std::uint64_t offset) {
+  const std::string bytes = bytes_at(fd, offset, most_text);
+  const std::size_t end = bytes.find('\0');
+  return end == bytes.npos ? "" : bytes.substr(0, end);
+}
+
+std::string build_id_in(std::string_view notes) {
+  const auto padded = [](std::uint64_t size) { return (size + 3) & ~std::uint64_t{3}; };
+  for (std::uint64_t at = 0; at + sizeof(Elf64_Nhdr) <= notes.size();) {
+    Elf64_Nhdr note{};
+    std::memcpy(&note, notes.data() + at, sizeof note);
+    const std::uint64_t name = at + sizeof note, text = name + padded(note.n_namesz);
+    if (text + note.n_descsz > notes.size()) break;
+    if (note.n_type == NT_GNU_BUILD_ID && notes.substr(name, note.n_namesz) == std::string_view("GNU", 4)) {
+      std::string id;
+      for (const char byte : notes.substr(text, note.n_descsz)) id += fmt::format("{:02x}", byte & 0xff);
+      return id;
+    }
+    at = text + padded(note.n_descsz);
+  }
+  return "";
+}
+
+template <class Entry>
+std::vector<Entry> entries_in(std::string_view bytes) {
+  std::vector<Entry> entries(bytes.size() / sizeof(Entry));
+  if (!entries.empty()) std::memcpy(entries.data(), bytes.data(), entries.size() * sizeof(Entry));
+  return entries;
+}
+
+// An address as the program will see it, as a place in the file.
+std::optional<std::uint64_t> place_of(const std::vector<Elf64_Phdr>& parts, std::uint64_t address) {
+  for (const Elf64_Phdr& part : parts)
+    if (part.p_type == PT_LOAD && address >= part.p_vaddr && address - part.p_vaddr < part.p_filesz)
+      return part.p_offset + (address - part.p_vaddr);
+  return std::nullopt;
+}
+
+void read_dynamic(int fd, const std::vector<Elf64_Phdr>& parts, const Elf64_Phdr& dynamic, Elf& elf) {
+  const auto entries =
+      entries_in<Elf64_Dyn>(bytes_at(fd, dynamic.p_offset, std::min<std::uint64_t>(dynamic.p_filesz, most_entries)));
+  std::optional<std::uint64_t> texts;
+  for (const Elf64_Dyn& entry : entries)
+    if (entry.d_tag == DT_STRTAB) texts = place_of(parts, entry.d_un.d_ptr);
+  if (!texts) return;
+  for (const Elf64_Dyn& entry : entries) {
+    const auto text = [&] { return text_at(fd, *texts + entry.d_un.d_val); };
+    if (entry.d_tag == DT_NULL) break;
+    if (entry.d_tag == DT_NEEDED) elf.needed.push_back(text());
+    if (entry.d_tag == DT_SONAME) elf.name = text();
+    if (entry.d_tag == DT_RPATH) elf.rpath = text();
+    if (entry.d_tag == DT_RUNPATH) elf.runpath = text();
+  }
+}
+
+}  // namespace
+
+std::optional<Elf> read_elf(int fd) {
+  Elf64_Ehdr head{};
+  if (pread(fd, &head, sizeof head, 0) != sizeof head || std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
+      head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_phentsize != sizeof(Elf64_Phdr))
+    return std::nullopt;
+  const auto parts = entries_in<Elf64_Phdr>(bytes_at(fd, head.e_phoff, head.e_phnum * sizeof(Elf64_Phdr)));
+  Elf elf;
+  for (const Elf64_Phdr& part : parts) {
+    if (part.p_type == PT_NOTE && elf.build_id.empty() && part.p_filesz <= most_notes)
+      elf.build_id = build_id_in(bytes_at(fd, part.p_offset, part.p_filesz));
+    if (part.p_type == PT_INTERP) elf.interpreter = text_at(fd, part.p_offset);
+    if (part.p_type == PT_DYNAMIC) read_dynamic(fd, parts, part, elf);
+  }
+  return elf;
+}
+
+// Never waits (a FIFO), never becomes a terminal's.
+std::optional<Elf> read_elf_at(const std::string& path) {
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  return fd.get() < 0 ? std::nullopt : read_elf(fd.get());
+}
+
+}  // namespace launcher::record
