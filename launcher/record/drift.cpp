@@ -42,6 +42,9 @@ constexpr std::array grades{
     GradeRow{"storage", "scheduler", Grade::changes},
     GradeRow{"storage", "file system", Grade::changes},
     GradeRow{"storage", "", Grade::may},
+    GradeRow{"cards", "send queue", Grade::may},
+    GradeRow{"cards", "driver's flag", Grade::may},
+    GradeRow{"cards", "", Grade::changes},
     GradeRow{"qemu", "", Grade::changes},
     // those that a guest's bytes and QEMU's own events go through
     GradeRow{"libraries", "ld-linux", Grade::changes},

@@ -134,6 +134,7 @@ LaunchLock make_lock(const std::string& spec, const json::object& plan, const Ho
   lock.effective = effective_values(source);
   if (Values storage = storage_facts(source.root, lock.files); !storage.empty())
     lock.facts["storage"] = std::move(storage);
+  if (Values cards = card_facts(source.root, plan); !cards.empty()) lock.facts["cards"] = std::move(cards);
   add_program_facts(lock.facts, "qemu", qemu);
   if (Values libraries = library_facts(source.root, qemu); !libraries.empty())
     lock.facts["libraries"] = std::move(libraries);

@@ -50,6 +50,8 @@ struct LaunchLock {
 bool is_image(const LockedFile& file);
 // What these lie on, of those that are images: "scheduler of disk[0].path".
 Values storage_facts(const topology::Sysfs& root, const std::vector<LockedFile>& files);
+// How the host's network cards are set that this VM's packets leave by: "rings of net[0]".
+Values card_facts(const topology::Sysfs& root, const boost::json::object& plan);
 
 // Told as files are read, and once for each that had to be.
 struct LockTelling {
