@@ -22,7 +22,6 @@ namespace json = boost::json;
 using topology::Bytes;
 using topology::MappedRange;
 
-constexpr std::uint64_t small_page = 4096;
 // What of a guest may be mapped in small pages though its memory is not: firmware, ROMs, the video memory, devices' rings. A share.
 constexpr double small_share = 0.05;
 

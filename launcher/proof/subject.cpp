@@ -95,7 +95,6 @@ void look_at_kernel(Subject& subject, Looking how) {
     add_children(helper.process.pid, helper.role, subject.root, helpers);
   std::ranges::move(threads_of(helpers), std::back_inserter(subject.threads));
   // what is to be proved is how many huge pages it has of the one node that there is: their sum says it
-  constexpr std::uint64_t small_page = 4096;
   const topology::Bytes page = subject.plan.placement.page;
   const bool by_sum = how == Looking::thoroughly && page.count > small_page && topology::only_node();
   if (by_sum) subject.maps_file = "status";

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <boost/json/value.hpp>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,6 +23,8 @@
 #include "topology/sysfs.hpp"
 
 namespace launcher::inline proof {
+
+constexpr std::uint64_t small_page = 4096;  // bytes; any other is a huge one
 
 // The parts of a plan on record that can be looked for.
 struct Promised {
