@@ -302,7 +302,12 @@ for ((round = 1; round <= rounds; round++)); do
         "$vmrun" recover >"$work/recover-beside.out" 2>&1 || failed "round $round: recover beside other VMs" "$(cat "$work/recover-beside.out")"
         end_bystanders
     fi
-    gone() { [ -z "$(processes_of_ours)" ]; }
+    # a process whose memory has gone has no environment to be found by, and is there until all else of it has gone (a sanitized one: long)
+    gone() {
+        local pid
+        for pid in $launcher $keeper; do ended "$pid" || return 1; done
+        [ -z "$(processes_of_ours)" ]
+    }
     within 5 gone || true
     code=0
     cp "$VMRUN_RUN_DIR/round/journal" "$work/journal" 2>/dev/null || : >"$work/journal"
