@@ -57,7 +57,7 @@ equal "at rest nothing differs" "" "$(drifts)"
 at=$in_bridge
 rx=$(ethtool -g "$at" | awk '/^RX:/ { now = $2 } END { print now }')
 planted "e1000e's rings" "rings of net\[0\]: rx $rx, .* -> rx 512, .* \[changes\]" 'ethtool -G $at rx 512' "ethtool -G \$at rx $rx"
-planted "an offload" 'offload tx-tcp-segmentation of net\[0\]: on ->  \[changes\]' 'ethtool -K $at tso off' 'ethtool -K $at tso on'
+planted "an offload" 'offload tx-tcp-segmentation of net\[0\]: on ->  \[changes\]' 'ethtool -K $at tx-tcp-segmentation off' 'ethtool -K $at tx-tcp-segmentation on'
 planted "e1000e's MTU" 'MTU of net\[0\]: 1500 -> 1400 \[changes\]' 'ip link set $at mtu 1400' 'ip link set $at mtu 1500'
 planted "steering" 'receive steering of net\[0\]:  -> rx-0 1 \[changes\]' 'echo 1 >/sys/class/net/$at/queues/rx-0/rps_cpus' 'echo 0 >/sys/class/net/$at/queues/rx-0/rps_cpus'
 planted "flow control" 'flow control of net\[0\]: .* -> .*rx off, tx off \[changes\]' 'ethtool -A $at autoneg off rx off tx off' 'ethtool -A $at autoneg on rx on tx on'
