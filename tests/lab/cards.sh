@@ -54,6 +54,9 @@ planted() {
     equal "$1: back again" "" "$(drifts)"
 }
 equal "at rest nothing differs" "" "$(drifts)"
+up x
+equal "nor while the VM runs on them" "" "$(vmrun diff --json x.lock x 2>/dev/null | jq -r '.drifts[] | select(.group == "cards") | .name')"
+kill_vm x
 at=$in_bridge
 rx=$(ethtool -g "$at" | awk '/^RX:/ { now = $2 } END { print now }')
 planted "e1000e's rings" "rings of net\[0\]: rx $rx, .* -> rx 512, .* \[changes\]" 'ethtool -G $at rx 512' "ethtool -G \$at rx $rx"
