@@ -38,7 +38,7 @@ std::string build_id_in(std::string_view notes) {
     std::memcpy(&note, notes.data() + at, sizeof note);
     const std::uint64_t name = at + sizeof note, text = name + padded(note.n_namesz);
     if (text + note.n_descsz > notes.size()) break;
-    if (note.n_type == NT_GNU_BUILD_ID && notes.substr(name, note.n_namesz) == std::string_view("GNU", 4)) {
+    if (note.n_type == NT_GNU_BUILD_ID && notes.substr(name, note.n_namesz) == std::string_view("GNU\0", 4)) {
       std::string id;
       for (const char byte : notes.substr(text, note.n_descsz)) id += fmt::format("{:02x}", byte & 0xff);
       return id;
@@ -51,7 +51,7 @@ std::string build_id_in(std::string_view notes) {
 template <class Entry>
 std::vector<Entry> entries_in(std::string_view bytes) {
   std::vector<Entry> entries(bytes.size() / sizeof(Entry));
-  if (!entries.empty()) std::memcpy(entries.data(), bytes.data(), entries.size() * sizeof(Entry));
+  bytes.copy(reinterpret_cast<char*>(entries.data()), entries.size() * sizeof(Entry));
   return entries;
 }
 
