@@ -133,6 +133,32 @@ TEST_CASE("another build of a library is a drift, also of one that only a librar
   }
 }
 
+TEST_CASE("a helper's libraries count as well, where they are not QEMU's") {
+  Machine machine;
+  const auto write = [&](const char* path, const Elf& what) { fakes::write_file(machine.dir / path, elf_file(what)); };
+  Elf qemu = elf("a0", {"libboth.so.1"}, "$ORIGIN/lib"),
+      helper = elf("a1", {"libboth.so.1", "libcap.so.2"}, "$ORIGIN/lib");
+  qemu.interpreter = helper.interpreter = (machine.dir / "lib/ld.so").string();
+  write("qemu", qemu);
+  write("passt", helper);
+  write("lib/ld.so", elf("b0"));
+  write("lib/libboth.so.1", elf("b1"));
+  write("lib/libcap.so.2", elf("b2"));
+  machine.plan["steps"].as_array().push_back(
+      {{"step",
+        {{"start_helper", {{"role", "passt"}, {"child", {{"argv", {(machine.dir / "passt").string(), "-f"}}}}}}}},
+       {"origin", "spec net[0].mode"}});
+  const launcher::LaunchLock before = machine.lock();
+  CHECK(before.facts.at("libraries") == launcher::Values{{"ld.so", "ld.so b0"},
+                                                         {"libboth.so.1", "libboth.so.1 b1"},
+                                                         {"libcap.so.2 of helper passt", "libcap.so.2 b2"}});
+  write("lib/libcap.so.2", elf("b3"));
+  const auto found = launcher::compare(before, machine.lock()).drifts;
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].name == "libcap.so.2 of helper passt");
+  CHECK(found[0].grade == Grade::may);
+}
+
 TEST_CASE("a library is looked for where the one that asks says, else in ldconfig's list") {
   Machine machine;
   const auto write = [&](const char* path, const Elf& what) { fakes::write_file(machine.dir / path, elf_file(what)); };
