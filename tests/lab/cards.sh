@@ -9,7 +9,8 @@ set -u
 . ./lib.sh
 modprobe -a e1000e igb virtio_net macvtap || die "no drivers for the lab's cards"
 card_of() { grep -lix "52:54:00:00:00:$1" /sys/class/net/*/address | cut -d/ -f5 | head -n 1; }
-wait_for 30 test -n "$(card_of e1)" || true
+all_there() { [ -n "$(card_of e1)" ] && [ -n "$(card_of e2)" ] && [ -n "$(card_of e3)" ]; }
+wait_for 60 all_there
 in_bridge=$(card_of e1) below=$(card_of e2) other=$(card_of e3)
 [ -n "$in_bridge" ] && [ -n "$below" ] && [ -n "$other" ] || die "three cards: $(ls /sys/class/net)"
 for link in "$in_bridge" "$below" "$other"; do ip link set "$link" up; done
@@ -40,17 +41,19 @@ check "no address" test "$(grep -ciE '52:54:00|5254' <<<"$cards")" = 0
 
 # drifts: what differs from the lock now, but for what moves by itself (free pages of a pool)
 drifts() { vmrun diff --json x.lock x.toml 2>/dev/null | jq -r '.drifts[] | select(.group == "cards") | "\(.name): \(.was) -> \(.is) [\(.grade)]"'; }
+one_differs() { [ -n "$(drifts)" ]; }
+none_differs() { [ -z "$(drifts)" ]; }
 # planted WHAT WANTED CHANGE BACK: shell words on a card $at
 planted() {
     ! fault other || at=$other
     eval "$3" || { not_ok "$1: it can be changed"; return; }
-    wait_for 20 test -n "$(drifts)" # a card that takes its link down for it is up again in a moment
+    wait_for 20 one_differs # a card that takes its link down for it is up again in a moment
     check "$1" grep -qxE "$2" <<<"$(drifts)"
     vmrun replay x.lock >replay.out 2>&1
     equal "$1: the replay's exit code" 2 $?
     eval "$4"
     ip link set "$at" up
-    wait_for 30 test -z "$(drifts)"
+    wait_for 30 none_differs
     equal "$1: back again" "" "$(drifts)"
 }
 equal "at rest nothing differs" "" "$(drifts)"
