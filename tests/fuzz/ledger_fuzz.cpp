@@ -12,6 +12,7 @@
 
 #include "launcher/steps/ledger.hpp"
 #include "launcher/steps/vm_dir.hpp"
+#include "tests/fakes/temp_dir.hpp"
 
 namespace {
 
@@ -19,14 +20,10 @@ namespace fs = std::filesystem;
 
 // A run base with one VM's directory, made once.
 const fs::path& base() {
-  static const fs::path made = [] {
-    std::string name = (fs::temp_directory_path() / "vmrun-fuzz-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) std::abort();
-    fs::create_directory(fs::path(name) / "v");
-    std::atexit([] { fs::remove_all(base()); });
-    return fs::path(name);
-  }();
-  return made;
+  static const fakes::TempDir made;
+  static const bool has_vm = fs::create_directory(made / "v");
+  if (!has_vm) std::abort();
+  return made.path();
 }
 
 }  // namespace

@@ -6,19 +6,15 @@
 #include <fstream>
 
 #include "launcher/life/run_record.hpp"
+#include "tests/fakes/temp_dir.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 
 const fs::path& runs() {
-  static const fs::path made = [] {
-    std::string name = (fs::temp_directory_path() / "vmrun-fuzz-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) std::abort();
-    std::atexit([] { fs::remove_all(runs()); });
-    return fs::path(name);
-  }();
-  return made;
+  static const fakes::TempDir made;
+  return made.path();
 }
 
 }  // namespace
