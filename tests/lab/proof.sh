@@ -241,8 +241,16 @@ equal "a VM of small pages as planned: what is not held" "" "$(lost)"
 mkdir /sys/fs/cgroup/low
 at_end+=("rmdir /sys/fs/cgroup/low 2>/dev/null")
 was=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/${qemu[b]}/cgroup")
-drift "a limit of memory above" "memory of /sys/fs/cgroup/low" "echo ${qemu[b]} >/sys/fs/cgroup/low/cgroup.procs; echo 48M >/sys/fs/cgroup/low/memory.high" \
-    "echo ${qemu[b]} >$was/cgroup.procs"
+# move PID GROUP: with the masks of its threads, which Linux before 6.2 forgets at that
+move() {
+    local task
+    declare -A cpus=()
+    for task in "/proc/$1/task"/*; do cpus[${task##*/}]=$(cpus_of "${task##*/}"); done
+    echo "$1" >"$2/cgroup.procs"
+    for task in "${!cpus[@]}"; do taskset -pc "${cpus[$task]}" "$task" >/dev/null; done
+}
+drift "a limit of memory above" "memory of /sys/fs/cgroup/low" "move ${qemu[b]} /sys/fs/cgroup/low; echo 48M >/sys/fs/cgroup/low/memory.high" \
+    "move ${qemu[b]} $was"
 drift "another user than planned" "QEMU's Gid (real, effective, saved, of files)|QEMU's Uid (real, effective, saved, of files)" \
     "cp /run/vmrun/b/plan.json plan.json; jq '.uid = 4242' plan.json >/run/vmrun/b/plan.json" "cat plan.json >/run/vmrun/b/plan.json"
 of=a
