@@ -43,10 +43,10 @@ struct PlacementRequest {
   unsigned iothreads = 0;          // threads that want a CPU beside the emulator's
   unsigned vhost_workers = 0;      // one per queue pair of every vhost NIC
   Bytes memory;
-  std::optional<Bytes> starts_with;  // of that; the rest comes later (memory.max), in multiples of 2M or of a larger page
-  std::optional<Bytes> page;      // nullopt: choose ("auto"): huge pages where they fit, else base pages
-  bool may_reserve_pages = true;  // false (no root): only pages already free in the pools count
-  std::vector<unsigned> nodes;    // empty: choose
+  std::optional<Bytes> starts_with;  // of that; the rest can be had later (memory.max), in blocks
+  std::optional<Bytes> page;         // nullopt: choose ("auto"): huge pages where they fit, else base pages
+  bool may_reserve_pages = true;     // false (no root): only pages already free in the pools count
+  std::vector<unsigned> nodes;       // empty: choose
   MemoryPolicy policy = MemoryPolicy::strict;
   CpuKindChoice kind = CpuKindChoice::automatic;
   std::optional<unsigned> l3;          // pinning == automatic: cores of this L3 only (a number as in Pu)

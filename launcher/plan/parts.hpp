@@ -104,13 +104,16 @@ void add_isolation(Draft& draft, std::vector<PlannedStep>& steps);  // with the 
 void add_shares(Draft& draft, std::vector<PlannedStep>& steps);     // of that cgroup: schedule.weight and quota
 void add_host_tuning(Draft& draft, std::vector<PlannedStep>& steps);
 void refuse(Draft& draft, Wish wish, const std::string& key,
-            const std::string& why);        // a problem, or a note where "auto"
-bool own_cpus(const Draft& draft);          // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
-bool own_cpus_by_auto(const Draft& draft);  // would they be with cpu.pin and cpu.emulator "auto"? (plan.cpp)
+            const std::string& why);  // a problem, or a note where "auto"
+bool own_cpus(const Draft& draft);    // vCPUs on CPUs that nothing of QEMU's, and no other VM, runs on
 
 void set_timer(Draft& draft, Opts& machine, const char* name, const OrAuto<bool>& asked, OrAuto<bool> otherwise);
 void add_uefi(Draft& draft);        // its two flash images
 void add_kept_state(Draft& draft);  // kept_state.cpp: whether what is kept is this VM's, and that it is from now on
+
+// place_guest.cpp: CPUs, nodes and pages
+void place_guest(Draft& draft);
+bool own_cpus_by_auto(const Draft& draft);  // would own_cpus() be true with cpu.pin and cpu.emulator "auto"?
 
 // cells.cpp: the guest's NUMA nodes
 std::vector<topology::CellRequest> asked_cells(const Spec& spec);  // by hand
