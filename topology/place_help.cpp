@@ -141,11 +141,8 @@ std::string help_for_memory(const View& view, const std::vector<unsigned>& nodes
     for (const Bytes page : {mib(2), view.host.base_page})
       if (leads(fmt::format("set page = \"{}\"", page_name(page)), [&](PlacementRequest& r) { r.page = page; })) break;
   leads("leave out memory.nodes", [](PlacementRequest& r) { r.nodes.clear(); });
-  const bool held = std::ranges::any_of(view.taken.vms, [&](const Reservation& vm) {
-    return std::ranges::any_of(vm.pages, [&](const PageClaim& claim) {
-      return std::ranges::find(nodes, claim.node) != nodes.end() && (claim.page == kind.page || !claim.huge());
-    });
-  });
+  const bool held =
+      std::ranges::any_of(nodes, [&](unsigned node) { return !who_holds_pages(view, node, kind).empty(); });
   if (held) words.emplace_back("stop a VM");
   Bytes total;
   for (const Node& node : view.host.nodes)

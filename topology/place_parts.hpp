@@ -225,6 +225,8 @@ std::string help_for_memory(const View& view, const std::vector<unsigned>& nodes
 Problems why_not(const View& view);  // no cores, no memory, or not both together
 Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes, bool short_of_cores = false);
 std::string who_holds_cpus(const View& view, unsigned node);
+// Pages of this size, and ordinary memory where the pool would grow by it: "held by db (4)"; "": no other VM.
+std::string who_holds_pages(const View& view, unsigned node, const PageKind& kind);
 std::string why_slower(const View& view, const CoreNeed& need);  // a note: not the fastest kind
 
 std::string numbers(const std::vector<unsigned>& sorted);  // "0,2,5"

@@ -58,7 +58,48 @@ std::optional<Unplaceable> too_few_cores(const View& view, bool short_of_memory)
   return problem;
 }
 
-// Pages of this size, and ordinary memory where the pool would grow by it.
+// The kind of page the complaint is about: the one asked for, or the last resort of "auto".
+PageKind blamed_page(const View& view) { return page_kinds(view).back(); }
+
+Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nodes, std::string what) {
+  const PageKind kind = blamed_page(view);
+  const bool huge = kind.page != view.host.base_page;
+  const std::uint64_t need = view.request.memory.count / kind.page.count;
+  Unplaceable problem{huge                       ? "memory.page"
+                      : view.request.starts_with ? "memory.max"
+                                                 : "memory.size",
+                      std::move(what),
+                      {},
+                      ""};
+  for (const unsigned node : nodes) {
+    const std::uint64_t have = room_in_pages(view, node, kind);
+    problem.nodes.push_back(
+        {node,
+         huge ? fmt::format("{} {} pages", kind.may_raise ? "free or addable" : "free", page_name(kind.page))
+              : "memory",
+         huge ? fmt::to_string(have) : to_string(mib((kind.page * have).count >> 20)),
+         huge ? fmt::to_string(need) : to_string(view.request.memory), who_holds_pages(view, node, kind)});
+  }
+  return problem;
+}
+
+}  // namespace
+
+std::string numbers(const std::vector<unsigned>& sorted) { return fmt::format("{}", fmt::join(sorted, ",")); }
+
+std::string who_holds_cpus(const View& view, unsigned node) {
+  const CpuSet here = view.host.cpus_of_node(node);
+  std::string text;
+  for (const Reservation& vm : view.taken.vms)
+    if (const CpuSet cpus = vm.cpus & here; !cpus.empty())
+      text += fmt::format("{}{} ({})", text.empty() ? "held by " : ", ", vm.owner, cpus.to_string());
+  if (const CpuSet kept = view.housekeeping & here; !kept.empty())
+    text += fmt::format("{}housekeeping {}", text.empty() ? "" : ", ", kept.to_string());
+  if (const CpuSet others = view.request.emulator.value_or(CpuSet{}) & here; !others.empty())
+    text += fmt::format("{}cpu.emulator {}", text.empty() ? "" : ", ", others.to_string());
+  return text;
+}
+
 std::string who_holds_pages(const View& view, unsigned node, const PageKind& kind) {
   std::string text;
   const auto add = [&text](const std::string& owner, const std::string& amount) {
@@ -81,62 +122,19 @@ std::string who_holds_pages(const View& view, unsigned node, const PageKind& kin
   return text;
 }
 
-// The kind of page the complaint is about: the one asked for, or the last resort of "auto".
-PageKind blamed_page(const View& view) { return page_kinds(view).back(); }
-
-Unplaceable too_little_memory(const View& view, const std::vector<unsigned>& nodes, std::string what,
-                              bool short_of_cores) {
-  const PageKind kind = blamed_page(view);
-  const bool huge = kind.page != view.host.base_page;
-  const std::uint64_t need = view.request.memory.count / kind.page.count;
-  Unplaceable problem{huge                       ? "memory.page"
-                      : view.request.starts_with ? "memory.max"
-                                                 : "memory.size",
-                      std::move(what),
-                      {},
-                      ""};
-  for (const unsigned node : nodes) {
-    const std::uint64_t have = room_in_pages(view, node, kind);
-    problem.nodes.push_back(
-        {node,
-         huge ? fmt::format("{} {} pages", kind.may_raise ? "free or addable" : "free", page_name(kind.page))
-              : "memory",
-         huge ? fmt::to_string(have) : to_string(mib((kind.page * have).count >> 20)),
-         huge ? fmt::to_string(need) : to_string(view.request.memory), who_holds_pages(view, node, kind)});
-  }
-  problem.help = help_for_memory(view, nodes, kind, short_of_cores);
-  return problem;
-}
-
-}  // namespace
-
-std::string numbers(const std::vector<unsigned>& sorted) { return fmt::format("{}", fmt::join(sorted, ",")); }
-
-std::string who_holds_cpus(const View& view, unsigned node) {
-  const CpuSet here = view.host.cpus_of_node(node);
-  std::string text;
-  for (const Reservation& vm : view.taken.vms)
-    if (const CpuSet cpus = vm.cpus & here; !cpus.empty())
-      text += fmt::format("{}{} ({})", text.empty() ? "held by " : ", ", vm.owner, cpus.to_string());
-  if (const CpuSet kept = view.housekeeping & here; !kept.empty())
-    text += fmt::format("{}housekeeping {}", text.empty() ? "" : ", ", kept.to_string());
-  if (const CpuSet others = view.request.emulator.value_or(CpuSet{}) & here; !others.empty())
-    text += fmt::format("{}cpu.emulator {}", text.empty() ? "" : ", ", others.to_string());
-  return text;
-}
-
 Problems why_no_memory(const View& view, const std::vector<unsigned>& nodes, bool short_of_cores) {
   if (view.trying) return {Unplaceable{}};
   const PageKind kind = blamed_page(view);
   std::uint64_t have = 0;
   for (const unsigned node : nodes) have += room_in_pages(view, node, kind);
-  return {too_little_memory(
+  Unplaceable problem = too_little_memory(
       view, nodes,
       nodes.empty() ? fmt::format("{} of memory do not fit: no node has any to give", to_string(view.request.memory))
                     : fmt::format("{} of memory in pages of {} do not fit on node{} {}: {} can be had there",
                                   to_string(view.request.memory), page_name(kind.page), nodes.size() == 1 ? "" : "s",
-                                  numbers(nodes), to_string(mib((kind.page * have).count >> 20))),
-      short_of_cores)};
+                                  numbers(nodes), to_string(mib((kind.page * have).count >> 20))));
+  problem.help = help_for_memory(view, nodes, kind, short_of_cores);
+  return {std::move(problem)};
 }
 
 Problems why_not(const View& view) {
@@ -156,8 +154,7 @@ Problems why_not(const View& view) {
     auto both = too_little_memory(
         view, nodes,
         fmt::format("no node, nor several together, have both the cores for {} vCPUs and {} of memory in pages of {}",
-                    view.request.vcpus, to_string(view.request.memory), page_name(kind.page)),
-        false);
+                    view.request.vcpus, to_string(view.request.memory), page_name(kind.page)));
     const CoreNeed need = nearest_need(view);
     const auto counts = cores_by_node(view, need);
     unsigned most = 0;
