@@ -101,7 +101,8 @@ std::vector<std::string> directories(const std::string& list, const Object& of) 
   const std::string origin = fs::path(of.path).parent_path().string();
   for (std::string one; std::getline(in, one, ':');) {
     for (const std::string_view word : {"$ORIGIN", "${ORIGIN}"})
-      for (std::size_t at = 0; (at = one.find(word)) != one.npos;) one.replace(at, word.size(), origin);
+      for (std::size_t at = 0; (at = one.find(word, at)) != one.npos; at += origin.size())
+        one.replace(at, word.size(), origin);
     if (!one.empty()) found.push_back(one);
   }
   return found;

@@ -196,6 +196,17 @@ TEST_CASE("a library is looked for where the one that asks says, else in ldconfi
   }
 }
 
+TEST_CASE("a program below a directory that is named as the word for its own is found there, once") {
+  Machine machine;
+  const auto write = [&](const char* path, const Elf& what) { fakes::write_file(machine.dir / path, elf_file(what)); };
+  Elf program = elf("aa", {"libone.so"}, "$ORIGIN/r");
+  program.interpreter = "/none/ld.so";
+  write("$ORIGIN/qemu", program);
+  write("$ORIGIN/r/libone.so", elf("b0"));
+  const auto found = launcher::libraries_of(topology::Sysfs{}, (machine.dir / "$ORIGIN/qemu").string());
+  CHECK(found.at("libone.so") == fs::canonical(machine.dir / "$ORIGIN/r/libone.so"));
+}
+
 TEST_CASE("a file that is no ELF file, or a torn one, has no libraries, and nothing is read beyond its end") {
   const fakes::TempDir dir;
   const std::string path = (dir / "program").string();
