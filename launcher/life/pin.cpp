@@ -7,6 +7,7 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <stdexcept>
 #include <system_error>
@@ -150,7 +151,12 @@ std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRe
     const std::string name = comm_of(tasks / std::to_string(tid));
     threads.push_back({tid, name, role_of(tid, name), true});
   }
-  if (!look_for_kernel_threads) return threads;
+  if (look_for_kernel_threads) std::ranges::move(kernel_threads_of(qemu), std::back_inserter(threads));
+  return threads;
+}
+
+std::vector<Thread> kernel_threads_of(const ProcessId& qemu) {
+  std::vector<Thread> threads;
   // Kernel threads named after the process they work for: vhost workers (before Linux 6.4, and with
   // vhost.fork_from_owner_default=0), KVM's huge-page recovery (before 6.12), kvm-pit where a machine has one.
   const std::string owner = std::to_string(qemu.pid);

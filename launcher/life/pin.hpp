@@ -45,6 +45,8 @@ struct Thread {
 };
 std::vector<Thread> threads_of(const ProcessId& qemu, const std::vector<ThreadRecord>& known,
                                bool look_for_kernel_threads);
+// Those of them that are no tasks of QEMU's: searched for in all of /proc.
+std::vector<Thread> kernel_threads_of(const ProcessId& qemu);
 
 // What was written down for a thread; of one that came later, what its kind has.
 struct WantedThread {

@@ -88,7 +88,7 @@ Subject look_at_record(const VmDir& dir) {
 void look_at_kernel(Subject& subject, Looking how) {
   subject.threads = threads_of(*subject.state.qemu, subject.state.threads, false);
   if (how == Looking::thoroughly && may_have_kernel_threads(subject))
-    subject.threads = threads_of(*subject.state.qemu, subject.state.threads, true);
+    std::ranges::move(kernel_threads_of(*subject.state.qemu), std::back_inserter(subject.threads));
   if (how == Looking::thoroughly) subject.files = open_files(subject);
   std::vector<Helper> helpers = subject.state.helpers;
   for (const Helper& helper : subject.state.helpers)
