@@ -256,6 +256,14 @@ ProcessId spawn(const ChildSpec& spec, const FdLayout& fds, const std::function<
   }
 }
 
+int ended_with(pid_t pid) {
+  siginfo_t end{};
+  while (waitid(P_PID, static_cast<id_t>(pid), &end, WEXITED | WNOWAIT) < 0) {
+    if (errno != EINTR) return -1;
+  }
+  return end.si_code == CLD_EXITED ? end.si_status : 128 + end.si_status;
+}
+
 int reap(pid_t pid) {
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {

@@ -61,12 +61,15 @@ using FdLayout = std::map<int, int>;
 // could not do (its errno and stage: "exec", "setuid", "memory policy", ...), after reaping it.
 ProcessId spawn(const ChildSpec& spec, const FdLayout& fds, const std::function<void(const ProcessId&)>& written_down);
 
-// SIGKILL by pidfd if it is still the same process; waits (and reaps if it is our child). Gone already: fine.
+// SIGKILL by pidfd if it is still the same process; waits (and reaps if it is our child). Gone already: fine. One that had ended
+// by itself is left to be reaped.
 void end_process(const ProcessId& process);
 
 int open_pidfd(const ProcessId& process);  // -1: gone. Caller closes.
 
 // Exit of a child: exit code, or 128 + signal.
 int reap(pid_t pid);
+// The same, and the child is still to be reaped.
+int ended_with(pid_t pid);
 
 }  // namespace launcher::host

@@ -24,12 +24,14 @@ std::string stat_line(pid_t pid) {
   return text.str();
 }
 
+// While other threads are still ending, a dead leader's process holds its fds and its memory.
+bool has_ended(const topology::TaskStat& stat) { return (stat.state == 'Z' && stat.threads <= 1) || stat.state == 'X'; }
+
 }  // namespace
 
 std::optional<ProcessId> process_id(pid_t pid) {
   const auto stat = topology::parse_stat(stat_line(pid));
-  // while other threads are still ending, a dead leader's process holds its fds and its memory
-  if (!stat || (stat->state == 'Z' && stat->threads <= 1) || stat->state == 'X') return std::nullopt;
+  if (!stat || has_ended(*stat)) return std::nullopt;
   return ProcessId{pid, stat->start};
 }
 
@@ -54,6 +56,7 @@ void end_process(const ProcessId& process) {
     // only when all of them have gone.
     const auto stat = topology::parse_stat(stat_line(process.pid));
     if (stat && stat->start == process.start) {
+      if (has_ended(*stat)) return;  // to be reaped by whoever waits for it
       syscall(SYS_pidfd_send_signal, fd.get(), SIGKILL, nullptr, 0);
       pollfd waiting{fd.get(), POLLIN, 0};
       while (poll(&waiting, 1, -1) < 0 && errno == EINTR) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -59,7 +60,7 @@ class Keeper {
     for (const Helper& helper : vm_.state.helpers) helper_pidfds_.emplace_back(open_pidfd(helper.process));
     while (pidfd_ && !exited_) try_turn();
     pidfd_.reset();
-    ended_.qemu_exit = reap(vm_.qemu.pid);
+    ended_.qemu_exit = ended_with(vm_.qemu.pid);
     read_rest_of_console();
     ended_.cut = vm_.logs.close();  // before anything is undone: a full disk has their room again
     ended_.console = console_words_.text();
@@ -292,6 +293,10 @@ Ended keep(RunningVm& vm, Host& host, const std::filesystem::path& base, const K
   teller.say = options.say;
   teller.check_cancelled = [&keeper] { keeper.idle(); };  // nobody cancels this
   ended.left = finish(host, vm.dir, base, teller);
+  // Last, and once its last thread had a turn: the kernel tells of its end before it has dropped what was looked up of it in /proc, and
+  // whoever reaps it meanwhile spins for milliseconds on what that thread holds.
+  sched_yield();
+  reap(vm.qemu.pid);
   if (options.ended) options.ended(ended);
   keeper.drain();
   return ended;

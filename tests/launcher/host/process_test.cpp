@@ -435,14 +435,18 @@ TEST_CASE("what the host unmounts is gone for a child with devices of its own as
   CHECK(umount2(top.c_str(), 0) == 0);
 }
 
-TEST_CASE("a zombie is not alive; ending it reaps it") {
-  const ProcessId process = spawn(shell("true"), {}, nothing_to_write);
-  siginfo_t info{};
-  waitid(P_PID, static_cast<id_t>(process.pid), &info, WEXITED | WNOWAIT);
-  CHECK(!is_alive(process));
-  end_process(process);
-  CHECK(no_children());
-  end_process(process);
+TEST_CASE("a zombie is not alive; how it ended stays to be read by whoever reaps it") {
+  for (const auto& [what, code] : {std::pair("exit 7", 7), std::pair("kill -9 $$", 128 + SIGKILL)}) {
+    const ProcessId process = spawn(shell(what), {}, nothing_to_write);
+    CHECK(ended_with(process.pid) == code);
+    CHECK(!is_alive(process));
+    end_process(process);
+    CHECK(ended_with(process.pid) == code);
+    CHECK(reap(process.pid) == code);
+    CHECK(no_children());
+    end_process(process);
+    CHECK(ended_with(process.pid) == -1);
+  }
 }
 
 TEST_CASE("ending a process kills it whatever it ignores") {
