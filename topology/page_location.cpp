@@ -1,9 +1,8 @@
 // numa_maps parsed, and the three system calls that say where a thread and its memory may be. Kernel interfaces:
-// Documentation/filesystems/proc.rst, set_mempolicy(2), sched_setaffinity(2), migrate_pages(2).
+// Documentation/filesystems/proc.rst, set_mempolicy(2), sched_setaffinity(2).
 #include "topology/page_location.hpp"
 
 #include <fmt/format.h>
-#include <numa.h>
 #include <numaif.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,7 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <memory>
 
 #include "topology/sysfs.hpp"
 
@@ -120,16 +118,6 @@ struct KernelPolicy {
   unsigned long bits() const { return mask.empty() ? 0 : mask.size() * std::numeric_limits<unsigned long>::digits + 1; }
 };
 
-struct FreeBitmask {
-  void operator()(bitmask* mask) const { numa_bitmask_free(mask); }
-};
-
-std::unique_ptr<bitmask, FreeBitmask> bitmask_of(const std::vector<unsigned>& nodes) {
-  std::unique_ptr<bitmask, FreeBitmask> mask(numa_allocate_nodemask());
-  for (const unsigned node : nodes) numa_bitmask_setbit(mask.get(), node);
-  return mask;
-}
-
 }  // namespace
 
 std::expected<std::vector<MappedRange>, std::string> parse_numa_maps(std::string_view text) {
@@ -197,19 +185,6 @@ std::expected<CpuSet, std::error_code> get_affinity(pid_t tid) {
   const long bytes = ::syscall(SYS_sched_getaffinity, tid, sizeof mask, mask.data());
   if (bytes < 0) return std::unexpected(last_error());
   return CpuSet::of_words({mask.data(), mask.data() + bytes / static_cast<long>(sizeof mask[0])});
-}
-
-std::expected<long, std::error_code> move_pages_of(pid_t pid, const std::vector<unsigned>& from,
-                                                   const std::vector<unsigned>& to) {
-  if (numa_available() < 0) return std::unexpected(std::make_error_code(std::errc::function_not_supported));
-  const int most = numa_num_possible_nodes();
-  for (const auto* nodes : {&from, &to})
-    for (const unsigned node : *nodes)
-      if (node >= static_cast<unsigned>(most))
-        return std::unexpected(std::make_error_code(std::errc::invalid_argument));
-  const int left = numa_migrate_pages(pid, bitmask_of(from).get(), bitmask_of(to).get());
-  if (left < 0) return std::unexpected(last_error());
-  return left;
 }
 
 }  // namespace topology

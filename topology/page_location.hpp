@@ -1,4 +1,4 @@
-// Where a process's memory really lies, and telling the kernel where it shall. The only file that includes <numa.h>.
+// Where a process's memory really lies, and telling the kernel where it shall. The only file that includes <numaif.h>.
 #pragma once
 
 #include <sys/types.h>
@@ -49,9 +49,5 @@ std::error_code set_memory_policy(void* mapping, Bytes size, MemoryPolicy policy
 // sched_setaffinity / sched_getaffinity; tid 0 is the caller. Sizes beyond 1024 CPUs are handled.
 std::error_code set_affinity(pid_t tid, const CpuSet& cpus);
 std::expected<CpuSet, std::error_code> get_affinity(pid_t tid);
-
-// Move a running process's pages from some nodes to others (migrate_pages(2)). Returns pages that could not be moved.
-std::expected<long, std::error_code> move_pages_of(pid_t pid, const std::vector<unsigned>& from,
-                                                   const std::vector<unsigned>& to);
 
 }  // namespace topology

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "launcher/host/fd.hpp"
 
@@ -15,7 +15,7 @@ namespace launcher::inline record {
 
 namespace {
 
-constexpr std::uint64_t most_notes = 64 * 1024, most_entries = 64 * 1024, most_text = 4096;
+constexpr std::uint64_t most_notes = 64 * 1024, most_text = 4096;
 
 // Of that many bytes at that place as many as there are.
 std::string bytes_at(int fd, std::uint64_t offset, std::uint64_t size) {
@@ -48,36 +48,10 @@ std::string build_id_in(std::string_view notes) {
   return "";
 }
 
-template <class Entry>
-std::vector<Entry> entries_in(std::string_view bytes) {
-  std::vector<Entry> entries(bytes.size() / sizeof(Entry));
-  bytes.copy(reinterpret_cast<char*>(entries.data()), entries.size() * sizeof(Entry));
-  return entries;
-}
-
-// An address as the program will see it, as a place in the file.
-std::optional<std::uint64_t> place_of(const std::vector<Elf64_Phdr>& parts, std::uint64_t address) {
-  for (const Elf64_Phdr& part : parts)
-    if (part.p_type == PT_LOAD && address >= part.p_vaddr && address - part.p_vaddr < part.p_filesz)
-      return part.p_offset + (address - part.p_vaddr);
-  return std::nullopt;
-}
-
-void read_dynamic(int fd, const std::vector<Elf64_Phdr>& parts, const Elf64_Phdr& dynamic, Elf& elf) {
-  const auto entries =
-      entries_in<Elf64_Dyn>(bytes_at(fd, dynamic.p_offset, std::min<std::uint64_t>(dynamic.p_filesz, most_entries)));
-  std::optional<std::uint64_t> texts;
-  for (const Elf64_Dyn& entry : entries)
-    if (entry.d_tag == DT_STRTAB) texts = place_of(parts, entry.d_un.d_ptr);
-  if (!texts) return;
-  for (const Elf64_Dyn& entry : entries) {
-    const auto text = [&] { return text_at(fd, *texts + entry.d_un.d_val); };
-    if (entry.d_tag == DT_NULL) break;
-    if (entry.d_tag == DT_NEEDED) elf.needed.push_back(text());
-    if (entry.d_tag == DT_SONAME) elf.name = text();
-    if (entry.d_tag == DT_RPATH) elf.rpath = text();
-    if (entry.d_tag == DT_RUNPATH) elf.runpath = text();
-  }
+std::vector<Elf64_Phdr> parts_in(std::string_view bytes) {
+  std::vector<Elf64_Phdr> parts(bytes.size() / sizeof(Elf64_Phdr));
+  bytes.copy(reinterpret_cast<char*>(parts.data()), parts.size() * sizeof(Elf64_Phdr));
+  return parts;
 }
 
 }  // namespace
@@ -87,13 +61,12 @@ std::optional<Elf> read_elf(int fd) {
   if (pread(fd, &head, sizeof head, 0) != sizeof head || std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
       head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_phentsize != sizeof(Elf64_Phdr))
     return std::nullopt;
-  const auto parts = entries_in<Elf64_Phdr>(bytes_at(fd, head.e_phoff, head.e_phnum * sizeof(Elf64_Phdr)));
+  const auto parts = parts_in(bytes_at(fd, head.e_phoff, head.e_phnum * sizeof(Elf64_Phdr)));
   Elf elf;
   for (const Elf64_Phdr& part : parts) {
     if (part.p_type == PT_NOTE && elf.build_id.empty() && part.p_filesz <= most_notes)
       elf.build_id = build_id_in(bytes_at(fd, part.p_offset, part.p_filesz));
     if (part.p_type == PT_INTERP) elf.interpreter = text_at(fd, part.p_offset);
-    if (part.p_type == PT_DYNAMIC) read_dynamic(fd, parts, part, elf);
   }
   return elf;
 }

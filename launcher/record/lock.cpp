@@ -105,12 +105,12 @@ void add_program_facts(Groups& facts, const std::string& group, const std::strin
 }
 
 // QEMU's, and those of its helpers that are not the same file.
-Values all_libraries(const topology::Sysfs& root, const std::string& qemu, const std::vector<LockedFile>& files) {
-  Values found = library_facts(root, qemu);
+Values all_libraries(const std::string& qemu, const std::vector<LockedFile>& files) {
+  Values found = library_facts(qemu);
   const Values of_qemu = found;
   for (const LockedFile& file : files) {
     if (!file.role.starts_with("helper ")) continue;
-    for (const auto& [name, value] : library_facts(root, file.path))
+    for (const auto& [name, value] : library_facts(file.path))
       if (const auto same = of_qemu.find(name); same == of_qemu.end() || same->second != value)
         found[name + " of " + file.role] = value;
   }
@@ -149,7 +149,7 @@ LaunchLock make_lock(const std::string& spec, const json::object& plan, const Ho
     lock.facts["storage"] = std::move(storage);
   if (Values cards = card_facts(source.root, plan); !cards.empty()) lock.facts["cards"] = std::move(cards);
   add_program_facts(lock.facts, "qemu", qemu);
-  if (Values libraries = all_libraries(source.root, qemu, lock.files); !libraries.empty())
+  if (Values libraries = all_libraries(qemu, lock.files); !libraries.empty())
     lock.facts["libraries"] = std::move(libraries);
   if (const std::string package = package_of(source.root, qemu); !package.empty())
     lock.facts["qemu"]["package"] = package;

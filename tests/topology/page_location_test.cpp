@@ -134,12 +134,3 @@ TEST_CASE("memory policy of our own") {
         }) == 0);
   CHECK(in_child([] { return set_own_memory_policy(MemoryPolicy::strict, {999}) ? 0 : 1; }) == 0);
 }
-
-TEST_CASE("moving pages from a node to itself leaves none behind") {
-  const auto left = move_pages_of(::getpid(), {0}, {0});
-  if (left)
-    CHECK(*left == 0);
-  else
-    MESSAGE("migrate_pages: " << left.error().message());
-  CHECK_FALSE(move_pages_of(::getpid(), {4000}, {0}));
-}
