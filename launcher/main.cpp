@@ -34,7 +34,8 @@ std::string help_of(const Command& command) {
   std::string text = fmt::format("usage: vmrun {} [OPTIONS]\n{}\n", command.usage, command.summary);
   if (!command.options.empty()) text += "\n";
   for (const OptionInfo& option : command.options)
-    text += fmt::format("  --{:<24} {}\n", option.name + (option.value.empty() ? "" : " " + option.value), option.help);
+    text += fmt::format("  --{:<24} {}\n",
+                        fmt::format("{}{}{}", option.name, option.value.empty() ? "" : " ", option.value), option.help);
   return text;
 }
 
@@ -64,7 +65,7 @@ int dispatch(std::vector<std::string> args) {
   } else {
     std::vector<std::string> names;
     names.reserve(table.size());
-    for (const Command& row : table) names.push_back(row.name);
+    for (const Command& row : table) names.emplace_back(row.name);
     const std::string close = closest(args[0], names);
     throw UsageError(fmt::format("no command '{}'{}; `vmrun --help` lists them", printable(args[0]),
                                  close.empty() ? "" : "; did you mean '" + close + "'?"));

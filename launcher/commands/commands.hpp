@@ -13,9 +13,9 @@ namespace launcher::commands {
 enum Exit { done = 0, failed = 1, problems = 2, left_over = 3, disturbed = 4, unproven = 5 };
 
 struct Command {
-  std::string name;
-  std::string usage;    // "plan SPEC [OPTIONS]"
-  std::string summary;  // one line
+  std::string_view name;
+  std::string_view usage;    // "plan SPEC [OPTIONS]"
+  std::string_view summary;  // one line
   std::vector<OptionInfo> options;
   std::size_t words = 0;
   int (*run)(const Options&);

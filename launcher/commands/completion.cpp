@@ -13,14 +13,14 @@ namespace {
 
 std::string options_of(const Command& command) {
   std::string words;
-  for (const OptionInfo& option : command.options) words += " --" + option.name;
+  for (const OptionInfo& option : command.options) words.append(" --").append(option.name);
   return words;
 }
 
 // What may follow these words: a case of the script.
 std::string case_of(const std::string& pattern, const Command& command) {
   std::string words = options_of(command);
-  for (const Command& sub : command.subcommands) words += " " + sub.name;
+  for (const Command& sub : command.subcommands) words.append(" ").append(sub.name);
   const bool spec = command.usage.find("SPEC") != std::string::npos;
   const bool file =
       command.usage.find(" FILE") != std::string::npos || command.usage.find(" LOCK") != std::string::npos;
@@ -37,9 +37,10 @@ std::string bash_completion() {
   std::string verbs = "help";
   std::string cases;
   for (const Command& command : command_table()) {
-    verbs += " " + command.name;
-    for (const Command& sub : command.subcommands) cases += case_of("'" + command.name + " " + sub.name + "'", sub);
-    cases += case_of("'" + command.name + " '*", command);
+    verbs.append(" ").append(command.name);
+    for (const Command& sub : command.subcommands)
+      cases += case_of(fmt::format("'{} {}'", command.name, sub.name), sub);
+    cases += case_of(fmt::format("'{} '*", command.name), command);
   }
   cases += case_of("*'.toml '*", command_table().front());  // `vmrun SPEC` is `vmrun run SPEC`
   std::string script = R"bash(# bash completion for vmrun

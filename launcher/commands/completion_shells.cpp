@@ -8,7 +8,7 @@ namespace launcher::commands {
 
 namespace {
 
-std::string escaped(const std::string& text, const std::string& special, const std::string& by) {
+std::string escaped(std::string_view text, std::string_view special, const std::string& by) {
   std::string safe;
   for (const char c : text) safe += special.find(c) == special.npos ? std::string(1, c) : by + c;
   return safe;
@@ -33,7 +33,7 @@ std::string zsh_case(const Command& command) {
                                                    escaped(option.help, ":[]\\", "\\"), value));
   }
   std::string subs;
-  for (const Command& sub : command.subcommands) subs += (subs.empty() ? "" : " ") + sub.name;
+  for (const Command& sub : command.subcommands) subs.append(subs.empty() ? "" : " ").append(sub.name);
   if (!subs.empty()) text += " \\\n      " + zsh_quoted("1: :(" + subs + ")");
   if (takes(command, "NAME") && command.name != "new")
     text += " \\\n      " + zsh_quoted(takes_kept(command) ? "1: :_vmrun_kept" : "1: :_vmrun_vms");
@@ -44,7 +44,7 @@ std::string zsh_case(const Command& command) {
 
 // --- fish ---
 
-std::string fish_quoted(const std::string& text) { return "'" + escaped(text, "'\\", "\\") + "'"; }
+std::string fish_quoted(std::string_view text) { return "'" + escaped(text, "'\\", "\\") + "'"; }
 
 std::string fish_lines(const Command& command) {
   std::string text = fmt::format("complete -c vmrun -n __fish_use_subcommand -a {} -d {}\n", command.name,
@@ -80,7 +80,7 @@ _vmrun() {
   verbs=(
 )zsh";
   for (const Command& command : command_table())
-    script += "    " + zsh_quoted(command.name + ":" + escaped(command.summary, ":\\", "\\")) + "\n";
+    script += "    " + zsh_quoted(fmt::format("{}:{}", command.name, escaped(command.summary, ":\\", "\\"))) + "\n";
   script += R"zsh(  )
   if (( CURRENT == 2 )); then
     _describe -t commands command verbs

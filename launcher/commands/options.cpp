@@ -20,7 +20,7 @@ std::vector<std::string> first_word_ends_options(const std::vector<OptionInfo>& 
       if (next == args.end() || *next != "--") args.insert(next, "--");
       return args;
     }
-    for (const OptionInfo& option : known) i += args[i] == "--" + option.name && !option.value.empty() ? 1 : 0;
+    for (const OptionInfo& option : known) i += args[i].substr(2) == option.name && !option.value.empty() ? 1 : 0;
   }
   return args;
 }
@@ -31,13 +31,14 @@ Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, 
                        bool rest) {
   po::options_description description;
   for (const OptionInfo& option : known) {
-    const std::string names = option.letter == 0 ? option.name : fmt::format("{},{}", option.name, option.letter);
+    const std::string names =
+        option.letter == 0 ? std::string(option.name) : fmt::format("{},{}", option.name, option.letter);
     if (option.value.empty())
-      description.add_options()(names.c_str(), option.help.c_str());
+      description.add_options()(names.c_str(), "");
     else if (option.repeated)
-      description.add_options()(names.c_str(), po::value<std::vector<std::string>>()->composing(), option.help.c_str());
+      description.add_options()(names.c_str(), po::value<std::vector<std::string>>()->composing());
     else
-      description.add_options()(names.c_str(), po::value<std::string>(), option.help.c_str());
+      description.add_options()(names.c_str(), po::value<std::string>());
   }
   description.add_options()("word", po::value<std::vector<std::string>>());
   po::positional_options_description positional;
@@ -62,7 +63,8 @@ Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, 
   }
   if (result.words_.size() > words) throw UsageError(fmt::format("'{}' is one word too many", result.words_[words]));
   for (const OptionInfo& option : known) {
-    if (!option.repeated && result.values_.contains(option.name) && result.values_[option.name].size() > 1)
+    const auto given = result.values_.find(std::string(option.name));
+    if (!option.repeated && given != result.values_.end() && given->second.size() > 1)
       throw UsageError(fmt::format("--{} was given more than once", option.name));
   }
   return result;

@@ -6,14 +6,15 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace launcher::commands {
 
 struct OptionInfo {
-  std::string name;   // "timeout"
-  std::string value;  // "SECONDS"; "" for a flag
-  std::string help;
+  std::string_view name;   // "timeout"; literals all, for the whole table is built in each run of vmrun
+  std::string_view value;  // "SECONDS"; "" for a flag
+  std::string_view help;
   bool repeated = false;
   char letter = 0;  // 'o': also -o; 0: none
 };

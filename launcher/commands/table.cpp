@@ -10,24 +10,24 @@ namespace launcher::commands {
 
 namespace {
 
-const OptionInfo json{"json", "", "print JSON for a program"};
-const OptionInfo overrides{"set", "KEY=VALUE", "override a key of the spec (may be given several times)", true};
-const OptionInfo stop_timeout{"stop-timeout", "SECONDS", "how long the guest may take to power down (60)"};
-const OptionInfo timings{"timings", "", "print how long each stage of the start took"};
-const OptionInfo verbose{"verbose", "", "when the start fails, print QEMU's command line"};
-const OptionInfo record_to{"record", "DIR", "write a record of this run there: its lock, and what is in effect"};
-const OptionInfo identity{"identity", "",
-                          "also write down what may name this host: the values of its boot line's words"};
-const OptionInfo locked{"locked", "", "start it as SPEC.lock says, or not at all"};
-const OptionInfo allow{"allow", "GROUP",
-                       "let drifts of this group pass (may be given several times); the record says so", true};
-const OptionInfo unit_root{"root", "DIR", "in the system whose root is there: an image"};
-const OptionInfo no_console{"no-console", "", "do not connect this terminal to the guest's console"};
-const OptionInfo guest_user{"user", "NAME", "who to be in the guest (that of [cloud_init], else root)"};
-const OptionInfo guest_timeout{"timeout", "SECONDS", "how long the guest's sshd is waited for (180)"};
-const OptionInfo wait_timeout{"timeout", "SECONDS", "how long to wait"};
+constexpr OptionInfo json{"json", "", "print JSON for a program"};
+constexpr OptionInfo overrides{"set", "KEY=VALUE", "override a key of the spec (may be given several times)", true};
+constexpr OptionInfo stop_timeout{"stop-timeout", "SECONDS", "how long the guest may take to power down (60)"};
+constexpr OptionInfo timings{"timings", "", "print how long each stage of the start took"};
+constexpr OptionInfo verbose{"verbose", "", "when the start fails, print QEMU's command line"};
+constexpr OptionInfo record_to{"record", "DIR", "write a record of this run there: its lock, and what is in effect"};
+constexpr OptionInfo identity{"identity", "",
+                              "also write down what may name this host: the values of its boot line's words"};
+constexpr OptionInfo locked{"locked", "", "start it as SPEC.lock says, or not at all"};
+constexpr OptionInfo allow{"allow", "GROUP",
+                           "let drifts of this group pass (may be given several times); the record says so", true};
+constexpr OptionInfo unit_root{"root", "DIR", "in the system whose root is there: an image"};
+constexpr OptionInfo no_console{"no-console", "", "do not connect this terminal to the guest's console"};
+constexpr OptionInfo guest_user{"user", "NAME", "who to be in the guest (that of [cloud_init], else root)"};
+constexpr OptionInfo guest_timeout{"timeout", "SECONDS", "how long the guest's sshd is waited for (180)"};
+constexpr OptionInfo wait_timeout{"timeout", "SECONDS", "how long to wait"};
 
-const OptionInfo other_host{
+constexpr OptionInfo other_host{
     "host", "FILE", "plan for another machine: a file of `vmrun host --json`, hwloc XML, or synthetic:DESCRIPTION"};
 constexpr std::size_t most_words = 4096;  // COMMAND's
 
