@@ -75,9 +75,12 @@ std::unique_ptr<::qmp::Client> monitor_to_ask(const VmDir& dir, const std::vecto
   }
 }
 
-std::unique_ptr<::qmp::Client> if_it_answers(std::unique_ptr<::qmp::Client> monitor) {
+std::unique_ptr<::qmp::Client> if_it_answers(std::unique_ptr<::qmp::Client> monitor,
+                                             const std::vector<::qmp::Command>& more) {
   try {
-    if (monitor) monitor->handshake(patience);
+    if (!monitor) return nullptr;
+    if (!more.empty()) monitor->send_ahead(more, patience);
+    monitor->handshake(patience);
     return monitor;
   } catch (const std::exception&) {
     return nullptr;

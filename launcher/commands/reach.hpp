@@ -25,7 +25,8 @@ inline constexpr std::chrono::seconds patience{5};
 std::unique_ptr<::qmp::Client> monitor_if_free(const VmDir& dir);  // nullptr: somebody else holds it, or QEMU is gone
 // The same in two halves: between them QEMU answers what was asked, and we do something else. The second may find nullptr, too.
 std::unique_ptr<::qmp::Client> monitor_to_ask(const VmDir& dir, const std::vector<::qmp::Command>& ahead);
-std::unique_ptr<::qmp::Client> if_it_answers(std::unique_ptr<::qmp::Client> monitor);
+std::unique_ptr<::qmp::Client> if_it_answers(std::unique_ptr<::qmp::Client> monitor,
+                                             const std::vector<::qmp::Command>& more);
 ::qmp::Command command_of(const std::string& text);  // a name, or {"execute": ..., "arguments": ...}
 
 }  // namespace launcher::commands

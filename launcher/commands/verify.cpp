@@ -66,7 +66,7 @@ int verify(const Options& options) {
   Subject subject = look_at_record(dir);
   auto asked = monitor_to_ask(dir, questions(subject));
   look_at_kernel(subject, Looking::thoroughly);  // meanwhile QEMU answers, which takes it as long
-  const auto monitor = if_it_answers(std::move(asked));
+  const auto monitor = if_it_answers(std::move(asked), questions_of_images(subject));
   subject.monitor = monitor.get();  // without it the rows that need it say so
   if (const auto& settings = subject.plan.guest; settings && !settings->empty()) {
     GuestWord word = tell_guest(dir.path(), guest_script(dir.name(), *settings), "rows");

@@ -50,8 +50,24 @@ void prove_direct(const Subject& subject, const std::string& path, bool asked, R
 }
 
 struct Image {
-  std::string node, path;
+  std::string node, path, direct, aio;  // as -blockdev has them
 };
+
+std::vector<Image> images_of(const Subject& subject) {
+  std::map<std::string, Keys> sets;
+  for (const auto& added : arguments(subject, "-add-fd")) sets["/dev/fdset/" + key(added, "set")] = added;
+  std::vector<Image> images;
+  for (const auto& node : arguments(subject, "-blockdev"))
+    if (const auto set = sets.find(key(node, "filename")); set != sets.end())
+      images.push_back(
+          {key(node, "node-name"), key(set->second, "opaque"), key(node, "cache.direct"), key(node, "aio")});
+  return images;
+}
+
+std::vector<Image> by_ring(std::vector<Image> images) {
+  std::erase_if(images, [](const Image& image) { return image.aio != "io_uring"; });
+  return images;
+}
 
 // What guests have read of the disk that lies on this node with nothing between; nullopt: there is none, or QEMU could not be asked.
 // (Writes and flushes are no measure: zeroes are a hole punched, and a flush may be left out.)
@@ -64,16 +80,22 @@ std::optional<std::uint64_t> reads_of(const std::string& node, const Answer& dri
   return std::nullopt;
 }
 
+bool is_seen(const Subject& subject, const Requests& seen, const Image& image) {
+  return std::ranges::any_of(numbers_of(subject, image.path), [&](int fd) { return seen.files.contains(fd); });
+}
+bool all_are_seen(const Subject& subject, const Requests& seen, const std::vector<Image>& images) {
+  return std::ranges::all_of(images, [&](const Image& image) { return is_seen(subject, seen, image); });
+}
+
+::qmp::Command of_drives() { return {"query-blockstats"}; }
+
 // QEMU 10.0 makes a ring with the first request (7.2: when it opens the image).
 void prove_rings(const Subject& subject, const std::vector<Image>& images, Rows& rows) {
   if (images.empty()) return;
   Requests seen = requests_in_rings(subject, subject.files);
-  const auto is_seen = [&](const Image& image) {
-    return std::ranges::any_of(numbers_of(subject, image.path), [&](int fd) { return seen.files.contains(fd); });
-  };
   Answer drives;
-  if (!std::ranges::all_of(images, is_seen)) {
-    drives = ask(subject, {"query-blockstats"});
+  if (!all_are_seen(subject, seen, images)) {
+    drives = ask(subject, of_drives());
     seen = requests_in_rings(subject, open_files(subject));  // anew: what is counted had its ring and entry by then
   }
   const std::string where = fmt::format("/proc/{}/fd/{} (entries)", subject.qemu, fmt::join(seen.rings, ","));
@@ -81,7 +103,7 @@ void prove_rings(const Subject& subject, const std::vector<Image>& images, Rows&
     const std::string what = image.path + ": requests by io_uring", wanted = "yes";
     const auto reads = reads_of(image.node, drives);
     const auto not_checked = [&](const std::string& why) { rows.add(what, wanted, why, where, Outcome::not_checked); };
-    if (is_seen(image))
+    if (is_seen(subject, seen, image))
       rows.judged(what, wanted, "yes", where, true);
     else if (!seen.unread.empty())
       not_checked("a ring cannot be looked into: " + seen.unread);
@@ -98,19 +120,19 @@ void prove_rings(const Subject& subject, const std::vector<Image>& images, Rows&
 
 }  // namespace
 
+// A ring is looked into without QEMU; it is asked where that shows no request.
+std::vector<::qmp::Command> questions_of_images(const Subject& subject) {
+  const std::vector<Image> images = by_ring(images_of(subject));
+  if (images.empty() || all_are_seen(subject, requests_in_rings(subject, subject.files), images)) return {};
+  return {of_drives()};
+}
+
 std::vector<Row> prove_images(const Subject& subject) {
   Rows rows("devices");
-  std::map<std::string, Keys> sets;
-  for (const auto& added : arguments(subject, "-add-fd")) sets["/dev/fdset/" + key(added, "set")] = added;
-  std::vector<Image> by_ring;
-  for (const auto& node : arguments(subject, "-blockdev")) {
-    const auto set = sets.find(key(node, "filename"));
-    if (set == sets.end()) continue;
-    const Image image{key(node, "node-name"), key(set->second, "opaque")};
-    if (!key(node, "cache.direct").empty()) prove_direct(subject, image.path, key(node, "cache.direct") == "on", rows);
-    if (key(node, "aio") == "io_uring") by_ring.push_back(image);
-  }
-  prove_rings(subject, by_ring, rows);
+  const std::vector<Image> images = images_of(subject);
+  for (const Image& image : images)
+    if (!image.direct.empty()) prove_direct(subject, image.path, image.direct == "on", rows);
+  prove_rings(subject, by_ring(images), rows);
   return rows.take();
 }
 

@@ -31,5 +31,7 @@ std::vector<::qmp::Command> questions_of_memory(const Subject& subject);
 std::vector<::qmp::Command> questions_of_virtio(const Subject& subject);
 std::vector<::qmp::Command> questions_of_guest();
 std::vector<::qmp::Command> questions(const Subject& subject);
+// And what the look at the kernel left open.
+std::vector<::qmp::Command> questions_of_images(const Subject& subject);
 
 }  // namespace launcher::proof

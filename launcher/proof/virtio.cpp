@@ -30,12 +30,11 @@ std::set<std::string> words_of(const boost::json::value& status, const char* mem
   return words;
 }
 
-constexpr std::string_view below = "/machine/peripheral/", half = "/virtio-backend";
+std::string path_of(const std::string& id) { return "/machine/peripheral/" + id; }
 
-std::string path_of(const std::string& id) { return std::string(below) + id; }
-std::string virtio_half_of(const std::string& id) { return path_of(id) + std::string(half); }
-
-::qmp::Command of_status(const std::string& path) { return {"x-query-virtio-status", {{"path", path}}}; }
+::qmp::Command of_status(const Keys& device) {
+  return {"x-query-virtio-status", {{"path", path_of(key(device, "id")) + "/virtio-backend"}}};
+}
 ::qmp::Command of_iothread(const Keys& device) {
   return {"qom-get", {{"path", path_of(key(device, "id"))}, {"property", "iothread"}}};
 }
@@ -49,17 +48,6 @@ std::vector<Keys> virtio_devices(const Subject& subject) {
   return devices;
 }
 
-// Device id -> path of its virtio half
-std::map<std::string, std::string> paths_of(const boost::json::value& list) {
-  std::map<std::string, std::string> paths;
-  for (const boost::json::value& one : list.as_array()) {
-    const std::string path(one.at("path").as_string());
-    if (path.starts_with(below) && path.ends_with(half))
-      paths[path.substr(below.size(), path.size() - below.size() - half.size())] = path;
-  }
-  return paths;
-}
-
 // QEMU 11.1 was seen to end at x-query-virtio-status, and its guest with it: 7.2 and 10.0 answer. Nothing it can be asked tells.
 bool ends_by_asking(const Subject& subject) {
   unsigned major = 0;
@@ -68,13 +56,13 @@ bool ends_by_asking(const Subject& subject) {
   return major >= 11;
 }
 
-void prove_features(const Subject& subject, const Keys& device, const std::string& path, Rows& rows) {
-  const std::string id = key(device, "id"), where = "QMP x-query-virtio-status " + path;
+void prove_features(const Subject& subject, const Keys& device, Rows& rows) {
+  const std::string id = key(device, "id"), where = "QMP x-query-virtio-status " + path_of(id) + "/virtio-backend";
   const std::string what = id + ": driver";
   if (ends_by_asking(subject))
     return rows.add(what, "ready", "QEMU " + subject.plan.qemu_version + " ends itself at this question", where,
                     Outcome::not_checked);
-  const Answer answer = ask(subject, of_status(path));
+  const Answer answer = ask(subject, of_status(device));
   if (!answer.value) return rows.add(what, "ready", answer.why, where, Outcome::not_checked);
   const auto state = words_of(*answer.value, "status");
   if (!state.contains("VIRTIO_CONFIG_S_DRIVER_OK"))
@@ -111,8 +99,7 @@ void prove_iothread(const Subject& subject, const Keys& device, Rows& rows) {
 std::vector<::qmp::Command> questions_of_virtio(const Subject& subject) {
   std::vector<::qmp::Command> all;
   for (const Keys& device : virtio_devices(subject)) {
-    if (all.empty()) all.push_back({"x-query-virtio"});
-    if (!ends_by_asking(subject)) all.push_back(of_status(virtio_half_of(key(device, "id"))));
+    if (!ends_by_asking(subject)) all.push_back(of_status(device));
     if (!key(device, "iothread").empty()) all.push_back(of_iothread(device));
   }
   return all;
@@ -120,17 +107,8 @@ std::vector<::qmp::Command> questions_of_virtio(const Subject& subject) {
 
 std::vector<Row> prove_virtio(const Subject& subject) {
   Rows rows("devices");
-  const std::vector<Keys> devices = virtio_devices(subject);
-  if (devices.empty()) return {};
-  const Answer list = ask(subject, {"x-query-virtio"});
-  if (!list.value) {
-    rows.add("virtio devices", "their drivers ready", list.why, "QMP x-query-virtio", Outcome::not_checked);
-    return rows.take();
-  }
-  const auto paths = paths_of(*list.value);
-  for (const Keys& device : devices) {
-    const auto path = paths.find(key(device, "id"));
-    if (path != paths.end()) prove_features(subject, device, path->second, rows);
+  for (const Keys& device : virtio_devices(subject)) {
+    prove_features(subject, device, rows);
     prove_iothread(subject, device, rows);
   }
   return rows.take();
