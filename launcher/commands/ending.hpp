@@ -24,7 +24,7 @@ bool wait_for_end(int pidfd, std::chrono::steady_clock::time_point until);
 // A signal to its keeper, if it still is that process and knows what to do with it (an older vmrun would die of SIGUSR1).
 bool signal_keeper(const ProcessId& keeper, int signal);
 
-// QEMU's end at once. Its keeper does it, so that it knows of it; if it does not, we do.
+// QEMU's end at once. Its keeper is told before, so that it knows that this was meant.
 void end_at_once(const Seen& vm);
 
 // QEMU is gone or going; its keeper undoes the rest. Without a keeper we do it. Returns the exit code.
