@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <charconv>
 
@@ -20,7 +21,8 @@ std::vector<std::string> first_word_ends_options(const std::vector<OptionInfo>& 
       if (next == args.end() || *next != "--") args.insert(next, "--");
       return args;
     }
-    for (const OptionInfo& option : known) i += args[i].substr(2) == option.name && !option.value.empty() ? 1 : 0;
+    const std::string_view name = std::string_view(args[i]).substr(2);
+    if (std::ranges::any_of(known, [&](const OptionInfo& one) { return one.name == name && !one.value.empty(); })) ++i;
   }
   return args;
 }

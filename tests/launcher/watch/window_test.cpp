@@ -13,6 +13,8 @@
 #include "launcher/proof/subject.hpp"
 #include "launcher/watch/parse.hpp"
 #include "launcher/watch/trace.hpp"
+#include "tests/lacks.hpp"
+#include "tests/launcher/watch/tracefs.hpp"
 #include "topology/page_location.hpp"
 #include "topology/task_stat.hpp"
 
@@ -207,14 +209,12 @@ TEST_CASE("what a node's memory is used for beside processes") {
 }
 
 TEST_CASE("switches are traced: a task that ran for some milliseconds between two looks is seen, with its time") {
+  if (lacks(has_tracefs(), "tracefs, and root to mount it")) return;
   const auto all = topology::get_affinity(0);
   REQUIRE(all);
   const topology::CpuSet last{all->to_vector().back()};
   SwitchTrace trace(last, topology::Sysfs());
-  if (!trace.error().empty()) {
-    MESSAGE("skipped: " << trace.error());
-    return;
-  }
+  REQUIRE(trace.error() == "");
   pid_t tid = 0;
   std::thread([&] {
     tid = gettid();
