@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "tests/fakes/temp_dir.hpp"
+#include "tests/lacks.hpp"
 
 namespace topology {
 
@@ -37,10 +38,7 @@ TEST_CASE("those that began later are found without a look at all; without kthre
 TEST_CASE("here they are in the order of their beginning") {
   const Sysfs root;
   const auto threads = kernel_threads(root);
-  if (!threads) {
-    MESSAGE("skipped: this kernel does not list them");
-    return;
-  }
+  if (lacks(threads.has_value(), "a kernel that lists them")) return;
   CHECK(threads->size() > 3);
   CHECK(kernel_threads_since(root, 0)->size() >= threads->size() - 1);
 }
