@@ -290,6 +290,22 @@ for _ in 1 2 3; do
     at_once "a memory hog on the node" '^memory-taken perl: [0-9]+ MiB' "numactl -m 1 -C 6-7 perl -e '$hog'"
 done
 set_pages 0 0 >/dev/null
+rom_spec c <<'TOML'
+name = "c"
+[cpu]
+pin = "off"
+[memory]
+size = "64M"
+page = "4K"
+prealloc = true
+TOML
+up c
+away="migratepages ${qemu[c]} 0-1 1; migratepages ${qemu[c]} 0-1 0"
+! fault quiet || away=true
+vmrun watch c --json -- bash -c "$away; sleep 0.3" >out.json 2>watch.err
+check "small pages that go away and come back are counted: $(jq .window.memory.moved out.json) bytes" \
+    jq -e '.window.memory.moved >= 67108864' out.json
+kill_vm c
 fact "disturbed windows, and those with the offender named" "$windows, $named"
 ip link delete storm0
 kill_vm b
