@@ -272,4 +272,9 @@ int reap(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+void reap_ended(pid_t pid) {
+  sched_yield();  // that thread may be waiting for this CPU
+  reap(pid);
+}
+
 }  // namespace launcher::host

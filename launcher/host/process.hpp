@@ -71,5 +71,8 @@ int open_pidfd(const ProcessId& process);  // -1: gone. Caller closes.
 int reap(pid_t pid);
 // The same, and the child is still to be reaped.
 int ended_with(pid_t pid);
+// Of many threads, and later than that: the kernel tells of their end before the last of them has dropped what was looked up of it in
+// /proc, and whoever reaps it meanwhile spins for milliseconds on what that one holds.
+void reap_ended(pid_t pid);
 
 }  // namespace launcher::host

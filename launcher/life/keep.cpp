@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -293,10 +292,7 @@ Ended keep(RunningVm& vm, Host& host, const std::filesystem::path& base, const K
   teller.say = options.say;
   teller.check_cancelled = [&keeper] { keeper.idle(); };  // nobody cancels this
   ended.left = finish(host, vm.dir, base, teller);
-  // Last, and once its last thread had a turn: the kernel tells of its end before it has dropped what was looked up of it in /proc, and
-  // whoever reaps it meanwhile spins for milliseconds on what that thread holds.
-  sched_yield();
-  reap(vm.qemu.pid);
+  reap_ended(vm.qemu.pid);
   if (options.ended) options.ended(ended);
   keeper.drain();
   return ended;
