@@ -58,7 +58,6 @@ class Keeper {
     pidfd_ = Fd(open_pidfd(vm_.qemu));
     for (const Helper& helper : vm_.state.helpers) helper_pidfds_.emplace_back(open_pidfd(helper.process));
     while (pidfd_ && !exited_) try_turn();
-    pidfd_.reset();
     ended_.qemu_exit = ended_with(vm_.qemu.pid);
     read_rest_of_console();
     ended_.cut = vm_.logs.close();  // before anything is undone: a full disk has their room again
@@ -77,12 +76,16 @@ class Keeper {
     out_.drop_pending();
   }
 
-  // While what is undone waits for the lock.
-  void idle() { feed_watchdog(); }
+  void idle() { feed_watchdog(); }  // while what is undone waits for the lock
 
  private:
   void say(const std::string& text) const {
     if (options_.say) options_.say(text);
+  }
+
+  bool ends_in_a_moment() const {
+    pollfd qemu{pidfd_.get(), POLLIN, 0};
+    return poll(&qemu, 1, 200) == 1;  // ms
   }
 
   // A turn that fails has not looked at everything; the next one will.
@@ -91,9 +94,7 @@ class Keeper {
       turn();
     } catch (const std::exception& error) {
       say(std::string("while the VM runs: ") + error.what());
-      pollfd qemu{pidfd_.get(), POLLIN, 0};
-      constexpr int moment = 200;  // ms: a fault that stays must not keep a CPU busy
-      exited_ = poll(&qemu, 1, moment) == 1;
+      exited_ = ends_in_a_moment();  // a fault that stays must not keep a CPU busy
     }
   }
 
@@ -148,10 +149,8 @@ class Keeper {
 
   // The guest goes on without what it served; QEMU ends with it by itself.
   void lose_helper(std::size_t index) {
-    helper_pidfds_[index].reset();  // poll(2) passes over it from now on
-    pollfd qemu{pidfd_.get(), POLLIN, 0};
-    constexpr int moment = 200;               // ms: a helper whose line is cut ends before the QEMU that cut it has
-    if (poll(&qemu, 1, moment) == 1) return;  // gone entirely
+    helper_pidfds_[index].reset();   // poll(2) passes over it from now on
+    if (ends_in_a_moment()) return;  // gone entirely: a helper whose line is cut ends before the QEMU that cut it has
     const std::string& role = vm_.state.helpers[index].role;
     const std::string words = last_lines(log_of(vm_.plan, role));
     if (!ladder_) say(fmt::format("{} ended while the VM runs{}{}", role, words.empty() ? "" : ": ", words));
