@@ -265,11 +265,9 @@ int ended_with(pid_t pid) {
 }
 
 int reap(pid_t pid) {
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0) {
-    if (errno != EINTR) return -1;
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  const int code = ended_with(pid);
+  waitpid(pid, nullptr, 0);
+  return code;
 }
 
 void reap_ended(pid_t pid) {
