@@ -104,8 +104,8 @@ Events::Events(const Subject& subject, const Sample& first) : root_(subject.root
   if (subject.plan.placement.page.count >= huge_page) page_ = subject.plan.placement.page.count;
   const std::string memory = filter_within(promised_memory(subject));
   pages_ = count("migrate/set_migration_pte", memory);
-  constexpr const char* whole =
-      "thp/set_migration_pmd";  // a kernel without transparent huge pages has no such event, and moves none
+  // a kernel without transparent huge pages has no such event, and moves none
+  constexpr const char* whole = "thp/set_migration_pmd";
   if (page_ < huge_page && tracepoint(root_, whole)) huge_ = count(whole, memory);
   strays_ = count("sched/sched_migrate_task", filter_outside(first, online_));
   stops_ = count("signal/signal_generate", filter_stops(first));

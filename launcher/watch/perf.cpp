@@ -12,11 +12,11 @@ namespace launcher::inline watch {
 
 std::optional<Tracepoint> tracepoint(const topology::Sysfs& root, std::string_view name) {
   for (const char* where : {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"}) {
-    if (!root.exists(fmt::format("{}/events", where)))
-      continue;  // the second place is the same, and a look there mounts it
+    // the second place is the same one, and a look there mounts it
+    if (!root.exists(fmt::format("{}/events", where))) continue;
     const std::string dir = fmt::format("{}/events/{}", where, name);
     if (const auto id = root.read_number(dir + "/id")) return Tracepoint{*id, root.read(dir + "/format").value_or("")};
-    break;
+    return std::nullopt;
   }
   return std::nullopt;
 }

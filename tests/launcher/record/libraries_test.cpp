@@ -2,11 +2,9 @@
 #include "launcher/record/libraries.hpp"
 
 #include <doctest/doctest.h>
-#include <elf.h>
 #include <stdio.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <sstream>
@@ -17,7 +15,6 @@
 #include "tests/launcher/record/machine.hpp"
 
 namespace fs = std::filesystem;
-using launcher::Elf;
 using launcher::Grade;
 using record_tests::Machine;
 
