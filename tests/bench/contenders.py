@@ -1,6 +1,6 @@
 """Who starts a VM in tests/bench/launch, each in the way that is usual for it: plain QEMU, vmrun, libvirt. A contender has start(name),
-which returns when the guest may run, stop(name), and cpu(name): the seconds of user and system time that a start took, QEMU's own excluded."""
-import fcntl, json, os, signal, socket, subprocess, threading, time
+which returns when the guest may run, stop(name), stop_by_signal(name) and stop_by_command(name) where it has them, and cpu(name): the seconds of user and system time that a start took, QEMU's own excluded."""
+import fcntl, json, os, select, signal, socket, subprocess, threading, time
 
 POOL = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/"
 
@@ -170,9 +170,12 @@ class PlainQemu:
                 os.sched_setaffinity(tid, cpus)
         self.qmp.ask("cont")
 
-    def end(self):
-        """SIGKILL, wait, put back what was made."""
-        os.kill(self.pid, signal.SIGKILL)
+    def end(self, by_command=False):
+        """SIGKILL (by_command: kill(1) sends it), wait, put back what was made."""
+        if by_command:
+            run_timed(["/bin/kill", "-KILL", str(self.pid)], os.environ)
+        else:
+            os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         for path in self.paths + [self.directory + "/log"]:
             os.unlink(path)
@@ -193,19 +196,39 @@ class Plain:
     def stop(self, name):
         self.running.pop(name).end()
 
+    stop_by_signal = stop
+
+    def stop_by_command(self, name):
+        self.running.pop(name).end(by_command=True)
+
     def cpu(self, name):
         return None
 
 
 class Vmrun:
     def __init__(self, title, binary, env, specs):
-        self.title, self.binary, self.env, self.specs, self.spent = title, binary, env, specs, {}
+        self.title, self.binary, self.specs, self.spent = title, binary, specs, {}
+        # what one build has found out of this host another does not believe, and replaces
+        self.env = dict(env, VMRUN_CACHE_DIR="%s/%s" % (env["VMRUN_CACHE_DIR"], title))
 
     def start(self, name, reserve=0):
         self.spent[name] = run_timed([self.binary, "start", self.specs[name]], self.env)
 
     def stop(self, name):
         run_timed([self.binary, "kill", name], self.env)
+
+    stop_by_command = stop
+
+    def stop_by_signal(self, name):
+        """QEMU is sent SIGKILL, by whom does not matter; its keeper puts everything back, and ends."""
+        with open("%s/%s/state.json" % (self.env["VMRUN_RUN_DIR"], name)) as file:
+            qemu = json.load(file)["qemu"]["pid"]
+        keeper = os.pidfd_open(self.keeper(name))
+        os.kill(qemu, signal.SIGKILL)
+        select.select([keeper], [], [])
+        os.close(keeper)
+        if os.path.exists("%s/%s" % (self.env["VMRUN_RUN_DIR"], name)):
+            raise RuntimeError("its keeper left something of " + name)
 
     def keeper(self, name):
         with open("%s/%s/owner" % (self.env["VMRUN_RUN_DIR"], name)) as file:
@@ -289,6 +312,8 @@ class Libvirt:
 
     def stop(self, name):
         run_timed(["virsh", "-q", "-c", self.uri, "destroy", name], os.environ)
+
+    stop_by_command = stop
 
     def cpu(self, name):
         return self.before[name]

@@ -1,4 +1,4 @@
-// What preallocation is to be judged by: how fast the kernel gives the CPUs fresh 2M pages (one thread on each, MADV_POPULATE_WRITE), and
+// What preallocation is to be judged by: how fast the kernel gives the CPUs 2M pages of its pool (one thread on each, MADV_POPULATE_WRITE), and
 // how fast they then fill these, STREAM's way (arrays far beyond the caches, the best of several passes counts). Prints both, in GiB/s.
 //   fill MIB PASSES CPU...
 #define _GNU_SOURCE
@@ -19,9 +19,8 @@ static void *fill(void *cpu) {
   CPU_ZERO(&set);
   CPU_SET(*(int *)cpu, &set);
   if (sched_setaffinity(0, sizeof set, &set) < 0) exit(1);
-  char *memory = mmap(NULL, bytes_each, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *memory = mmap(NULL, bytes_each, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
   if (memory == MAP_FAILED) exit(1);
-  madvise(memory, bytes_each, MADV_HUGEPAGE);
   for (int pass = 0; pass <= passes; ++pass) {
     pthread_barrier_wait(&gate);
     if (pass > 0) memset(memory, pass, bytes_each);
