@@ -141,6 +141,13 @@ std::expected<std::vector<MappedRange>, std::string> read_numa_maps(pid_t pid) {
   return parse_numa_maps(*text);
 }
 
+PageCounts count_pages(const std::vector<MappedRange>& ranges) {
+  PageCounts counts;
+  for (const MappedRange& range : ranges)
+    for (const auto& [node, pages] : range.pages_on_node) counts[{node, range.page.count}] += pages;
+  return counts;
+}
+
 std::optional<unsigned> only_node() {
   unsigned node = 0;
   const auto nodes = Sysfs{}.read("/sys/devices/system/node/has_memory");

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "topology/bytes.hpp"
@@ -28,6 +29,9 @@ struct MappedRange {
   std::map<unsigned, std::uint64_t> pages_on_node;
   friend bool operator==(const MappedRange&, const MappedRange&) = default;
 };
+
+using PageCounts = std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t>;  // by (node, page size in bytes)
+PageCounts count_pages(const std::vector<MappedRange>& ranges);
 
 std::expected<std::vector<MappedRange>, std::string> parse_numa_maps(std::string_view text);
 std::expected<std::vector<MappedRange>, std::string> read_numa_maps(pid_t pid);

@@ -81,8 +81,8 @@ void Filling::begin() {
   }
 }
 
-std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> filled_pages(pid_t pid) {
-  std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> found;
+topology::PageCounts filled_pages(pid_t pid) {
+  topology::PageCounts found;
   const std::string before = "/memfd:" + std::string(mark);
   std::error_code gone;
   for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), gone)) {

@@ -6,16 +6,15 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "launcher/host/fd.hpp"
 #include "topology/bytes.hpp"
 #include "topology/cpu_set.hpp"
+#include "topology/page_location.hpp"
 #include "topology/placement.hpp"
 
 namespace launcher::inline host {
@@ -62,7 +61,7 @@ struct HugeFile {
 // std::system_error.
 Fd make_huge_file(const HugeFileSpec& spec);
 
-// Pages that are there of the files that a process is filling, by (node, page size): those that its QEMU has mapped, and the others.
-std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> filled_pages(pid_t pid);
+// Pages that are there of the files that a process is filling: those that its QEMU has mapped, and the others.
+topology::PageCounts filled_pages(pid_t pid);
 
 }  // namespace launcher::host

@@ -4,7 +4,6 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <iterator>
-#include <map>
 
 #include "launcher/life/pin.hpp"
 #include "launcher/plan/json.hpp"
@@ -62,13 +61,10 @@ std::vector<ControlReport> report_controls(const VmDir& dir) {
 
 std::vector<MemoryReport> report_memory(const VmDir& dir) {
   const State state = dir.read_state();
-  std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> sums;
   if (!state.qemu) return {};
   const auto ranges = topology::read_numa_maps(state.qemu->pid);
   if (!ranges) return {};
-  for (const topology::MappedRange& range : *ranges) {
-    for (const auto& [node, pages] : range.pages_on_node) sums[{node, range.page.count}] += pages;
-  }
+  const topology::PageCounts sums = topology::count_pages(*ranges);
   std::vector<MemoryReport> report;
   report.reserve(sums.size());
   for (const auto& [key, pages] : sums) report.push_back({key.first, topology::Bytes{key.second}, pages});

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -39,9 +40,8 @@ std::string build_id_in(std::string_view notes) {
     const std::uint64_t name = at + sizeof note, text = name + padded(note.n_namesz);
     if (text + note.n_descsz > notes.size()) break;
     if (note.n_type == NT_GNU_BUILD_ID && notes.substr(name, note.n_namesz) == std::string_view("GNU\0", 4)) {
-      std::string id;
-      for (const char byte : notes.substr(text, note.n_descsz)) id += fmt::format("{:02x}", byte & 0xff);
-      return id;
+      const auto* bytes = reinterpret_cast<const unsigned char*>(notes.data() + text);
+      return fmt::format("{:02x}", fmt::join(bytes, bytes + note.n_descsz, ""));
     }
     at = text + padded(note.n_descsz);
   }
@@ -56,7 +56,9 @@ std::vector<Elf64_Phdr> parts_in(std::string_view bytes) {
 
 }  // namespace
 
-std::optional<Elf> read_elf(int fd) {
+std::optional<Elf> read_elf(const std::string& path) {
+  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  const int fd = file.get();
   Elf64_Ehdr head{};
   if (pread(fd, &head, sizeof head, 0) != sizeof head || std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
       head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_phentsize != sizeof(Elf64_Phdr))
@@ -69,12 +71,6 @@ std::optional<Elf> read_elf(int fd) {
     if (part.p_type == PT_INTERP) elf.interpreter = text_at(fd, part.p_offset);
   }
   return elf;
-}
-
-// Never waits (a FIFO), never becomes a terminal's.
-std::optional<Elf> read_elf_at(const std::string& path) {
-  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  return fd.get() < 0 ? std::nullopt : read_elf(fd.get());
 }
 
 }  // namespace launcher::record

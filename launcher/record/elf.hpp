@@ -13,8 +13,7 @@ struct Elf {
   friend bool operator==(const Elf&, const Elf&) = default;
 };
 
-// nullopt: it is no such file.
-std::optional<Elf> read_elf(int fd);
-std::optional<Elf> read_elf_at(const std::string& path);
+// nullopt: it is no such file, or cannot be read. Never waits (a FIFO), never becomes a terminal's.
+std::optional<Elf> read_elf(const std::string& path);
 
 }  // namespace launcher::record

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <linux/fs.h>
 #include <linux/fsverity.h>
 #include <sys/ioctl.h>
@@ -29,11 +30,7 @@ namespace {
 
 using Bytes = std::span<const unsigned char>;
 
-std::string hex_of(Bytes bytes) {
-  std::string out;
-  for (const unsigned char byte : bytes) out += fmt::format("{:02x}", byte);
-  return out;
-}
+std::string hex_of(Bytes bytes) { return fmt::format("{:02x}", fmt::join(bytes, "")); }
 
 std::string hex_of(const XXH128_hash_t& hash) {
   XXH128_canonical_t canonical;
@@ -113,13 +110,6 @@ Identity identity_of_open(int fd, const std::string& path, const IdentityProgres
   throw std::runtime_error("it changes while it is read");
 }
 
-// Never waits (a FIFO), never becomes a terminal's.
-std::expected<Fd, std::string> open_to_read(const std::string& path) {
-  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (fd.get() < 0) return std::unexpected(std::string(std::strerror(errno)));
-  return fd;
-}
-
 }  // namespace
 
 std::string digest_of_text(std::string_view text) {
@@ -127,19 +117,18 @@ std::string digest_of_text(std::string_view text) {
 }
 
 std::expected<Identity, std::string> identity_of_file(const std::string& path, const IdentityProgress& progress) {
-  const auto fd = open_to_read(path);
-  if (!fd) return std::unexpected(fd.error());
+  const Fd fd(
+      open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));  // never waits, never becomes a terminal's
+  if (fd.get() < 0) return std::unexpected(std::string(std::strerror(errno)));
   try {
-    return identity_of_open(fd->get(), path, progress);
+    return identity_of_open(fd.get(), path, progress);
   } catch (const std::exception& error) {
     return std::unexpected(std::string(error.what()));
   }
 }
 
 std::expected<Identity, std::string> identity_of_program(const std::string& path) {
-  const auto fd = open_to_read(path);
-  if (!fd) return std::unexpected(fd.error());
-  if (const auto elf = read_elf(fd->get()); elf && !elf->build_id.empty())
+  if (const auto elf = read_elf(path); elf && !elf->build_id.empty())
     return Identity{"gnu-build-id", elf->build_id, false, 0};
   return identity_of_file(path);
 }

@@ -42,7 +42,7 @@ std::optional<std::pair<std::string, std::string>> library_in(std::string_view l
 std::map<std::string, std::string> libraries_of(const std::string& program) {
   std::map<std::string, std::string> found;
   const std::string itself = real(program);
-  const auto elf = read_elf_at(itself);
+  const auto elf = read_elf(itself);
   if (!elf || elf->interpreter.empty()) return found;
   found[fs::path(elf->interpreter).filename().string()] = real(elf->interpreter);
   ChildSpec loader;

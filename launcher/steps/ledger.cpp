@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
 #include <stdexcept>
 #include <utility>
 #include <variant>
@@ -42,26 +41,21 @@ std::vector<Foreign> other_ledgers(const fs::path& base) {
   return others;
 }
 
-using PageCounts = std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t>;  // by (node, page size)
-
 // Pages that a process has touched, of each size that is claimed.
-PageCounts touched_pages(const std::optional<ProcessId>& qemu, const std::vector<topology::PageClaim>& claims) {
-  PageCounts touched;
-  if (!qemu || claims.empty()) return touched;
+topology::PageCounts touched_pages(const std::optional<ProcessId>& qemu,
+                                   const std::vector<topology::PageClaim>& claims) {
+  if (!qemu || claims.empty()) return {};
   const topology::PageClaim& first = claims.front();
   const bool one_pool =
       first.huge() && std::ranges::all_of(claims, [&](const auto& one) { return one.page == first.page; });
   const auto ranges = one_pool ? topology::read_huge_pages(qemu->pid, first.page) : topology::read_numa_maps(qemu->pid);
-  if (!ranges) return touched;
-  for (const auto& range : *ranges) {
-    for (const auto& [node, pages] : range.pages_on_node) touched[{node, range.page.count}] += pages;
-  }
-  return touched;
+  return ranges ? topology::count_pages(*ranges) : topology::PageCounts{};
 }
 
 // The same of a VM that may be starting: what its vmrun fills is there before its QEMU has mapped it.
-PageCounts touched_pages(const VmDir& dir, const State& state, const std::vector<topology::PageClaim>& claims) {
-  PageCounts touched = touched_pages(state.qemu, claims);
+topology::PageCounts touched_pages(const VmDir& dir, const State& state,
+                                   const std::vector<topology::PageClaim>& claims) {
+  topology::PageCounts touched = touched_pages(state.qemu, claims);
   if (const auto owner = dir.owner(); owner && is_alive(*owner))
     for (const auto& [where, pages] : filled_pages(owner->pid)) touched[where] = std::max(touched[where], pages);
   return touched;
@@ -89,7 +83,7 @@ topology::Reservation confirmed(const VmDir& dir) {
   topology::Reservation held = dir.reservation();
   const State state = dir.read_state();
   held.cpus = state.qemu ? held.cpus & pinned_cpus(state.qemu->pid) : topology::CpuSet{};
-  PageCounts touched = touched_pages(state.qemu, held.pages);
+  topology::PageCounts touched = touched_pages(state.qemu, held.pages);
   for (topology::PageClaim& claim : held.pages)
     claim.pages = std::min(claim.pages, touched[{claim.node, claim.page.count}]);
   return held;
@@ -151,7 +145,7 @@ void subtract_pending(topology::HostTopology& host, const fs::path& base) {
     std::vector<topology::PageClaim> open = dir.reservation().pages;
     std::erase_if(open, [&](const topology::PageClaim& claim) { return claim.huge() && state.pages_held; });
     if (open.empty()) continue;
-    PageCounts touched = touched_pages(dir, state, open);
+    topology::PageCounts touched = touched_pages(dir, state, open);
     for (const topology::PageClaim& claim : open) {
       const std::uint64_t has = touched[{claim.node, claim.page.count}];
       if (claim.pages > has) subtract(host, claim, claim.pages - has);

@@ -143,7 +143,7 @@ TEST_CASE("what is no program, or one whose loader is not there, has no librarie
   const std::string path = (dir / "program").string();
   std::string program = fakes::read_file("/proc/self/exe").substr(0, 4096);
   fakes::write_file(path, program);
-  const auto whole = launcher::read_elf_at(path);
+  const auto whole = launcher::read_elf(path);
   REQUIRE(whole);
   CHECK(!whole->build_id.empty());
   REQUIRE(whole->interpreter.starts_with("/"));
@@ -164,14 +164,14 @@ TEST_CASE("of a torn ELF file nothing is read beyond its end") {
   const std::string path = (dir / "program").string(), whole = fakes::read_file("/proc/self/exe").substr(0, 2048);
   for (std::size_t size = 0; size < whole.size(); size += 7) {
     fakes::write_file(path, whole.substr(0, size));
-    (void)launcher::read_elf_at(path);
+    (void)launcher::read_elf(path);
   }
   for (std::size_t at = 0; at < whole.size(); ++at) {  // each byte as large as it can be
     std::string other = whole;
     other[at] = '\xff';
     fakes::write_file(path, other);
-    (void)launcher::read_elf_at(path);
+    (void)launcher::read_elf(path);
   }
-  CHECK(!launcher::read_elf_at((dir / "none").string()));
-  CHECK(!launcher::read_elf_at("/dev/null"));
+  CHECK(!launcher::read_elf((dir / "none").string()));
+  CHECK(!launcher::read_elf("/dev/null"));
 }
