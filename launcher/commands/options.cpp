@@ -6,11 +6,24 @@
 #include <boost/program_options.hpp>
 #include <charconv>
 
+#include "launcher/text/printable.hpp"
+#include "launcher/text/problem.hpp"
+
 namespace launcher::commands {
 
 namespace po = boost::program_options;
 
 namespace {
+
+constexpr const char* no_option = "(word)";  // what a command's words are to the library, which wants a name
+
+std::string unknown(const std::string& given, const std::vector<OptionInfo>& known) {
+  std::vector<std::string> names;
+  for (const OptionInfo& one : known) names.push_back(fmt::format("--{}", one.name));
+  const std::string close = closest(given, names);
+  return fmt::format("no option '{}'{}; --help lists them", printable(given),
+                     close.empty() ? "" : fmt::format("; did you mean '{}'?", close));
+}
 
 // With "--" behind the first word, after which all is taken as it is.
 std::vector<std::string> first_word_ends_options(const std::vector<OptionInfo>& known, std::vector<std::string> args) {
@@ -42,9 +55,9 @@ Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, 
     else
       description.add_options()(names.c_str(), po::value<std::string>());
   }
-  description.add_options()("word", po::value<std::vector<std::string>>());
+  description.add_options()(no_option, po::value<std::vector<std::string>>());
   po::positional_options_description positional;
-  positional.add("word", -1);
+  positional.add(no_option, -1);
   Options result;
   try {
     const auto parsed = po::command_line_parser(rest ? first_word_ends_options(known, args) : args)
@@ -53,13 +66,15 @@ Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, 
                             .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
                             .run();
     for (const auto& option : parsed.options) {
-      if (option.string_key == "word" || option.position_key >= 0)
+      if (option.string_key == no_option || option.position_key >= 0)
         result.words_.insert(result.words_.end(), option.value.begin(), option.value.end());
       else {
         auto& values = result.values_[option.string_key];
         values.insert(values.end(), option.value.begin(), option.value.end());
       }
     }
+  } catch (const po::unknown_option& error) {
+    throw UsageError(unknown(error.get_option_name(), known));
   } catch (const po::error& error) {
     throw UsageError(error.what());
   }

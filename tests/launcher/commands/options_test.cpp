@@ -56,7 +56,10 @@ TEST_CASE("after -- everything is a word") {
 }
 
 TEST_CASE("what is wrong with a command line is said") {
-  CHECK(refusal({"--jsn"}).find("--jsn") != std::string::npos);
+  CHECK(refusal({"--jsn"}) == "no option '--jsn'; did you mean '--json'?; --help lists them");
+  CHECK(refusal({"--tiemout", "5"}).find("'--timeout'") != std::string::npos);
+  CHECK(refusal({"--word", "a"}) == "no option '--word'; --help lists them");
+  CHECK(refusal({"-q"}) == "no option '-q'; --help lists them");
   CHECK(refusal({"--js"}).find("--js") != std::string::npos);  // no guessing
   CHECK(refusal({"--timeout"}).find("--timeout") != std::string::npos);
   CHECK(refusal({"--json=yes"}).find("--json") != std::string::npos);
