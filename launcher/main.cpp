@@ -87,8 +87,12 @@ int main(int argc, char** argv) {
   // What we keep is read and believed again: nobody else may write to it, and we can read it, whatever our caller's umask.
   constexpr mode_t others_write = 022, others = 077;
   umask((umask(others) & others) | others_write);
+  fill_standard_streams();
   try {
-    return dispatch({argv + 1, argv + argc});
+    const int code = dispatch({argv + 1, argv + argc});
+    const std::string lost = lost_words();
+    if (!lost.empty()) say(lost);
+    return code == commands::done && !lost.empty() ? commands::failed : code;
   } catch (const UsageError& error) {
     say(error.what());
     return commands::problems;

@@ -1,6 +1,7 @@
 // See out.hpp.
 #include "launcher/text/out.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 
 #include "launcher/text/bounded_write.hpp"
@@ -22,10 +24,13 @@ namespace {
 // How long a reader of 0, 1 and 2 may take; nullopt: as long as it likes.
 std::optional<std::array<std::chrono::milliseconds, 3>> patience;
 
+// Why stdout did not take the first words that it did not take.
+int lost = 0;
+
 void write_to(std::FILE* file, std::string_view text) {
   if (!patience) {
-    std::fwrite(text.data(), 1, text.size(), file);
-    if (file == stdout) std::fflush(file);
+    const bool taken = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+    if (file == stdout && (std::fflush(file) != 0 || !taken) && lost == 0) lost = errno;
     return;
   }
   const int fd = file == stdout ? STDOUT_FILENO : STDERR_FILENO;
@@ -47,6 +52,17 @@ std::string translated(std::string_view text, const As& as) {
 }
 
 }  // namespace
+
+void fill_standard_streams() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+      static_cast<void>(open("/dev/null", O_RDONLY));  // the lowest: this one
+}
+
+std::string lost_words() {
+  return lost == 0 ? ""
+                   : fmt::format("standard output: {}: not all that was to be printed is there", std::strerror(lost));
+}
 
 void never_wait_for_readers() {
   constexpr std::chrono::milliseconds moment{1000};
@@ -94,7 +110,10 @@ void hand_on(int fd, std::string_view bytes) {
   const std::string text = isatty(fd) != 0 ? printable_lines(bytes) : std::string(bytes);
   for (std::size_t done = 0; done < text.size();) {
     const ssize_t count = ::write(fd, text.data() + done, text.size() - done);
-    if (count < 0 && errno != EINTR) return;
+    if (count < 0 && errno != EINTR) {
+      if (fd == STDOUT_FILENO && lost == 0) lost = errno;
+      return;
+    }
     done += count > 0 ? static_cast<std::size_t>(count) : 0;
   }
 }

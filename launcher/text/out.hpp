@@ -18,6 +18,12 @@ std::string printable_message(std::string_view text);
 // JSON that is serialized already, with the same characters as its own escapes: it stays the same value.
 std::string printable_json(std::string_view json);
 
+// Before anything is opened: where a caller has closed 0, 1 or 2, a file of ours or an image would be it, and what is said be written
+// there. /dev/null is, opened to read, so that what is printed counts as lost.
+void fill_standard_streams();
+// What print() and hand_on() could not write to stdout, as a message; "": it took all. Not of what never_wait_for_readers() drops.
+std::string lost_words();
+
 // From here on nothing below waits for a reader longer than a moment; what is not taken is dropped, and from then on all that
 // is not taken at once. For whoever holds a VM: a pipe that nobody reads must hold neither its pages nor its signals.
 void never_wait_for_readers();

@@ -14,6 +14,7 @@ linux off "vmrun.then=poweroff"
 linux panic "vmrun.then=panic"
 { rom_accel; printf '[cpu]\nmodel = "qemu64"\npin = "off"\n[memory]\nsize = "64M"\npage = "4K"\n'; rom_boot; } | spec deaf # hears no power button
 json() { "$vmrun" "$@" --json 2>/dev/null; }
+runs_as_running() { [ "$(json list | jq -r ".[] | select(.name == \"$1\") | .phase")" = running ]; }
 state_of() { json qmp "$1" query-status | jq -r .status; }
 remember
 
@@ -65,6 +66,36 @@ as_before "as before"
 "$vmrun" start "$work/deaf.toml" 2>/dev/null
 is "kill --json" "$(json kill deaf | jq -r .done)" killed
 as_before "as before"
+echo "--- callers that closed what everybody has open, and a standard output that takes nothing"
+truncate -s 4K "$work/closed.img"
+{
+    rom_accel
+    printf '[cpu]\nmodel = "qemu64"\npin = "off"\n[memory]\nsize = "64M"\npage = "4K"\n[[disk]]\npath = "closed.img"\nformat = "raw"\n'
+    rom_boot
+} | spec closed
+for verb in run start; do
+    "$vmrun" $verb "$work/closed.toml" <&- >&- 2>&- &
+    caller=$!
+    within 20 runs_as_running closed || failed "$verb without 0, 1 and 2: it runs"
+    keeper=$(jq .pid "$VMRUN_RUN_DIR/closed/owner")
+    # none of them is a file of ours or of anybody's: what is said would be written there
+    is "$verb without 0, 1 and 2: what it has in their place" \
+        "$(for fd in 0 1 2; do readlink "/proc/$keeper/fd/$fd"; done | sort -u)" /dev/null
+    "$vmrun" kill closed 2>/dev/null
+    wait "$caller" || true
+    check "$verb: the image has none of its words" cmp -s "$work/closed.img" <(head -c 4096 /dev/zero)
+done
+as_before "as before"
+for words in "list --json" "plan $work/deaf.toml" "schema" "--version" "--help" "man"; do
+    # shellcheck disable=SC2086 # words
+    code=0 && err=$("$vmrun" $words 2>&1 >/dev/full) || code=$?
+    is "$words to a full disk: exit code" "$code" 1
+    has "it is told" "$err" 'standard output: No space left on device'
+done
+code=0 && err=$("$vmrun" list 2>&1 >&-) || code=$?
+is "list without a standard output: exit code" "$code" 1
+run_code bash -c "'$vmrun' man | head -1"
+is "a reader that has enough is no error" "$code $err" "0 "
 for verb in show stop kill pause resume reset console wait; do
     run_code "$vmrun" "$verb" nobody
     [ "$code" = 1 ] && grep -q "no VM 'nobody'" <<<"$err" || failed "$verb of no VM" "exit $code: $err"
