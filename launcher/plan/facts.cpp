@@ -95,6 +95,12 @@ void look_at_boot_files(const Spec& spec, Facts& facts) {
   if (spec.boot.uefi && access(vars.c_str(), F_OK) == 0) facts.vars_misfit = misfit(vars, {S_IFREG}, R_OK | W_OK);
 }
 
+std::optional<std::uint64_t> limit_of(int resource) {
+  rlimit limit{};
+  const bool limited = getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  return limited ? std::optional<std::uint64_t>(limit.rlim_cur) : std::nullopt;
+}
+
 }  // namespace
 
 Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
@@ -127,8 +133,8 @@ Facts gather_facts(const Spec& spec, const HostConfig& config, Cache cache) {
   std::error_code none;
   const std::uintmax_t size = facts.uefi ? std::filesystem::file_size(facts.uefi->vars_template, none) : 0;
   if (!none) facts.uefi_variables_size = size;
-  rlimit memlock{};
-  if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY) facts.memlock = memlock.rlim_cur;
+  facts.memlock = limit_of(RLIMIT_MEMLOCK);
+  facts.address_space = limit_of(RLIMIT_AS);
   for (const Device& device : spec.devices) {
     facts.devices.push_back(std::visit([&](const auto& one) { return look(one, config); }, device));
   }

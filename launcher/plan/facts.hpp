@@ -30,16 +30,17 @@ struct Facts {
   bool kvm_open_to_all = false;  // mode lets any uid open it
   CpuFacts cpu;
   HostTuningFacts tuning;
-  std::optional<unsigned> kvm_group;     // whose members may open it, where it is not root's
-  std::optional<std::uint64_t> memlock;  // our RLIMIT_MEMLOCK; nullopt: unlimited
-  std::vector<DeviceFacts> devices;      // beside Spec::devices
-  std::set<std::string> makers_of_vfs;   // physical functions whose virtual ones other VMs' journals will remove
-  std::optional<unsigned> user_uid;      // of host.toml's user
-  std::string user_problem;              // when there is no such user
-  std::vector<unsigned> uids;            // those that a QEMU of this VM's may have, best first
-  std::string uid_note;                  // who else gives out such
-  std::string state_base;                // "/var/lib/vmrun": what VMs keep between runs
-  std::string transparent_pages;         // the host's word on them: "always" | "madvise" | "never"; "": has none
+  std::optional<unsigned> kvm_group;           // whose members may open it, where it is not root's
+  std::optional<std::uint64_t> memlock;        // our RLIMIT_MEMLOCK; nullopt: unlimited
+  std::optional<std::uint64_t> address_space;  // our RLIMIT_AS, which QEMU will have, too; nullopt: unlimited
+  std::vector<DeviceFacts> devices;            // beside Spec::devices
+  std::set<std::string> makers_of_vfs;         // physical functions whose virtual ones other VMs' journals will remove
+  std::optional<unsigned> user_uid;            // of host.toml's user
+  std::string user_problem;                    // when there is no such user
+  std::vector<unsigned> uids;                  // those that a QEMU of this VM's may have, best first
+  std::string uid_note;                        // who else gives out such
+  std::string state_base;                      // "/var/lib/vmrun": what VMs keep between runs
+  std::string transparent_pages;               // the host's word on them: "always" | "madvise" | "never"; "": has none
   std::expected<Firmware, std::string> uefi = std::unexpected("");  // where boot.firmware = "uefi"
   std::uintmax_t uefi_variables_size = 0;                           // of its template
   KeptState kept;                                                   // where UEFI or a TPM is asked for

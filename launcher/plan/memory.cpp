@@ -87,6 +87,16 @@ void check_memlock(Draft& draft) {
       "raise it in /etc/security/limits.d, run as root, or set lock = false");
 }
 
+// What a process may map bounds QEMU, which maps all of the guest's memory beside its own libraries, heaps and stacks (300 MiB of it).
+void check_address_space(Draft& draft) {
+  const std::uint64_t need = draft.spec.memory.size.count + topology::mib(256).count;
+  if (!draft.facts.address_space || *draft.facts.address_space >= need) return;
+  draft.problem("memory.size",
+                fmt::format("{} do not fit into the {} of address space that a process may have here",
+                            to_string(draft.spec.memory.size), to_string(topology::Bytes{*draft.facts.address_space})),
+                "take the limit off (`ulimit -v unlimited`, LimitAS=infinity in a unit)");
+}
+
 }  // namespace
 
 boost::json::object backend(const Draft& draft, const topology::MemoryCell& cell, const std::string& id,
@@ -196,6 +206,7 @@ void add_memory(Draft& draft) {
   add_hot_memory(draft);
   add_overcommit(draft);
   check_memlock(draft);
+  check_address_space(draft);
 }
 
 }  // namespace launcher::parts

@@ -65,8 +65,14 @@ std::expected<VmDir, std::string> VmDir::claim(const fs::path& base, const std::
                                ? fmt::format("a VM of this name runs already (vmrun pid {})", owner->pid)
                                : "what a crash left of a VM of this name could not be put back yet");
   }
-  const auto self = process_id(getpid());
-  records::write(dir.path_ / "owner", topology::json::write(self.value()));
+  try {
+    const auto self = process_id(getpid());
+    records::write(dir.path_ / "owner", topology::json::write(self.value()));
+  } catch (...) {
+    std::error_code ignored;  // a full file system: no name is held that nobody has
+    fs::remove_all(dir.path_, ignored);
+    throw;
+  }
   dir.journal_.remember();
   return dir;
 }

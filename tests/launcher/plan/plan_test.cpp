@@ -318,6 +318,10 @@ TEST_CASE("a passed-through device's memory is not counted into a limit that loc
   CHECK(has(one.problems(), "needs a memlock limit of 33G, this user has 17G"));
   one.spec.memory.lock = MemorySpec::Lock::off;
   CHECK(!has(one.problems(), "memlock limit"));
+  one.facts.address_space = one.spec.memory.size.count;
+  CHECK(has(one.problems(), "of address space that a process may have here"));
+  one.facts.address_space = one.spec.memory.size.count + topology::gib(1).count;
+  CHECK(!has(one.problems(), "address space"));
 }
 
 TEST_CASE("kept state serves the VM that made it, and no less safely than it was made") {

@@ -3,9 +3,11 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -350,6 +352,20 @@ TEST_CASE("what several VMs have to undo is found in the others' journals") {
   CHECK(others_have(base.path(), "db", vfs));
   db.journal().undone(0);
   CHECK(!others_have(base.path(), "web", vfs));
+}
+
+TEST_CASE("a name that could not be taken is nobody's") {
+  const fakes::TempDir base;
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  const rlimit nothing{0, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &nothing) == 0);  // as on a full file system
+  CHECK_THROWS(static_cast<void>(VmDir::claim(base.path(), "db")));
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  signal(SIGXFSZ, handler);
+  CHECK(VmDir::all(base.path()).empty());
+  CHECK(VmDir::claim(base.path(), "db"));
 }
 
 TEST_CASE("a record that cannot be written is an error, not silence") {
