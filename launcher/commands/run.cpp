@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <boost/json/array.hpp>
@@ -20,6 +19,7 @@
 #include "launcher/guest/ready.hpp"
 #include "launcher/host/fd.hpp"
 #include "launcher/host/linux_host.hpp"
+#include "launcher/host/process.hpp"
 #include "launcher/life/keep.hpp"
 #include "launcher/life/last_words.hpp"
 #include "launcher/life/notify.hpp"
@@ -95,14 +95,6 @@ void tell_starter(Fd pipe, bool ready) {
   const Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));  // from here on nobody listens
   for (int old : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null.get(), old);
   [[maybe_unused]] const int moved = chdir("/");
-}
-
-// 128 vCPUs with four disks need more than the 1024 that a shell gives. QEMU has the same limit.
-void raise_file_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // The guest runs: what only tells is tried, and may fail.

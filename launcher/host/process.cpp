@@ -275,4 +275,14 @@ void reap_ended(pid_t pid) {
   reap(pid);
 }
 
+void raise_file_limit() {
+  constexpr rlim_t least = 32768;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  const rlimit more{std::max(limit.rlim_max, least), std::max(limit.rlim_max, least)};
+  if (setrlimit(RLIMIT_NOFILE, &more) == 0) return;  // root may
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace launcher::host

@@ -111,7 +111,7 @@ void hand_on(int fd, std::string_view bytes) {
   for (std::size_t done = 0; done < text.size();) {
     const ssize_t count = ::write(fd, text.data() + done, text.size() - done);
     if (count < 0 && errno != EINTR) {
-      if (fd == STDOUT_FILENO && lost == 0) lost = errno;
+      if (fd == STDOUT_FILENO && errno != EPIPE && lost == 0) lost = errno;  // EPIPE: its reader has enough
       return;
     }
     done += count > 0 ? static_cast<std::size_t>(count) : 0;

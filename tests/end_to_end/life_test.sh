@@ -92,6 +92,13 @@ for words in "list --json" "plan $work/deaf.toml" "schema" "--version" "--help" 
     is "$words to a full disk: exit code" "$code" 1
     has "it is told" "$err" 'standard output: No space left on device'
 done
+if (ulimit -n 24 && prlimit --nofile=32768:32768 true) 2>/dev/null; then
+    (ulimit -n 24 && exec "$vmrun" start "$work/deaf.toml") 2>/dev/null || failed "start with 24 files: exit code" $?
+    check "start with 24 files: QEMU may open as many as libvirt's" test "$(awk '/^Max open files/ { print $4 }' "/proc/$(qemu_of deaf)/limits")" -ge 32768
+    "$vmrun" kill deaf 2>/dev/null
+else
+    echo "skipped: no right to raise a limit here (CAP_SYS_RESOURCE); tests/lab/storage.sh has it"
+fi
 code=0 && err=$("$vmrun" list 2>&1 >&-) || code=$?
 is "list without a standard output: exit code" "$code" 1
 run_code bash -c "'$vmrun' man | head -1"

@@ -105,4 +105,12 @@ if [ -e /proc/sys/kernel/io_uring_disabled ]; then
     done
     echo 0 >/proc/sys/kernel/io_uring_disabled
 fi
+
+# a caller that may open few files: QEMU gets what libvirt gives it, as each disk's and card's queues take some
+rom_spec few <<<'name = "few"
+[memory]
+size = "32M"'
+check "start with 24 files" bash -c 'ulimit -n 24 && exec timeout -s KILL 60 vmrun start few.toml'
+check "and QEMU may open as many as libvirt's" test "$(awk '/^Max open files/ { print $4 }' "/proc/$(qemu_of few)/limits")" -ge 32768
+check "vmrun kill few" vmrun kill few
 end
