@@ -66,9 +66,8 @@ int dispatch(std::vector<std::string> args) {
     std::vector<std::string> names;
     names.reserve(table.size());
     for (const Command& row : table) names.emplace_back(row.name);
-    const std::string close = closest(args[0], names);
     throw UsageError(fmt::format("no command '{}'{}; `vmrun --help` lists them", printable(args[0]),
-                                 close.empty() ? "" : "; did you mean '" + close + "'?"));
+                                 commands::suggestion(args[0], names)));
   }
   // of a command that takes another program's words only its own --help counts
   const auto last =

@@ -20,9 +20,7 @@ constexpr const char* no_option = "(word)";  // what a command's words are to th
 std::string unknown(const std::string& given, const std::vector<OptionInfo>& known) {
   std::vector<std::string> names;
   for (const OptionInfo& one : known) names.push_back(fmt::format("--{}", one.name));
-  const std::string close = closest(given, names);
-  return fmt::format("no option '{}'{}; --help lists them", printable(given),
-                     close.empty() ? "" : fmt::format("; did you mean '{}'?", close));
+  return fmt::format("no option '{}'{}; --help lists them", printable(given), suggestion(given, names));
 }
 
 // With "--" behind the first word, after which all is taken as it is.
@@ -41,6 +39,11 @@ std::vector<std::string> first_word_ends_options(const std::vector<OptionInfo>& 
 }
 
 }  // namespace
+
+std::string suggestion(std::string_view word, const std::vector<std::string>& known) {
+  const std::string close = closest(word, known);
+  return close.empty() ? "" : fmt::format("; did you mean '{}'?", close);
+}
 
 Options Options::parse(const std::vector<OptionInfo>& known, std::size_t words, const std::vector<std::string>& args,
                        bool rest) {

@@ -25,6 +25,9 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// "; did you mean 'list'?" of the nearest of them; "": none is near.
+std::string suggestion(std::string_view word, const std::vector<std::string>& known);
+
 class Options {
  public:
   // words: the most positional words taken (NAME, SPEC, ...). rest: what stands behind the first is no option of ours.

@@ -283,7 +283,9 @@ int supervise(const Options& options, Launching launching) {
   if (options.flag("locked")) launching.expected = expected_of(options, options.word(0, "the spec's file") + ".lock");
   const Signals signals;
   never_wait_for_readers();
-  raise_file_limit();
+  constexpr std::uint64_t open_files =
+      32768;  // 128 vCPUs with four disks need thousands; as libvirt (qemu.conf, max_files)
+  raise_file_limit(open_files);
   return Supervisor(options, launching).run(*launching.file);
 }
 

@@ -275,14 +275,13 @@ void reap_ended(pid_t pid) {
   reap(pid);
 }
 
-void raise_file_limit() {
-  constexpr rlim_t least = 32768;
+void raise_file_limit(std::uint64_t least) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
-  const rlimit more{std::max(limit.rlim_max, least), std::max(limit.rlim_max, least)};
-  if (setrlimit(RLIMIT_NOFILE, &more) == 0) return;  // root may
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  for (const rlim_t most : {std::max<rlim_t>(limit.rlim_max, least), limit.rlim_max}) {
+    const rlimit wanted{most, most};
+    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0) return;
+  }
 }
 
 }  // namespace launcher::host

@@ -75,8 +75,7 @@ int ended_with(pid_t pid);
 // /proc, and whoever reaps it meanwhile spins for milliseconds on what that one holds.
 void reap_ended(pid_t pid);
 
-// 128 vCPUs with four disks need more open files than the 1024 that a shell gives, and some give no more than that. QEMU has the same
-// limit as its vmrun: the hard one, and as root at least what libvirt gives a QEMU (qemu.conf, max_files).
-void raise_file_limit();
+// Of open files, this process's and its children's: to the hard limit, and that to `least`, where we have the right.
+void raise_file_limit(std::uint64_t least);
 
 }  // namespace launcher::host

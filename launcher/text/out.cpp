@@ -26,11 +26,14 @@ std::optional<std::array<std::chrono::milliseconds, 3>> patience;
 
 // Why stdout did not take the first words that it did not take.
 int lost = 0;
+void lose() {
+  if (lost == 0) lost = errno;
+}
 
 void write_to(std::FILE* file, std::string_view text) {
   if (!patience) {
     const bool taken = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-    if (file == stdout && (std::fflush(file) != 0 || !taken) && lost == 0) lost = errno;
+    if (file == stdout && (std::fflush(file) != 0 || !taken)) lose();
     return;
   }
   const int fd = file == stdout ? STDOUT_FILENO : STDERR_FILENO;
@@ -111,7 +114,7 @@ void hand_on(int fd, std::string_view bytes) {
   for (std::size_t done = 0; done < text.size();) {
     const ssize_t count = ::write(fd, text.data() + done, text.size() - done);
     if (count < 0 && errno != EINTR) {
-      if (fd == STDOUT_FILENO && errno != EPIPE && lost == 0) lost = errno;  // EPIPE: its reader has enough
+      if (fd == STDOUT_FILENO && errno != EPIPE) lose();  // EPIPE: its reader has enough
       return;
     }
     done += count > 0 ? static_cast<std::size_t>(count) : 0;

@@ -1,11 +1,11 @@
 #include "launcher/watch/events.hpp"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <charconv>
 #include <csignal>
 
+#include "launcher/host/process.hpp"
 #include "launcher/proof/subject.hpp"
 #include "launcher/watch/parse.hpp"
 #include "launcher/watch/sample.hpp"
@@ -43,14 +43,6 @@ std::string filter_on_threads(const Sample& first) {
 // Pages that were moved anywhere on this host.
 std::uint64_t moved_pages(const topology::Sysfs& root) {
   return number_after(root.read("/proc/vmstat").value_or(""), "pgmigrate_success ").value_or(0);
-}
-
-// An event takes an fd for each CPU, and a shell's limit is 1024.
-void allow_files(std::size_t wanted) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, wanted);
-  (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace
@@ -100,7 +92,8 @@ Events::Counted Events::count(std::string_view name, const std::string& filter) 
 Events::Events(const Subject& subject, const Sample& first) : root_(subject.root) {
   if (const auto online = topology::CpuSet::parse(root_.read("/sys/devices/system/cpu/online").value_or("")))
     online_ = *online;
-  allow_files(5 * online_.size() + 256);
+  // an event takes an fd for each CPU, and a shell's limit is 1024
+  raise_file_limit(5 * online_.size() + 256);
   if (subject.plan.placement.page.count >= huge_page) page_ = subject.plan.placement.page.count;
   const std::string memory = filter_within(promised_memory(subject));
   pages_ = count("migrate/set_migration_pte", memory);

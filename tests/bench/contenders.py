@@ -1,5 +1,6 @@
 """Who starts a VM in tests/bench/launch, each in the way that is usual for it: plain QEMU, vmrun, libvirt. A contender has start(name),
-which returns when the guest may run, stop(name), stop_by_signal(name) and stop_by_command(name) where it has them, and cpu(name): the seconds of user and system time that a start took, QEMU's own excluded."""
+which returns when the guest may run, stop(name), stop_by_signal(name) and stop_by_command(name) where it has them, and cpu(name): the
+seconds of user and system time that a start took, QEMU's own excluded."""
 import fcntl, json, os, select, signal, socket, subprocess, threading, time
 
 POOL = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/"

@@ -1,5 +1,5 @@
-// What preallocation is to be judged by: how fast the kernel gives the CPUs 2M pages of its pool (one thread on each, MADV_POPULATE_WRITE), and
-// how fast they then fill these, STREAM's way (arrays far beyond the caches, the best of several passes counts). Prints both, in GiB/s.
+// What preallocation is to be judged by: how fast the kernel gives the CPUs 2M pages of its pool (one thread on each, MADV_POPULATE_WRITE),
+// and how fast they then fill these, STREAM's way (arrays far beyond the caches, the best of several passes counts). Prints both, in GiB/s.
 //   fill MIB PASSES CPU...
 #define _GNU_SOURCE
 #include <pthread.h>

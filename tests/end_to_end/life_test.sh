@@ -66,6 +66,12 @@ as_before "as before"
 "$vmrun" start "$work/deaf.toml" 2>/dev/null
 is "kill --json" "$(json kill deaf | jq -r .done)" killed
 as_before "as before"
+for verb in show stop kill pause resume reset console wait; do
+    run_code "$vmrun" "$verb" nobody
+    [ "$code" = 1 ] && grep -q "no VM 'nobody'" <<<"$err" || failed "$verb of no VM" "exit $code: $err"
+done
+passed "verbs on a VM that is not there"
+
 echo "--- callers that closed what everybody has open, and a standard output that takes nothing"
 truncate -s 4K "$work/closed.img"
 {
@@ -94,7 +100,8 @@ for words in "list --json" "plan $work/deaf.toml" "schema" "--version" "--help" 
 done
 if (ulimit -n 24 && prlimit --nofile=32768:32768 true) 2>/dev/null; then
     (ulimit -n 24 && exec "$vmrun" start "$work/deaf.toml") 2>/dev/null || failed "start with 24 files: exit code" $?
-    check "start with 24 files: QEMU may open as many as libvirt's" test "$(awk '/^Max open files/ { print $4 }' "/proc/$(qemu_of deaf)/limits")" -ge 32768
+    check "start with 24 files: QEMU may open as many as libvirt's" \
+        test "$(awk '/^Max open files/ { print $4 }' "/proc/$(qemu_of deaf)/limits")" -ge 32768
     "$vmrun" kill deaf 2>/dev/null
 else
     echo "skipped: no right to raise a limit here (CAP_SYS_RESOURCE); tests/lab/storage.sh has it"
@@ -103,11 +110,6 @@ code=0 && err=$("$vmrun" list 2>&1 >&-) || code=$?
 is "list without a standard output: exit code" "$code" 1
 run_code bash -c "'$vmrun' man | head -1"
 is "a reader that has enough is no error" "$code $err" "0 "
-for verb in show stop kill pause resume reset console wait; do
-    run_code "$vmrun" "$verb" nobody
-    [ "$code" = 1 ] && grep -q "no VM 'nobody'" <<<"$err" || failed "$verb of no VM" "exit $code: $err"
-done
-passed "verbs on a VM that is not there"
 
 echo "--- graceful ends"
 for how in stop INT TERM HUP; do

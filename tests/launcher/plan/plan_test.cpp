@@ -318,6 +318,10 @@ TEST_CASE("a passed-through device's memory is not counted into a limit that loc
   CHECK(has(one.problems(), "needs a memlock limit of 33G, this user has 17G"));
   one.spec.memory.lock = MemorySpec::Lock::off;
   CHECK(!has(one.problems(), "memlock limit"));
+}
+
+TEST_CASE("what a process may map has room for the guest's memory, and QEMU's own") {
+  Case one("[cpu]\ncount = 2\n[memory]\nsize = \"16G\"\npage = \"4K\"\n");
   one.facts.address_space = one.spec.memory.size.count;
   CHECK(has(one.problems(), "of address space that a process may have here"));
   one.facts.address_space = one.spec.memory.size.count + topology::gib(1).count;
